@@ -1,0 +1,53 @@
+# The commands of a day's work. Meson and ninja do the building; this only remembers the words.
+BUILD  ?= build
+PREFIX ?= /usr/local
+SUITE  ?= ../shared/testsuite/wasm-core
+CC     := clang-19
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+help:
+	@echo 'make              build into $(BUILD)/ (the command is $(BUILD)/atoll)'
+	@echo 'make deps         install the Debian packages that are missing (root or sudo)'
+	@echo 'make demo         deps, build, and run the example from C source to a moved program'
+	@echo 'make test         deps, build, and run every test that needs no network'
+	@echo 'make check-all    make test, conformance, sanitizers, fuzzers for a moment'
+	@echo 'make conformance  run the official suite in SUITE=DIR ($(SUITE))'
+	@echo 'make bench        print the tables of bench/'
+	@echo 'make install      install below PREFIX=DIR ($(PREFIX))'
+	@echo 'make format       lay the sources out with clang-format'
+	@echo 'make clean        remove the build directories'
+
+$(BUILD)/build.ninja:
+	CC=$(CC) meson setup $(BUILD)
+
+deps:
+	@tools/install-dependencies
+
+demo: deps all
+	@examples/wordcount/demo.sh $(BUILD)/atoll
+
+test: deps all
+	@tests/check $(BUILD) unit floors scenario
+
+check-all: deps all
+	@tests/check $(BUILD) unit floors scenario conformance sanitizers fuzz
+
+conformance: all
+	@ATOLL_SUITE=$(SUITE) tests/check $(BUILD) conformance
+
+bench: all
+	@bench/run $(BUILD)
+
+install: all
+	meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX))
+	meson install -C $(BUILD)
+
+format:
+	clang-format-19 -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
+
+clean:
+	rm -rf build build-asan build-tsan build-fuzz
+
+.PHONY: all help deps demo test check-all conformance bench install format clean

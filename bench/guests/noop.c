@@ -1,0 +1,5 @@
+/* The smallest native program: what starting a process costs. */
+int main(void)
+{
+    return 0;
+}

@@ -1,0 +1,48 @@
+/*
+ * What every benchmark needs: clocks, order statistics, and the lines that say on which machine and
+ * under which load the numbers were taken. Owned by nobody; each program in bench/ uses it.
+ */
+#ifndef BENCH_MEASURE_H
+#define BENCH_MEASURE_H
+
+#include "base/clock.h"
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* CPU time of the calling thread: on a machine that is shared, wall time measures the neighbours.
+ */
+static inline int64_t measure_thread_ns(void)
+{
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+/* A growing list of measurements. Zero-initialise; samples_free at the end. Running out of memory
+ * ends the program: it is a benchmark. */
+struct samples {
+    double *values;
+    size_t count, capacity;
+};
+
+void samples_add(struct samples *, double value);
+void samples_free(struct samples *);
+/* Value at or below which `fraction` (0..1) of the samples lie. Sorts. NaN without samples. */
+double samples_quantile(struct samples *, double fraction);
+double samples_median(struct samples *);
+/* NaN without samples; all must be positive. */
+double samples_geometric_mean(const struct samples *);
+
+/* "cores, CPU model, kernel, load": prints one line to stdout, or adds an object "environment". */
+void environment_print(void);
+void environment_add(cJSON *to);
+
+/* Directory of the running executable, without a trailing slash. */
+void executable_directory(char *out, size_t size);
+
+/* Prints to stderr "program: message" and exits with 2 (usage) or 1 (the world). */
+_Noreturn void bench_fail(int status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,31 @@
+/* Files as the project uses them: read whole, replace atomically, anonymous and sealed. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+#include <sys/types.h>
+
+/* Appends the whole regular file at path to out; ATOLL_ESIZE beyond max_len. */
+int file_read(const char *path, size_t max_len, struct buffer *out, struct error *e);
+/* The same from an open descriptor, from its current position to its end. */
+int file_read_fd(int fd, const char *name, size_t max_len, struct buffer *out, struct error *e);
+/* Replaces path by these bytes: temporary file beside it, fsync, rename, fsync of the directory.
+ * After a crash at any moment path holds the old bytes or the new ones. */
+int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct error *e);
+/* Writes everything, across short writes and EINTR. */
+int file_write_all(int fd, const void *data, size_t len, struct error *e);
+/* mkdir -p with the given mode for what it makes. */
+int directory_make(const char *path, mode_t mode, struct error *e);
+/* Whether the file system has room for len bytes at path is the caller's matter: errors say so. */
+
+/* An anonymous memory file with these bytes from offset 0, size bytes long (the rest holes). When
+ * sealed, it can be neither written, grown nor shrunk from then on. Returns the descriptor or a
+ * negative code. executable asks for MFD_EXEC where the kernel knows it. */
+int memory_file(const char *name, const void *data, size_t len, size_t size, bool sealed,
+                bool executable, struct error *e);
+/* Seals one made unsealed. */
+int memory_file_seal(int fd, struct error *e);
+
+#endif

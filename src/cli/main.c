@@ -1,0 +1,77 @@
+/* The command `atoll`: finds the subcommand and hands over. */
+#include "cli/options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct command *const commands[] = {
+    &command_run,     &command_resume, &command_build,   &command_compile,
+    &command_inspect, &command_doctor, &command_version,
+};
+
+#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+
+static const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    }
+    return NULL;
+}
+
+static int command_unknown(const char *name)
+{
+    const struct command *nearest = NULL;
+    unsigned best = 3;
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        unsigned distance = text_distance(name, commands[i]->name);
+        if (distance < best) {
+            best = distance;
+            nearest = commands[i];
+        }
+    }
+    fprintf(stderr, "atoll: there is no command %s", name);
+    if (nearest)
+        fprintf(stderr, "; did you mean `atoll %s`?\n", nearest->name);
+    else
+        fprintf(stderr, ". Try `atoll help`.\n");
+    return EXIT_USAGE;
+}
+
+static void overview_print(FILE *output)
+{
+    fprintf(output, "Usage: atoll COMMAND [OPTIONS] ...\n\nCommands:\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(output, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
+    fprintf(output, "  %-10s%s\n\n", "help", "print this, or the help of a command");
+    fprintf(output, "`atoll COMMAND --help` tells all about one.\n");
+}
+
+/* `atoll help [COMMAND]` */
+static int help_run(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0) {
+        overview_print(stdout);
+        return EXIT_OK;
+    }
+    const struct command *command = command_find(argv[1]);
+    if (!command)
+        return command_unknown(argv[1]);
+    char *arguments[] = {argv[1], (char[]){"--help"}, NULL};
+    return command->run(2, arguments);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        overview_print(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
+        return help_run(argc - 1, argv + 1);
+    if (strcmp(argv[1], "--version") == 0)
+        return command_version.run(1, argv + 1);
+    const struct command *command = command_find(argv[1]);
+    return command ? command->run(argc - 1, argv + 1) : command_unknown(argv[1]);
+}

@@ -1,0 +1,30 @@
+/*
+ * What vouches for an artefact in a file: 64 bytes behind its own.
+ *
+ *   0   cache key (zero when it was never meant for a cache)
+ *   32  BLAKE2b-256, keyed with the node's artefact key, of: the artefact's id, then the cache key
+ *
+ * The id is a collision-resistant hash of all of the artefact's bytes, so they are hashed once;
+ * with the cache key inside, an artefact cannot be passed off as another one by renaming its file.
+ */
+#ifndef ENGINE_ARTEFACT_SEAL_H
+#define ENGINE_ARTEFACT_SEAL_H
+
+#include "base/bytes.h"
+#include "crypto/hash.h"
+#include "crypto/key.h"
+#include "engine/artefact.h"
+
+#define SEAL_LEN          (2 * HASH_LEN)
+#define ARTEFACT_FILE_MAX (1ull << 30)
+
+void seal_make(const uint8_t id[static HASH_LEN], const uint8_t key[static HASH_LEN],
+               const uint8_t mac_key[static KEY_MAC_LEN], uint8_t out[static SEAL_LEN]);
+
+/* Checks the MAC of a file's bytes before anything else of them is looked at, then opens the
+ * artefact and sets its key. -ATOLL_ECORRUPT when the bytes are not what was sealed under this MAC
+ * key. */
+int seal_open(const uint8_t *file, size_t len, const uint8_t mac_key[static KEY_MAC_LEN],
+              struct artefact **out, struct error *e);
+
+#endif

@@ -1,0 +1,163 @@
+/* Finds written pages through the kernel's page map, and lists an arena's writable parts. */
+#include "sandbox/pages.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* linux/fs.h of kernel 6.7; older headers lack it. */
+struct scan_argument {
+    uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, category_inverted,
+        category_mask, category_anyof_mask, return_mask;
+};
+struct scan_region {
+    uint64_t start, end, categories;
+};
+#define PAGEMAP_SCAN_IOCTL _IOWR('f', 16, struct scan_argument)
+#define CATEGORY_FILE      (1u << 2)
+#define CATEGORY_PRESENT   (1u << 3)
+#define CATEGORY_SWAPPED   (1u << 4)
+#define CATEGORY_ZERO      (1u << 5)
+
+/* Bits of a /proc/self/pagemap entry. */
+#define ENTRY_PRESENT (1ull << 63)
+#define ENTRY_SWAPPED (1ull << 62)
+#define ENTRY_FILE    (1ull << 61)
+
+static int pagemap_fd = -1;
+static bool scan_works;
+static pthread_once_t pagemap_once = PTHREAD_ONCE_INIT;
+
+static long scan(const uint8_t *start, uint64_t len, struct scan_region *regions, size_t cap)
+{
+    struct scan_argument argument = {
+        .size = sizeof argument,
+        .start = (uint64_t)(uintptr_t)start,
+        .end = (uint64_t)(uintptr_t)start + len,
+        .vec = (uint64_t)(uintptr_t)regions,
+        .vec_len = cap,
+        .category_inverted = CATEGORY_FILE | CATEGORY_ZERO,
+        .category_mask = CATEGORY_FILE | CATEGORY_ZERO,
+        .category_anyof_mask = CATEGORY_PRESENT | CATEGORY_SWAPPED,
+        .return_mask = CATEGORY_PRESENT,
+    };
+    return ioctl(pagemap_fd, PAGEMAP_SCAN_IOCTL, &argument);
+}
+
+static void pagemap_open(void)
+{
+    static uint8_t probe[PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
+    struct scan_region found;
+    pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    *(volatile uint8_t *)probe = 1;
+    scan_works = pagemap_fd >= 0 && scan(probe, sizeof probe, &found, 1) == 1;
+}
+
+bool pages_scan_available(void)
+{
+    pthread_once(&pagemap_once, pagemap_open);
+    return scan_works;
+}
+
+/* Appends a page to the runs; false when there is no room for a new run. */
+static bool run_add(struct page_run *out, size_t *count, size_t cap, uint8_t *page)
+{
+    if (*count && out[*count - 1].start + out[*count - 1].len == page) {
+        out[*count - 1].len += PAGE_BYTES;
+        return true;
+    }
+    if (*count == cap)
+        return false;
+    out[(*count)++] = (struct page_run){page, PAGE_BYTES};
+    return true;
+}
+
+static int written_by_pagemap(const uint8_t *start, uint64_t len, struct page_run *out, size_t cap,
+                              struct error *e)
+{
+    uint64_t entries[512], first = (uint64_t)(uintptr_t)start / PAGE_BYTES;
+    size_t count = 0;
+    for (uint64_t page = 0, pages = len / PAGE_BYTES; page < pages;) {
+        uint64_t step = pages - page < 512 ? pages - page : 512;
+        ssize_t got = pread(pagemap_fd, entries, step * 8, (off_t)((first + page) * 8));
+        if (got != (ssize_t)(step * 8))
+            return error_set_errno(e, ATOLL_EUNAVAIL, "cannot read /proc/self/pagemap");
+        for (uint64_t k = 0; k < step; k++, page++) {
+            bool own = (entries[k] & (ENTRY_PRESENT | ENTRY_SWAPPED)) && !(entries[k] & ENTRY_FILE);
+            if (own && !run_add(out, &count, cap, (uint8_t *)start + page * PAGE_BYTES))
+                return (int)count;
+        }
+    }
+    return (int)count;
+}
+
+int pages_written(const uint8_t *start, uint64_t len, struct page_run *out, size_t cap,
+                  struct error *e)
+{
+    if (!pages_scan_available())
+        return pagemap_fd < 0 ? error_set(e, ATOLL_EUNAVAIL, "/proc/self/pagemap cannot be opened")
+                              : written_by_pagemap(start, len, out, cap, e);
+    struct scan_region regions[64];
+    size_t count = 0;
+    const uint8_t *at = start, *end = start + len;
+    while (at < end && count < cap) {
+        size_t want = cap - count < 64 ? cap - count : 64;
+        long got = scan(at, (uint64_t)(end - at), regions, want);
+        if (got < 0)
+            return error_set_errno(e, ATOLL_EUNAVAIL, "PAGEMAP_SCAN failed");
+        for (long k = 0; k < got; k++) {
+            uint64_t run = regions[k].end - regions[k].start;
+            uint8_t *first = (uint8_t *)(uintptr_t)regions[k].start;
+            if (count && out[count - 1].start + out[count - 1].len == first)
+                out[count - 1].len += run;
+            else
+                out[count++] = (struct page_run){first, run};
+        }
+        if ((size_t)got < want)
+            break;
+        at = (const uint8_t *)(uintptr_t)regions[got - 1].end;
+    }
+    return (int)count;
+}
+
+/* ---- the writable parts of an arena ---- */
+
+static uint32_t instance_extents(const struct instance *i, struct arena_extent out[static 3])
+{
+    const struct artefact *artefact = i->artefact;
+    const struct wasm_module *m = &artefact->module;
+    int64_t vm = i->vm - i->arena->base;
+    uint64_t low = artefact->layout.low_size;
+    uint32_t count = 0;
+    out[count++] = (struct arena_extent){vm - (int64_t)low, low};
+    if (artefact->options.link == LINK_PRIMARY) {
+        if (m->memory_count)
+            out[0].len += arena_memory_size(i->arena);
+        if (artefact->layout.far_size)
+            out[count++] = (struct arena_extent){(int64_t)(ARENA_REST - ARENA_BASE),
+                                                 align_up(artefact->layout.far_size, PAGE_BYTES)};
+    } else if (artefact->options.link == LINK_OTHER && m->memory_count && !m->imported_memories) {
+        uint8_t *memory = instance_memory(i);
+        out[count++] = (struct arena_extent){memory - i->arena->base, instance_memory_bytes(i)};
+    }
+    return count;
+}
+
+int arena_extents(const struct arena *a, struct arena_extent **out, uint32_t *count,
+                  struct error *e)
+{
+    struct arena_extent *extents = calloc(3ull * a->instance_count + 1, sizeof *extents);
+    uint32_t n = 0;
+    if (!extents)
+        return error_set(e, ATOLL_ENOMEM, "no memory for the list of an arena's parts");
+    if (!a->primary && a->fields_mapped) /* context, fuel */
+        extents[n++] = (struct arena_extent){-(int64_t)PAGE_BYTES, PAGE_BYTES};
+    for (uint32_t k = 0; k < a->instance_count; k++)
+        n += instance_extents(a->instances[k], extents + n);
+    *out = extents;
+    *count = n;
+    return 0;
+}

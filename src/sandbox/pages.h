@@ -1,0 +1,41 @@
+/*
+ * Which pages of an arena have been written: the ground of reset, capture and dirty tracking.
+ *
+ * A page counts as written when it is this process's own copy: present or swapped out, and neither
+ * a page of the mapped file nor the shared zero page. PAGEMAP_SCAN tells (kernel 6.7), else
+ * /proc/self/pagemap.
+ */
+#ifndef SANDBOX_PAGES_H
+#define SANDBOX_PAGES_H
+
+#include "base/error.h"
+#include "engine/arena.h"
+
+#include <stddef.h>
+
+#define PAGE_BYTES 4096u
+
+struct page_run {
+    uint8_t *start;
+    uint64_t len; /* bytes, whole pages */
+};
+
+/* Finds runs of written pages in [start, start + len), in order. Returns their number; when it
+ * equals cap there may be more from the end of the last run on. Negative: an error code. */
+int pages_written(const uint8_t *start, uint64_t len, struct page_run *out, size_t cap,
+                  struct error *e);
+
+/* A part of an arena that guests write to. */
+struct arena_extent {
+    int64_t from_b;
+    uint64_t len;
+};
+
+/* The writable parts: for each instance its tables, fields and memory; far tables. The stack is not
+ * among them. *out is malloc'ed for the caller. */
+int arena_extents(const struct arena *, struct arena_extent **out, uint32_t *count, struct error *);
+
+/* Whether the kernel answers PAGEMAP_SCAN (probed once). */
+bool pages_scan_available(void);
+
+#endif

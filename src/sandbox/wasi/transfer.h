@@ -1,0 +1,18 @@
+/* What transfer.c lends to the sockets. Counts or -errno, like the rest of the inside. */
+#ifndef SANDBOX_WASI_TRANSFER_H
+#define SANDBOX_WASI_TRANSFER_H
+
+#include "sandbox/wasi/world.h"
+
+#include <sys/types.h>
+
+/* Parks until the descriptor is ready for events; EAGAIN when the guest asked not to wait. */
+enum host_status transfer_wait(struct host_call *, const struct descriptor *, short events);
+/* Ends a transfer by its result: parks on -EAGAIN, else stores the count or gives the error. */
+enum host_status transfer_end(struct host_call *, const struct descriptor *, short events,
+                              ssize_t result, uint32_t count_address);
+/* recvmsg and sendmsg that never wait and never raise a signal. */
+ssize_t transfer_receive(int fd, struct vectors *, int flags, int *flags_out);
+ssize_t transfer_send(int fd, struct vectors *);
+
+#endif

@@ -1,0 +1,183 @@
+/* Reading, replacing and anonymous files (src/base/file.c). */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char directory[64];
+static struct error failure;
+
+static const char *inside(const char *name)
+{
+    static char path[256];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    return path;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(directory, sizeof directory, "/tmp/atoll-file-test.XXXXXX");
+    return mkdtemp(directory) ? 0 : -1;
+}
+
+static int unlink_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)status;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return nftw(directory, unlink_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static size_t entry_count(void)
+{
+    DIR *listing = opendir(directory);
+    assert_non_null(listing);
+    size_t count = 0;
+    while (readdir(listing))
+        count++;
+    closedir(listing);
+    return count - 2;
+}
+
+static void replacing_leaves_exactly_the_new_bytes_and_mode(void **state)
+{
+    (void)state;
+    assert_int_equal(file_replace(inside("f"), "first", 5, 0600, &failure), 0);
+    assert_int_equal(file_replace(inside("f"), "second!", 7, 0640, &failure), 0);
+    struct buffer b = {0};
+    assert_int_equal(file_read(inside("f"), 100, &b, &failure), 0);
+    assert_int_equal(b.len, 7);
+    assert_memory_equal(b.data, "second!", 7);
+    struct stat status;
+    assert_int_equal(stat(inside("f"), &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0640);
+    assert_int_equal(entry_count(), 1);
+    buffer_free(&b);
+}
+
+static void a_failed_replacement_leaves_no_temporary_file(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir(inside("f"), 0700), 0);
+    assert_true(file_replace(inside("f"), "x", 1, 0600, &failure) < 0);
+    assert_non_null(strstr(failure.text, inside("f")));
+    assert_int_equal(entry_count(), 1);
+    assert_int_equal(file_replace(inside("no/f"), "x", 1, 0600, &failure), -ATOLL_ENOENT);
+}
+
+static void reading_appends_and_stops_at_the_limit(void **state)
+{
+    (void)state;
+    char block[100000];
+    memset(block, 'z', sizeof block);
+    assert_int_equal(file_replace(inside("f"), block, sizeof block, 0600, &failure), 0);
+    struct buffer b = {0};
+    assert_true(buffer_append(&b, "head", 4));
+    assert_int_equal(file_read(inside("f"), sizeof block, &b, &failure), 0);
+    assert_int_equal(b.len, 4 + sizeof block);
+    assert_memory_equal(b.data, "headzz", 6);
+    assert_int_equal(file_read(inside("f"), sizeof block - 1, &b, &failure), -ATOLL_ESIZE);
+    buffer_free(&b);
+}
+
+static void a_stream_that_never_ends_is_stopped_at_the_limit(void **state)
+{
+    (void)state;
+    int fd = open("/dev/zero", O_RDONLY);
+    struct buffer b = {0};
+    assert_int_equal(file_read_fd(fd, "zeros", 1 << 20, &b, &failure), -ATOLL_ESIZE);
+    assert_true(b.len < 4 << 20);
+    close(fd);
+    buffer_free(&b);
+}
+
+static void only_regular_files_are_read(void **state)
+{
+    (void)state;
+    struct buffer b = {0};
+    assert_int_equal(file_read(directory, 100, &b, &failure), -ATOLL_ETYPE);
+    assert_int_equal(mkfifo(inside("pipe"), 0600), 0);
+    assert_int_equal(file_read(inside("pipe"), 100, &b, &failure), -ATOLL_ETYPE);
+    assert_int_equal(file_read(inside("absent"), 100, &b, &failure), -ATOLL_ENOENT);
+    assert_non_null(strstr(failure.text, "absent"));
+    buffer_free(&b);
+}
+
+static void directories_are_made_with_their_parents(void **state)
+{
+    (void)state;
+    assert_int_equal(directory_make(inside("a/b/c"), 0700, &failure), 0);
+    assert_int_equal(directory_make(inside("a/b/c"), 0700, &failure), 0);
+    assert_int_equal(file_replace(inside("a/f"), "", 0, 0600, &failure), 0);
+    assert_int_equal(directory_make(inside("a/f"), 0700, &failure), -ATOLL_EEXIST);
+    assert_true(directory_make(inside("a/f/g"), 0700, &failure) < 0);
+}
+
+static void a_sealed_memory_file_cannot_change(void **state)
+{
+    (void)state;
+    int fd = memory_file("test", "abc", 3, 8192, true, false, &failure);
+    assert_true(fd >= 0);
+    char bytes[4];
+    assert_int_equal(pread(fd, bytes, 4, 0), 4);
+    assert_memory_equal(bytes, "abc\0", 4);
+    assert_int_equal(pwrite(fd, "x", 1, 0), -1);
+    assert_int_equal(ftruncate(fd, 0), -1);
+    assert_int_equal(ftruncate(fd, 16384), -1);
+    close(fd);
+}
+
+static void an_executable_memory_file_runs_and_a_full_one_is_refused(void **state)
+{
+    (void)state;
+    static const uint8_t code[] = {0xb8, 42, 0, 0, 0, 0xc3}; /* mov eax, 42; ret */
+    int fd = memory_file("code", code, sizeof code, 4096, true, true, &failure);
+    assert_true(fd >= 0);
+    void *at = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    assert_true(at != MAP_FAILED);
+    int (*function)(void);
+    memcpy(&function, &at, sizeof function);
+    assert_int_equal(function(), 42);
+    munmap(at, 4096);
+    close(fd);
+    assert_int_equal(memory_file("small", "abc", 3, 2, true, false, &failure), -ATOLL_ESIZE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(replacing_leaves_exactly_the_new_bytes_and_mode, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_failed_replacement_leaves_no_temporary_file, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(reading_appends_and_stops_at_the_limit, setup, teardown),
+        cmocka_unit_test(a_stream_that_never_ends_is_stopped_at_the_limit),
+        cmocka_unit_test_setup_teardown(only_regular_files_are_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(directories_are_made_with_their_parents, setup, teardown),
+        cmocka_unit_test(a_sealed_memory_file_cannot_change),
+        cmocka_unit_test(an_executable_memory_file_runs_and_a_full_one_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
