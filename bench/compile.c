@@ -5,6 +5,7 @@
  * and opening a saved artefact; beside V8's two compilers, when node is there, as the peer of the
  * same run.
  */
+#define _GNU_SOURCE
 #include "engine/compile.h"
 #include "base/file.h"
 #include "engine/wasm_read.h"

@@ -8,6 +8,7 @@
  * "scalar" modules are built without SIMD, "simd" ones with -msimd128: the same source, vectorised
  * by the compiler to 128 bits before Atoll sees it.
  */
+#define _GNU_SOURCE
 #include "measure.h"
 #include "peer.h"
 
@@ -86,7 +87,7 @@ static int repeat_calibrate(struct native *native, int milliseconds)
 
 struct contest {
     struct native native;
-    struct guest guest;
+    struct kernel kernel;
     char wasm[PATH_SIZE];
     int repeat;
 };
@@ -96,7 +97,7 @@ static int contest_round(struct bench *bench, struct contest *c, struct row *row
 {
     struct measurement native, atoll, v8 = {.ns = NAN};
     native_run(&c->native, c->repeat, &native);
-    int rc = guest_run(&c->guest, c->repeat, &atoll, e);
+    int rc = kernel_run(&c->kernel, c->repeat, &atoll, e);
     if (rc == 0 && bench->v8.pid > 0)
         rc = v8_run(&bench->v8, c->wasm, c->repeat, &v8, e);
     if (rc < 0)
@@ -130,13 +131,13 @@ static int contest_run(struct bench *bench, struct row *row, struct error *e)
         return error_set(e, ATOLL_EINVAL, "the path of the kernels is too long");
     int rc = native_open(library, &c.native, e);
     if (rc == 0)
-        rc = guest_open(bench->compiler, c.wasm, &s->options, &c.guest, e);
+        rc = kernel_open(bench->compiler, c.wasm, &s->options, &c.kernel, e);
     if (rc == 0)
         c.repeat = repeat_calibrate(&c.native, s->milliseconds);
     /* The first round warms caches and V8 up and does not count. */
     for (int round = 0; rc == 0 && round <= s->rounds; round++)
         rc = contest_round(bench, &c, row, round > 0, e);
-    guest_close(&c.guest);
+    kernel_close(&c.kernel);
     native_close(&c.native);
     return rc;
 }

@@ -1,4 +1,5 @@
 /* Clocks, order statistics and environment of the benchmarks; see measure.h. */
+#define _GNU_SOURCE
 #include "measure.h"
 
 #include <errno.h>

@@ -1,7 +1,8 @@
 /* Native, Atoll and V8 behind one face; see peer.h. */
+#define _GNU_SOURCE
 #include "peer.h"
 
-#include "base/file.h"
+#include "guest.h"
 #include "measure.h"
 
 #include <dlfcn.h>
@@ -12,8 +13,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define MODULE_MAX (256u << 20)
 
 extern char **environ;
 
@@ -49,51 +48,45 @@ void native_run(struct native *n, int repeat, struct measurement *out)
 
 /* ---- Atoll ---- */
 
-static int guest_link(struct guest *g, struct error *e)
+static int kernel_link(struct kernel *k, struct error *e)
 {
     const struct arena_limits limits = {0};
-    int rc = arena_create(SLOT_ANY, &limits, &g->arena, e);
+    int rc = arena_create(SLOT_ANY, &limits, &k->arena, e);
     if (rc == 0)
-        rc = instance_create(g->arena, g->artefact, NULL, 0, &g->instance, e);
+        rc = instance_create(k->arena, k->artefact, NULL, 0, &k->instance, e);
     if (rc < 0)
         return rc;
-    if (instance_export(g->instance, "run", 3, &g->function) != WASM_KIND_FUNC)
+    if (instance_export(k->instance, "run", 3, &k->function) != WASM_KIND_FUNC)
         return error_set(e, ATOLL_ENOENT, "the module exports no function run");
     return 0;
 }
 
-int guest_open(struct compiler *compiler, const char *path, const struct compile_options *options,
-               struct guest *out, struct error *e)
+int kernel_open(struct compiler *compiler, const char *path, const struct compile_options *options,
+                struct kernel *out, struct error *e)
 {
-    *out = (struct guest){0};
-    struct buffer wasm = {0};
-    int rc = file_read(path, MODULE_MAX, &wasm, e);
+    *out = (struct kernel){0};
+    int rc = guest_compile(compiler, path, options, &out->artefact, e);
     if (rc == 0)
-        rc = compiler_load(compiler, wasm.data, wasm.len, options, &out->artefact, NULL, e);
-    if (rc == 0)
-        rc = guest_link(out, e);
-    buffer_free(&wasm);
-    if (rc < 0) {
-        guest_close(out);
-        error_prefix(e, "%s", path);
-    }
+        rc = kernel_link(out, e);
+    if (rc < 0)
+        kernel_close(out);
     return rc;
 }
 
-void guest_close(struct guest *g)
+void kernel_close(struct kernel *k)
 {
-    if (g->arena)
-        arena_destroy(g->arena);
-    artefact_release(g->artefact);
-    *g = (struct guest){0};
+    if (k->arena)
+        arena_destroy(k->arena);
+    artefact_release(k->artefact);
+    *k = (struct kernel){0};
 }
 
-int guest_run(struct guest *g, int repeat, struct measurement *out, struct error *e)
+int kernel_run(struct kernel *k, int repeat, struct measurement *out, struct error *e)
 {
     union host_slot slot = {.i64 = repeat};
     struct run_result result = {0};
     int64_t begin = measure_thread_ns();
-    int rc = instance_invoke(g->instance, g->function, &slot, &result, e);
+    int rc = instance_invoke(k->instance, k->function, &slot, &result, e);
     out->ns = (double)(measure_thread_ns() - begin);
     out->checksum = slot.f64;
     if (rc < 0)

@@ -27,17 +27,17 @@ int native_open(const char *path, struct native *out, struct error *e);
 void native_close(struct native *);
 void native_run(struct native *, int repeat, struct measurement *out);
 
-/* A module compiled, linked without imports, and ready to call. */
-struct guest {
+/* A kernel's module, linked and ready to call. */
+struct kernel {
     struct artefact *artefact;
     struct arena *arena;
     struct instance *instance;
     uint32_t function;
 };
-int guest_open(struct compiler *, const char *path, const struct compile_options *,
-               struct guest *out, struct error *e);
-void guest_close(struct guest *);
-int guest_run(struct guest *, int repeat, struct measurement *out, struct error *e);
+int kernel_open(struct compiler *, const char *path, const struct compile_options *,
+                struct kernel *out, struct error *e);
+void kernel_close(struct kernel *);
+int kernel_run(struct kernel *, int repeat, struct measurement *out, struct error *e);
 
 /* A node process that answers run requests (v8.mjs). */
 struct v8 {

@@ -111,6 +111,9 @@ static void arguments_make(const struct build_command *c, struct arguments *a)
     snprintf(stack, sizeof stack, "-Wl,-z,stack-size=%llu,--stack-first",
              (unsigned long long)c->stack_bytes);
     arguments_add(a, "", stack);
+    /* The C library brings debug information of its own; names stay, for backtraces. */
+    if (!c->debug)
+        arguments_add(a, "", "-Wl,--strip-debug");
     arguments_add_all(a, "-Wl,", &c->linker_options);
     arguments_add(a, "", "-o");
     arguments_add(a, "", c->output);

@@ -32,11 +32,16 @@ int lower_initialize(struct error *e)
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86AsmParser();
-    /* LLVM 19 otherwise turns a cmov with a memory operand into a branch around the load, volatile
-     * or not, and with the load goes its trap. */
-    static const char *const arguments[] = {"atoll-cc",
-                                            "-x86-cmov-converter-force-mem-operand=false"};
-    LLVMParseCommandLineOptions(2, arguments, NULL);
+    static const char *const arguments[] = {
+        "atoll-cc",
+        /* LLVM 19 otherwise turns a cmov with a memory operand into a branch around the load,
+         * volatile or not, and with the load goes its trap. */
+        "-x86-cmov-converter-force-mem-operand=false",
+        /* LLVM 19 otherwise merges equal trap instructions, nomerge or not, and of several wasm
+         * offsets one is left. */
+        "-enable-tail-merge=false",
+    };
+    LLVMParseCommandLineOptions(sizeof arguments / sizeof arguments[0], arguments, NULL);
     return 0;
 }
 

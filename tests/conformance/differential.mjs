@@ -1,7 +1,7 @@
 // V8's side of the differential test: node differential.mjs run|validate DIRECTORY COUNT
 //
 // run: for each DIRECTORY/N.wasm with N below COUNT prints "module N", then for each export, in
-// order, "NAME value …" (unsigned decimal) or "NAME ! class of trap".
+// order, "NAME value …" (unsigned decimal) or "NAME ! class of trap"; then "end".
 // validate: prints "N valid" or "N invalid".
 import { readFileSync } from 'node:fs';
 
@@ -57,5 +57,5 @@ for (let n = 0; n < Number(count); n++) {
   if (mode === 'validate')
     console.log(`${n} ${WebAssembly.validate(bytes) ? 'valid' : 'invalid'}`);
   else
-    console.log([`module ${n}`, ...runModule(bytes)].join('\n'));
+    console.log([`module ${n}`, ...runModule(bytes), 'end'].join('\n'));
 }

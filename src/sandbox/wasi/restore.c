@@ -226,7 +226,7 @@ static int standard_reopen(struct wasi *w, const struct saved *s, const struct w
     int result = standard_add(w, s->number, s->source, standard[s->source], e);
     if (result == 0 && descriptor_get(w, s->number, 0, &made) == WASI_SUCCESS) {
         made->flags |= (uint16_t)s->flags;
-        made->base &= s->base | (WASI_RIGHT_FD_SEEK | WASI_RIGHT_FD_TELL);
+        made->base &= s->base;
         made->inheriting &= s->inheriting;
     }
     return result;

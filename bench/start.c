@@ -1,0 +1,230 @@
+/*
+ * bench-start: what does an instance cost? Creating one from a mapped artefact or from a snapshot
+ * up to its first instruction, its first writes, resetting and destroying it; how that grows with
+ * the image; and what an idle instance occupies. The peer is a process: posix_spawn of a static
+ * native program that does nothing, in the same run. Wall time in microseconds.
+ */
+#include "guest.h"
+#include "measure.h"
+#include "sandbox/snapshot.h"
+
+#include <inttypes.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define ROUNDS       1000
+#define IMAGE_ROUNDS 100
+#define IDLE         2000
+#define PAGE_KIB     4
+
+extern char **environ;
+
+static double elapsed_us(int64_t *since)
+{
+    int64_t now = clock_monotonic_ns();
+    double us = (double)(now - *since) / 1e3;
+    *since = now;
+    return us;
+}
+
+static void row_print(const char *what, struct samples *s)
+{
+    printf("%-52s %9.1f %9.1f\n", what, samples_median(s), samples_quantile(s, 0.99));
+    samples_free(s);
+}
+
+/* ---- one small instance ---- */
+
+static void fresh_measure(struct artefact *artefact, struct samples *start)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        int64_t clock = clock_monotonic_ns();
+        struct instance *instance = guest_instance(artefact);
+        guest_call(instance, guest_function(instance, "nothing"), 0);
+        samples_add(start, elapsed_us(&clock));
+        arena_destroy(instance_arena(instance));
+    }
+}
+
+static struct snapshot *snapshot_make(struct artefact *artefact, int32_t kib)
+{
+    struct error e = {0};
+    struct snapshot *snapshot;
+    struct instance *instance = guest_instance(artefact);
+    if (guest_call(instance, guest_function(instance, "prepare"), kib) != 0)
+        bench_fail(1, "the guest cannot make an image of %d KiB", (int)kib);
+    bench_check(snapshot_take(instance_arena(instance), &snapshot, &e), &e);
+    arena_destroy(instance_arena(instance));
+    return snapshot;
+}
+
+struct lifetimes {
+    struct samples start, touch, reset, again, destroy;
+};
+
+/* Restore and first instruction; first writes; reset; the same writes again; destroy. */
+static void lifetimes_measure(struct snapshot *snapshot, int rounds, int32_t pages,
+                              struct lifetimes *out)
+{
+    for (int i = 0; i < rounds; i++) {
+        struct error e = {0};
+        struct arena *arena;
+        int64_t clock = clock_monotonic_ns();
+        bench_check(snapshot_restore(snapshot, SLOT_ANY, &arena, &e), &e);
+        struct instance *instance = arena_primary(arena);
+        uint32_t touch = guest_function(instance, "touch");
+        guest_call(instance, guest_function(instance, "nothing"), 0);
+        samples_add(&out->start, elapsed_us(&clock));
+        int32_t first = guest_call(instance, touch, pages);
+        samples_add(&out->touch, elapsed_us(&clock));
+        bench_check(snapshot_reset(snapshot, arena, &e), &e);
+        samples_add(&out->reset, elapsed_us(&clock));
+        int32_t second = guest_call(instance, touch, pages);
+        samples_add(&out->again, elapsed_us(&clock));
+        arena_destroy(arena);
+        samples_add(&out->destroy, elapsed_us(&clock));
+        if (first != second)
+            bench_fail(1, "after a reset the guest computed %d, before it %d", (int)second,
+                       (int)first);
+    }
+}
+
+static void process_measure(struct samples *spawn)
+{
+    char here[4000], path[4096];
+    executable_directory(here, sizeof here);
+    snprintf(path, sizeof path, "%s/guests/noop", here);
+    char *arguments[] = {path, NULL};
+    for (int i = 0; i < ROUNDS; i++) {
+        pid_t pid;
+        int status;
+        int64_t clock = clock_monotonic_ns();
+        int failure = posix_spawn(&pid, path, NULL, NULL, arguments, environ);
+        if (failure || waitpid(pid, &status, 0) != pid || status != 0)
+            bench_fail(1, "cannot run %s", path);
+        samples_add(spawn, elapsed_us(&clock));
+    }
+}
+
+static void small_table(struct artefact *artefact)
+{
+    struct samples fresh = {0}, spawn = {0};
+    struct lifetimes times = {0};
+    struct snapshot *snapshot = snapshot_make(artefact, 64);
+    printf("%-52s %9s %9s\n", "one instance, image of 64 KiB", "p50 us", "p99 us");
+    fresh_measure(artefact, &fresh);
+    lifetimes_measure(snapshot, ROUNDS, 10, &times);
+    process_measure(&spawn);
+    double ratio = samples_median(&spawn) / samples_median(&times.start);
+    row_print("mapped artefact to first instruction", &fresh);
+    row_print("snapshot to first instruction", &times.start);
+    row_print("first call that writes 10 pages", &times.touch);
+    row_print("reset", &times.reset);
+    row_print("the same call after a reset", &times.again);
+    row_print("destroy", &times.destroy);
+    row_print("peer: spawn and reap a static native process", &spawn);
+    printf("starting from a snapshot is %.1f times as fast as the process\n\n", ratio);
+    snapshot_release(snapshot);
+}
+
+/* ---- by size of the image ---- */
+
+static void sizes_table(struct artefact *artefact)
+{
+    static const int32_t sizes[] = {64, 1024, 16384, 65536};
+    printf("%-12s %10s %14s %10s %14s %10s   (p50 us, %d rounds)\n", "image KiB", "start",
+           "write 10 %", "reset", "again 10 %", "destroy", IMAGE_ROUNDS);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct lifetimes t = {0};
+        int32_t pages = sizes[i] / PAGE_KIB / 10;
+        struct snapshot *snapshot = snapshot_make(artefact, sizes[i]);
+        lifetimes_measure(snapshot, IMAGE_ROUNDS, pages > 0 ? pages : 1, &t);
+        printf("%-12d %10.1f %14.1f %10.1f %14.1f %10.1f\n", (int)sizes[i],
+               samples_median(&t.start), samples_median(&t.touch), samples_median(&t.reset),
+               samples_median(&t.again), samples_median(&t.destroy));
+        snapshot_release(snapshot);
+        samples_free(&t.start), samples_free(&t.touch), samples_free(&t.reset);
+        samples_free(&t.again), samples_free(&t.destroy);
+    }
+    putchar('\n');
+}
+
+/* ---- idle footprint ---- */
+
+struct footprint {
+    double private_kib, tables_kib, maps;
+};
+
+/* The value in KiB of a line "Name:  123 kB" of a file of /proc. */
+static double proc_kib(const char *path, const char *name)
+{
+    char line[512];
+    double value = 0, total = 0;
+    size_t length = strlen(name);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, name, length) == 0 && sscanf(line + length, "%lf", &value) == 1)
+            total += value;
+    if (file)
+        fclose(file);
+    return total;
+}
+
+static void footprint_read(struct footprint *out)
+{
+    int byte;
+    out->private_kib = proc_kib("/proc/self/smaps_rollup", "Private_Dirty:") +
+                       proc_kib("/proc/self/smaps_rollup", "Private_Clean:");
+    out->tables_kib = proc_kib("/proc/self/status", "VmPTE:");
+    out->maps = 0;
+    FILE *file = fopen("/proc/self/maps", "re");
+    while (file && (byte = fgetc(file)) != EOF)
+        out->maps += byte == '\n';
+    if (file)
+        fclose(file);
+}
+
+static void footprint_table(struct artefact *artefact)
+{
+    static struct arena *arenas[IDLE];
+    struct footprint before, after;
+    struct snapshot *snapshot = snapshot_make(artefact, 1024);
+    footprint_read(&before);
+    for (int i = 0; i < IDLE; i++) {
+        struct error e = {0};
+        bench_check(snapshot_restore(snapshot, SLOT_ANY, &arenas[i], &e), &e);
+        struct instance *instance = arena_primary(arenas[i]);
+        guest_call(instance, guest_function(instance, "touch"), 2);
+    }
+    footprint_read(&after);
+    double pages = (after.private_kib - before.private_kib) / IDLE;
+    double tables = (after.tables_kib - before.tables_kib) / IDLE;
+    printf("%d idle instances, image of 1 MiB, 2 pages written\n", IDLE);
+    printf("%-52s %9.1f\n", "private pages, KiB each", pages);
+    printf("%-52s %9.1f\n", "page tables, KiB each", tables);
+    printf("%-52s %9.1f\n", "together, KiB each", pages + tables);
+    printf("%-52s %9.1f\n", "mappings each", (after.maps - before.maps) / IDLE);
+    printf("%-52s %9.2f\n", "limit: the two pages alone, share of it",
+           2.0 * PAGE_KIB / (pages + tables));
+    for (int i = 0; i < IDLE; i++)
+        arena_destroy(arenas[i]);
+    snapshot_release(snapshot);
+}
+
+int main(int argc, char **argv)
+{
+    struct error e = {0};
+    if (argc > 2 || (argc == 2 && argv[1][0] == '-'))
+        bench_fail(2, "usage: bench-start [ATOLL-CC]");
+    environment_print();
+    bench_check(engine_initialize(&e), &e);
+    struct artefact *artefact = guest_artefact(argc == 2 ? argv[1] : NULL, "pages");
+    small_table(artefact);
+    sizes_table(artefact);
+    footprint_table(artefact);
+    artefact_release(artefact);
+    return 0;
+}
