@@ -77,11 +77,46 @@ cJSON *json_text(const uint8_t *bytes, size_t len)
 }
 
 /* The module's name for a function, or "". */
-static void frame_name(const struct artefact *artefact, const struct trap_frame *frame,
-                       char out[static NAME_MAX_LEN + 1])
+static void function_name(const struct artefact *artefact, uint32_t function,
+                          char out[static NAME_MAX_LEN + 1])
 {
-    struct wasm_span name = wasm_function_name(&artefact->module, frame->function);
+    struct wasm_span name = wasm_function_name(&artefact->module, function);
     name_clean(artefact->module.bytes + name.offset, name.len, out);
+}
+
+/* The function whose body the frame stopped in: the frame's own, or one that was inlined into it.
+ */
+static uint32_t frame_source(const struct artefact *artefact, const struct trap_frame *frame)
+{
+    const struct wasm_module *module = &artefact->module;
+    uint32_t low = 0, high = module->function_count - module->imported_functions;
+    if (frame->wasm_offset == 0 || high == 0 || frame->wasm_offset < artefact->body_offsets[0])
+        return frame->function;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (artefact->body_offsets[middle] <= frame->wasm_offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    return module->imported_functions + low;
+}
+
+static void frame_print(const struct artefact *artefact, const struct trap_frame *frame, bool first)
+{
+    char name[NAME_MAX_LEN + 1];
+    uint32_t source = frame_source(artefact, frame);
+    function_name(artefact, source, name);
+    fprintf(stderr, "  %s %s%sfunction %u", first ? "in" : "called by", name, name[0] ? ", " : "",
+            source);
+    if (frame->wasm_offset)
+        fprintf(stderr, ", at byte 0x%x of the module", frame->wasm_offset);
+    if (source != frame->function) {
+        function_name(artefact, frame->function, name);
+        fprintf(stderr, "\n    inlined into %s%sfunction %u", name, name[0] ? ", " : "",
+                frame->function);
+    }
+    fputc('\n', stderr);
 }
 
 void report_trap(const struct artefact *artefact, const struct trap_info *trap)
@@ -90,18 +125,26 @@ void report_trap(const struct artefact *artefact, const struct trap_info *trap)
     if (trap->message[0])
         fprintf(stderr, ": %s", trap->message);
     fputc('\n', stderr);
-    for (uint32_t i = 0; i < trap->frame_count; i++) {
-        const struct trap_frame *frame = &trap->frames[i];
-        char name[NAME_MAX_LEN + 1];
-        frame_name(artefact, frame, name);
-        fprintf(stderr, "  %s %s%sfunction %u", i == 0 ? "in" : "called by", name,
-                name[0] ? ", " : "", frame->function);
-        if (frame->wasm_offset)
-            fprintf(stderr, ", at byte 0x%x of the module", frame->wasm_offset);
-        fputc('\n', stderr);
-    }
+    for (uint32_t i = 0; i < trap->frame_count; i++)
+        frame_print(artefact, &trap->frames[i], i == 0);
     if (trap->truncated)
         fprintf(stderr, "  and more\n");
+}
+
+static cJSON *frame_to_json(const struct artefact *artefact, const struct trap_frame *frame)
+{
+    char name[NAME_MAX_LEN + 1];
+    uint32_t source = frame_source(artefact, frame);
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddNumberToObject(object, "function", source);
+    function_name(artefact, source, name);
+    if (name[0])
+        cJSON_AddStringToObject(object, "name", name);
+    if (frame->wasm_offset)
+        cJSON_AddNumberToObject(object, "offset", frame->wasm_offset);
+    if (source != frame->function)
+        cJSON_AddNumberToObject(object, "inlined_into", frame->function);
+    return object;
 }
 
 cJSON *trap_to_json(const struct artefact *artefact, const struct trap_info *trap)
@@ -112,17 +155,8 @@ cJSON *trap_to_json(const struct artefact *artefact, const struct trap_info *tra
         cJSON_AddItemToObject(object, "message",
                               json_text((const uint8_t *)trap->message, strlen(trap->message)));
     cJSON *frames = cJSON_AddArrayToObject(object, "frames");
-    for (uint32_t i = 0; i < trap->frame_count; i++) {
-        char name[NAME_MAX_LEN + 1];
-        frame_name(artefact, &trap->frames[i], name);
-        cJSON *frame = cJSON_CreateObject();
-        cJSON_AddNumberToObject(frame, "function", trap->frames[i].function);
-        if (name[0])
-            cJSON_AddStringToObject(frame, "name", name);
-        if (trap->frames[i].wasm_offset)
-            cJSON_AddNumberToObject(frame, "offset", trap->frames[i].wasm_offset);
-        cJSON_AddItemToArray(frames, frame);
-    }
+    for (uint32_t i = 0; i < trap->frame_count; i++)
+        cJSON_AddItemToArray(frames, frame_to_json(artefact, &trap->frames[i]));
     cJSON_AddBoolToObject(object, "truncated", trap->truncated);
     return object;
 }

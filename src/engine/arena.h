@@ -177,6 +177,8 @@ int instance_adopt_types(struct instance *, struct error *e);
 
 /* ---- trap.c: signals ---- */
 int signals_initialize(struct error *);
+/* Installs the handlers again, in front of those that someone else has installed meanwhile. */
+int signals_install(struct error *);
 /* Gives this thread an alternate signal stack, once. */
 int signals_prepare_thread(struct error *);
 /* The arena this thread runs; returns the previous one. */

@@ -50,12 +50,20 @@ void simd_float_unary(struct lowering *l, const struct wasm_op *op, const struct
 
 /* ---- extremes ---- */
 
-/* a if `a predicate b`, else b: one minps or maxps, which gives b when one is a NaN. */
-static LLVMValueRef choose(struct lowering *l, LLVMRealPredicate predicate, LLVMValueRef a,
-                           LLVMValueRef b)
+/* a if it is less (or greater) than b, else b: one minps or maxps. Vectors name the instruction: a
+ * comparison and a selection of lanes that were integers before would not become it. */
+static LLVMValueRef choose(struct lowering *l, bool greater, LLVMValueRef a, LLVMValueRef b)
 {
-    LLVMValueRef first = LLVMBuildFCmp(l->builder, predicate, a, b, "");
-    return LLVMBuildSelect(l->builder, first, a, b, "");
+    LLVMTypeRef type = LLVMTypeOf(a);
+    if (LLVMGetTypeKind(type) != LLVMVectorTypeKind) {
+        LLVMRealPredicate predicate = greater ? LLVMRealOGT : LLVMRealOLT;
+        LLVMValueRef first = LLVMBuildFCmp(l->builder, predicate, a, b, "");
+        return LLVMBuildSelect(l->builder, first, a, b, "");
+    }
+    static const char *const names[2][2] = {{"llvm.x86.sse.min.ps", "llvm.x86.sse.max.ps"},
+                                            {"llvm.x86.sse2.min.pd", "llvm.x86.sse2.max.pd"}};
+    const char *name = names[LLVMGetElementType(type) == l->f64][greater];
+    return lower_intrinsic(l, name, NULL, 0, (LLVMValueRef[]){a, b}, 2);
 }
 
 /* The machine's extreme gives its second operand for a NaN and for zeros of either sign, so it is
@@ -73,9 +81,8 @@ LLVMValueRef lower_float_extreme(struct lowering *l, LLVMValueRef a, LLVMValueRe
 
     a = lower_quieting_operand(l, a);
     b = lower_quieting_operand(l, b);
-    LLVMRealPredicate predicate = greater ? LLVMRealOGT : LLVMRealOLT;
-    LLVMValueRef one = LLVMBuildBitCast(at, choose(l, predicate, a, b), bits, "");
-    LLVMValueRef other = LLVMBuildBitCast(at, choose(l, predicate, b, a), bits, "");
+    LLVMValueRef one = LLVMBuildBitCast(at, choose(l, greater, a, b), bits, "");
+    LLVMValueRef other = LLVMBuildBitCast(at, choose(l, greater, b, a), bits, "");
     LLVMValueRef both = LLVMBuildBinOp(at, greater ? LLVMAnd : LLVMOr, one, other, "");
     LLVMValueRef unordered = LLVMBuildFCmp(at, LLVMRealUNO, a, b, "");
     LLVMValueRef quiet = LLVMBuildFAdd(at, a, b, "");
@@ -96,7 +103,7 @@ void simd_float_pseudo_extreme(struct lowering *l, const struct wasm_op *op,
 {
     (void)op;
     LLVMValueRef b = simd_pop(l, row->shape), a = simd_pop(l, row->shape);
-    simd_push(l, choose(l, row->detail ? LLVMRealOGT : LLVMRealOLT, b, a));
+    simd_push(l, choose(l, row->detail, b, a));
 }
 
 /* ---- conversions ---- */
@@ -155,7 +162,7 @@ static LLVMValueRef truncate_single_signed(struct lowering *l, LLVMValueRef valu
 static LLVMValueRef truncate_single_unsigned(struct lowering *l, LLVMValueRef value)
 {
     LLVMBuilderRef at = l->builder;
-    value = choose(l, LLVMRealOGT, value, LLVMConstNull(LLVMTypeOf(value)));
+    value = choose(l, true, value, LLVMConstNull(LLVMTypeOf(value)));
     LLVMValueRef limit = float_constant(l, F32X4, 0x1p31);
     LLVMValueRef rest = truncate_single_saturated(l, LLVMBuildFSub(at, value, limit, ""));
     LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(rest));
@@ -179,15 +186,15 @@ static LLVMValueRef truncate_double_signed(struct lowering *l, LLVMValueRef valu
     LLVMValueRef number = LLVMBuildFCmp(at, LLVMRealORD, value, value, "");
     LLVMValueRef limit = simd_cast(l, float_constant(l, F64X2, 0x1.fffffffcp30), I64X2);
     limit = simd_cast(l, LLVMBuildAnd(at, limit, simd_mask(l, number, I64X2), ""), F64X2);
-    value = choose(l, LLVMRealOLT, value, limit);
+    value = choose(l, false, value, limit);
     return lower_intrinsic(l, "llvm.x86.sse2.cvttpd2dq", NULL, 0, &value, 1);
 }
 
 /* Truncated and clamped to [0, 2^32), the value added to 2^52 stands in the low bits of the sum. */
 static LLVMValueRef truncate_double_unsigned(struct lowering *l, LLVMValueRef value)
 {
-    value = choose(l, LLVMRealOGT, value, LLVMConstNull(LLVMTypeOf(value)));
-    value = choose(l, LLVMRealOLT, value, float_constant(l, F64X2, 0x1.fffffffep31));
+    value = choose(l, true, value, LLVMConstNull(LLVMTypeOf(value)));
+    value = choose(l, false, value, float_constant(l, F64X2, 0x1.fffffffep31));
     value = lower_unary_intrinsic(l, "llvm.trunc", value);
     value = LLVMBuildFAdd(l->builder, value, float_constant(l, F64X2, 0x1p52), "");
     value = simd_cast(l, value, I32X4);

@@ -347,6 +347,11 @@ int signals_initialize(struct error *e)
     kick_signal = SIGRTMIN + 5;
     if (pthread_key_create(&handler_stack_key, handler_stack_free) != 0)
         return error_set(e, ATOLL_ENOMEM, "no thread-specific key for signal stacks");
+    return signals_install(e);
+}
+
+int signals_install(struct error *e)
+{
     int rc = handler_install(kick_signal, on_kick, e);
     for (size_t i = 0; rc == 0 && i < sizeof fault_signals / sizeof *fault_signals; i++)
         rc = handler_install(fault_signals[i], on_fault, e);

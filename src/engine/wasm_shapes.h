@@ -34,6 +34,8 @@ enum wasm_form {
     FORM_RETURN,
     FORM_CALL,
     FORM_CALL_INDIRECT,
+    FORM_CONTROL_FIRST = FORM_UNREACHABLE, /* these have to do with frames */
+    FORM_CONTROL_LAST = FORM_CALL_INDIRECT,
     FORM_DROP,
     FORM_SELECT,
     FORM_SELECT_TYPED,

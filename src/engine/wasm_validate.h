@@ -28,7 +28,8 @@ struct wasm_op {
         uint8_t constant[16]; /* bits of *.const and v128.const, little-endian */
         uint8_t lanes[16];    /* i8x16.shuffle */
         uint32_t index;       /* local, global, function (call, return_call, ref.func), table,
-                                 memory, element, data; branch depth (br, br_if) */
+                                 memory, element, data; branch depth (br, br_if);
+                                  lane (extract_lane, replace_lane) */
         struct {
             uint64_t offset;
             uint32_t memory, align_log2;

@@ -2,8 +2,8 @@
  * The walk over a body: decodes one operator after the other, checks it against the operator table
  * and hands it to the sink. Control operators are in wasm_validate_control.c.
  *
- * The unwritten contract with the stacks: an operator's operands are popped and its results pushed
- * before the sink sees it, except where that would make it unreachable first (unreachable, br, …).
+ * An operator's operands are popped and its results pushed before the sink sees it; only those that
+ * make the rest of their frame unreachable (unreachable, br, …) are delivered before they do.
  */
 #include "base/bytes.h"
 #include "engine/wasm_const.h"
@@ -25,7 +25,7 @@ static bool constant_read(struct wasm_validator *v, uint8_t form)
     int64_t wide;
     switch (form) {
     case FORM_I32:
-        narrow = wasm_cursor_s32(c);
+        narrow = c->at < c->end && *c->at < 0x40 ? *c->at++ : wasm_cursor_s32(c);
         constant_set(v, &narrow, sizeof narrow);
         break;
     case FORM_I64:
@@ -369,23 +369,21 @@ static bool op_unreachable(struct wasm_validator *v)
     return true;
 }
 
-/* Whether the operator is one of control, which deliver themselves; then *status is the outcome. */
-static bool control_check(struct wasm_validator *v, uint8_t form, bool *status)
+/* Operators of control deliver themselves. */
+static bool control_check(struct wasm_validator *v, uint8_t form)
 {
     switch (form) {
-    case FORM_UNREACHABLE: *status = op_unreachable(v); break;
-    case FORM_BLOCK: *status = control_block(v); break;
-    case FORM_ELSE: *status = control_else(v); break;
-    case FORM_END: *status = control_end(v); break;
-    case FORM_BRANCH: *status = control_branch(v); break;
-    case FORM_BRANCH_IF: *status = control_branch_if(v); break;
-    case FORM_BRANCH_TABLE: *status = control_branch_table(v); break;
-    case FORM_RETURN: *status = control_return(v); break;
-    case FORM_CALL: *status = control_call(v); break;
-    case FORM_CALL_INDIRECT: *status = control_call_indirect(v); break;
-    default: return false;
+    case FORM_UNREACHABLE: return op_unreachable(v);
+    case FORM_BLOCK: return control_block(v);
+    case FORM_ELSE: return control_else(v);
+    case FORM_END: return control_end(v);
+    case FORM_BRANCH: return control_branch(v);
+    case FORM_BRANCH_IF: return control_branch_if(v);
+    case FORM_BRANCH_TABLE: return control_branch_table(v);
+    case FORM_RETURN: return control_return(v);
+    case FORM_CALL: return control_call(v);
+    default: return control_call_indirect(v);
     }
-    return true;
 }
 
 static bool op_unknown(struct wasm_validator *v)
@@ -426,9 +424,8 @@ static bool op_step(struct wasm_validator *v)
     if (c->failed || shape->form == FORM_UNKNOWN)
         return !c->failed && op_unknown(v);
     v->features |= shape->feature;
-    bool status;
-    if (control_check(v, shape->form, &status))
-        return status;
+    if (shape->form >= FORM_CONTROL_FIRST && shape->form <= FORM_CONTROL_LAST)
+        return control_check(v, shape->form);
     return op_check(v, shape) && (!v->live || validator_deliver(v));
 }
 

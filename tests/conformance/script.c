@@ -1,4 +1,5 @@
 /* See script.h. */
+#define _GNU_SOURCE /* memmem */
 #include "script.h"
 
 #include "base/file.h"
@@ -16,15 +17,14 @@
 #define SCRIPT_COMMAND_SECS 120u
 #define SCRIPT_SLOTS        1000u
 
-/* wast2json writes a name as one \u00XX per byte. Byte 0 would end the string that cJSON makes of
- * it, so it travels as this code point. */
-#define ZERO_BYTE_CODE_POINT 0xe000u
-
 struct script {
     const char *directory, *name;
     struct buffer text;
     cJSON *root;
     const cJSON *commands;
+    /* Byte 0 of a name would end the string that cJSON makes of it, so it travels as this character
+     * (UTF-8), which occurs nowhere else in the text. */
+    char zero[4];
     bool tail_calls; /* some module uses them, so all are compiled for them */
 };
 
@@ -44,29 +44,25 @@ static const char *command_text(const cJSON *command, const char *field)
     return text != NULL ? text : "";
 }
 
-/* Turns a JSON string of code points, one per byte, back into bytes. The owner frees *bytes. */
-static struct world_name name_decode(const char *text)
+/* The bytes of a name, which the owner frees. */
+static struct world_name name_decode(const struct script *s, const char *text)
 {
     uint8_t *out = malloc(strlen(text) + 1);
     size_t len = 0;
     if (out == NULL)
         return (struct world_name){NULL, 0};
-    for (const uint8_t *at = (const uint8_t *)text; *at != 0; len++) {
-        uint32_t point = *at++;
-        if (point >= 0xe0 && at[0] != 0 && at[1] != 0) {
-            point = (point & 0xf) << 12 | (at[0] & 0x3fu) << 6 | (at[1] & 0x3fu);
-            at += 2;
-        } else if (point >= 0xc0 && at[0] != 0) {
-            point = (point & 0x1f) << 6 | (*at++ & 0x3fu);
-        }
-        out[len] = point == ZERO_BYTE_CODE_POINT ? 0 : (uint8_t)point;
+    while (*text != '\0') {
+        bool zero = strncmp(text, s->zero, strlen(s->zero)) == 0;
+        out[len++] = zero ? 0 : (uint8_t)*text;
+        text += zero ? strlen(s->zero) : 1;
     }
     return (struct world_name){out, len};
 }
 
-static struct world_name command_name(const cJSON *command, const char *field)
+static struct world_name command_name(const struct script_run *r, const cJSON *object,
+                                      const char *field)
 {
-    return name_decode(command_text(command, field));
+    return name_decode(r->script, command_text(object, field));
 }
 
 /* ---- outcomes ---- */
@@ -120,7 +116,7 @@ static int command_instantiate(struct script_run *r, struct world_name name, str
 static void command_module(struct script_run *r)
 {
     struct error e;
-    struct world_name name = command_name(r->command, "name");
+    struct world_name name = command_name(r, r->command, "name");
     if (command_instantiate(r, name, &e) != 0)
         run_fail(r, "expected an instance, got %s: %s", atoll_error_name(e.code), e.text);
     else
@@ -131,7 +127,8 @@ static void command_module(struct script_run *r)
 static void command_register(struct script_run *r)
 {
     struct error e;
-    struct world_name name = command_name(r->command, "name"), as = command_name(r->command, "as");
+    struct world_name name = command_name(r, r->command, "name"),
+                      as = command_name(r, r->command, "as");
     if (world_register(r->world, name, as, &e) != 0)
         run_fail(r, "%s", e.text);
     else
@@ -224,7 +221,7 @@ static int action_find(struct script_run *r, struct action *a, struct error *e)
 {
     a->json = cJSON_GetObjectItemCaseSensitive(r->command, "action");
     a->get = strcmp(command_text(a->json, "type"), "get") == 0;
-    struct world_name module = command_name(a->json, "module");
+    struct world_name module = command_name(r, a->json, "module");
     a->instance = world_find(r->world, module);
     free((void *)module.bytes);
     if (a->instance == NULL)
@@ -359,7 +356,7 @@ static void command_action(struct script_run *r, const char *type)
     struct action *a = &current_action;
     struct error e = {0};
     memset(a, 0, sizeof *a);
-    a->field = command_name(cJSON_GetObjectItemCaseSensitive(r->command, "action"), "field");
+    a->field = command_name(r, cJSON_GetObjectItemCaseSensitive(r->command, "action"), "field");
     int code = action_run(r, a, &e);
     free((void *)a->field.bytes);
     if (code != 0)
@@ -477,11 +474,21 @@ static bool script_uses_tail_calls(struct script *s)
     return uses;
 }
 
-static void zero_bytes_rename(struct buffer *text)
+/* Replaces every \\u0000 by a character of the private use area that the text does not have. */
+static void zero_bytes_rename(struct script *s)
 {
-    for (size_t i = 0; i + 6 <= text->len; i++)
-        if (memcmp(text->data + i, "\\u0000", 6) == 0)
-            memcpy(text->data + i, "\\ue000", 6);
+    for (unsigned low = 0; low < 64; low++) {
+        snprintf(s->zero, sizeof s->zero, "\xee\x80%c", (char)(0x80 + low));
+        if (memmem(s->text.data, s->text.len, s->zero, strlen(s->zero)) != NULL)
+            continue;
+        for (size_t i = 0; i + 6 <= s->text.len; i++) {
+            char escape[8];
+            snprintf(escape, sizeof escape, "\\ue0%02x", low);
+            if (memcmp(s->text.data + i, "\\u0000", 6) == 0)
+                memcpy(s->text.data + i, escape, 6);
+        }
+        return;
+    }
 }
 
 int script_open(const char *directory, const char *name, struct script **out, struct error *e)
@@ -493,7 +500,7 @@ int script_open(const char *directory, const char *name, struct script **out, st
     s->name = name;
     int code = module_read(s, "out.json", &s->text, e);
     if (code == 0) {
-        zero_bytes_rename(&s->text);
+        zero_bytes_rename(s);
         s->root = cJSON_ParseWithLength((const char *)s->text.data, s->text.len);
         s->commands = cJSON_GetObjectItemCaseSensitive(s->root, "commands");
         if (!cJSON_IsArray(s->commands))

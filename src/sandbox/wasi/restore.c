@@ -3,9 +3,9 @@
  *
  * The bytes are outside input: every length is checked against what is left, every number against
  * its range, and descriptors get no right that such a file cannot have. A file is taken for the one
- * saved when it is the same inode; or, on another machine or from a copy, when type, size and
- * modification time agree (as copying tools preserve them). Of directories only the type is
- * compared: what a guest has begun to read of one is in the checkpoint.
+ * saved when it is the same inode, born at the same time; or, on another machine or from a copy,
+ * when type, size and modification time agree (as copying tools preserve them). Of directories only
+ * the type is compared: what a guest has begun to read of one is in the checkpoint.
  */
 #define _GNU_SOURCE
 #include "sandbox/wasi/save.h"
@@ -126,7 +126,8 @@ static int take_preopens(struct cursor *c, struct wasi *w, const struct wasi_con
 /* The part that all descriptors have, and the rest of a file's. */
 struct saved {
     uint32_t number, kind, source, filetype, flags, access;
-    uint64_t base, inheriting, device, inode, size, modified, position;
+    uint64_t base, inheriting, position;
+    struct identity file;
     char path[WASI_MAX_PATH];
 };
 
@@ -142,10 +143,11 @@ static void take_saved(struct cursor *c, struct saved *s)
     if (s->kind == DESCRIPTOR_FILE) {
         take_path(c, s->path);
         s->access = take_u32(c);
-        s->device = take_u64(c);
-        s->inode = take_u64(c);
-        s->size = take_u64(c);
-        s->modified = take_u64(c);
+        s->file.device = take_u64(c);
+        s->file.inode = take_u64(c);
+        s->file.born_ns = take_u64(c);
+        s->file.size = take_u64(c);
+        s->file.modified_ns = take_u64(c);
         s->position = take_u64(c);
     }
 }
@@ -168,18 +170,21 @@ static int gone(const struct saved *s, const struct preopen *p, const char *why,
                      s->path, p->guest_name, why);
 }
 
-static bool is_saved_file(const struct saved *s, const struct stat *now)
+static bool is_saved_file(const struct identity *saved, int fd)
 {
-    bool same = now->st_dev == s->device && now->st_ino == s->inode;
-    bool copy = (uint64_t)now->st_size == s->size && modified_ns(now) == s->modified;
-    return S_ISDIR(now->st_mode) || same || copy;
+    struct identity now;
+    if (!identity_of(fd, &now)) {
+        return false;
+    }
+    bool same =
+        now.device == saved->device && now.inode == saved->inode && now.born_ns == saved->born_ns;
+    return same || (now.size == saved->size && now.modified_ns == saved->modified_ns);
 }
 
 static int file_reopen(struct wasi *w, const struct saved *s, struct descriptor *made,
                        struct error *e)
 {
     const struct preopen *p = &w->preopens[s->source];
-    struct stat status;
     if (p->read_only && s->access != O_RDONLY) {
         return gone(s, p, "was open for writing, but the directory is read-only now", e);
     }
@@ -192,8 +197,8 @@ static int file_reopen(struct wasi *w, const struct saved *s, struct descriptor 
                                "be opened again",
                                s->number, s->path, p->guest_name);
     }
-    if (descriptor_describe(made, fd) != 0 || fstat(fd, &status) != 0 ||
-        made->filetype != s->filetype || !is_saved_file(s, &status)) {
+    if (descriptor_describe(made, fd) != 0 || made->filetype != s->filetype ||
+        (made->filetype == WASI_FILETYPE_REGULAR_FILE && !is_saved_file(&s->file, fd))) {
         close(fd);
         return gone(s, p, "has been replaced or changed since", e);
     }

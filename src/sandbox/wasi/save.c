@@ -9,8 +9,8 @@
  *     preopens: count u32, then each: guest name, host path, read only u32
  *     descriptors: count u32, then each, by ascending number:
  *         number u32 | kind u32 | source u32 | filetype u32 | flags u32 | base u64 | inheriting u64
- *         of a file: path beneath its preopen, access mode u32, device u64, inode u64, size u64,
- *                    modified ns u64, position u64
+ *         of a file: path beneath its preopen, access mode u32, device u64, inode u64, born ns
+ *                    u64, size u64, modified ns u64, position u64
  *         of a directory that is being read: 1 u32, count u32, entries (inode u64, filetype u32,
  *                    name); of anything else: 0 u32
  *
@@ -25,6 +25,25 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
+
+static uint64_t statx_ns(const struct statx_timestamp *t)
+{
+    return (uint64_t)t->tv_sec * 1000000000u + t->tv_nsec;
+}
+
+bool identity_of(int fd, struct identity *identity)
+{
+    struct statx found;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &found) != 0) {
+        return false;
+    }
+    identity->device = (uint64_t)found.stx_dev_major << 32 | found.stx_dev_minor;
+    identity->inode = found.stx_ino;
+    identity->born_ns = found.stx_mask & STATX_BTIME ? statx_ns(&found.stx_btime) : 0;
+    identity->size = found.stx_size;
+    identity->modified_ns = statx_ns(&found.stx_mtime);
+    return true;
+}
 
 static bool put_string(struct buffer *b, const char *text, size_t len)
 {
@@ -86,12 +105,12 @@ static const char *path_beneath(const char *path, const char *directory)
 }
 
 static bool leads_to(const struct wasi *w, int directory, const char *path,
-                     const struct stat *status)
+                     const struct identity *file)
 {
-    struct stat found;
+    struct identity found;
     int fd = path_open_beneath(w, directory, path, O_PATH | O_NOFOLLOW, 0);
-    bool same = fd >= 0 && fstat(fd, &found) == 0 && found.st_dev == status->st_dev &&
-                found.st_ino == status->st_ino;
+    bool same = fd >= 0 && identity_of(fd, &found) && found.device == file->device &&
+                found.inode == file->inode;
     if (fd >= 0) {
         close(fd);
     }
@@ -109,7 +128,7 @@ static int put_file(struct buffer *b, const struct wasi *w, uint32_t number,
                     const struct descriptor *d, struct error *e)
 {
     char path[WASI_MAX_PATH], directory[WASI_MAX_PATH];
-    struct stat status;
+    struct identity file;
     int result = open_path(d->fd, path, e);
     if (result == 0) {
         result = open_path(w->preopens[d->source].fd, directory, e);
@@ -117,24 +136,22 @@ static int put_file(struct buffer *b, const struct wasi *w, uint32_t number,
     if (result != 0) {
         return result;
     }
-    if (fstat(d->fd, &status) != 0) {
+    if (!identity_of(d->fd, &file)) {
         return error_set_errno(e, ATOLL_EIO, "cannot look at descriptor %u (%s)", number, path);
     }
     if (d->filetype == WASI_FILETYPE_UNKNOWN) {
         return refuse(number, "a named pipe", path, e);
     }
     const char *beneath = path_beneath(path, directory);
-    if (status.st_nlink == 0 || beneath == NULL ||
-        !leads_to(w, w->preopens[d->source].fd, beneath, &status)) {
+    if (beneath == NULL || !leads_to(w, w->preopens[d->source].fd, beneath, &file)) {
         return refuse(number, "a file that was removed or moved out of its directory", path, e);
     }
     off_t position = d->seekable ? lseek(d->fd, 0, SEEK_CUR) : 0;
     bool good = put_string(b, beneath, strlen(beneath)) &&
                 buffer_append_u32(b, (uint32_t)(fcntl(d->fd, F_GETFL) & O_ACCMODE)) &&
-                buffer_append_u64(b, status.st_dev) && buffer_append_u64(b, status.st_ino) &&
-                buffer_append_u64(b, (uint64_t)status.st_size) &&
-                buffer_append_u64(b, modified_ns(&status)) &&
-                buffer_append_u64(b, (uint64_t)position);
+                buffer_append_u64(b, file.device) && buffer_append_u64(b, file.inode) &&
+                buffer_append_u64(b, file.born_ns) && buffer_append_u64(b, file.size) &&
+                buffer_append_u64(b, file.modified_ns) && buffer_append_u64(b, (uint64_t)position);
     return good ? 0 : error_set(e, ATOLL_ENOMEM, "no memory for the checkpoint");
 }
 

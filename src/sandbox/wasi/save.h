@@ -7,9 +7,13 @@
 #define SAVE_MAGIC   0x53575441u /* "ATWS" */
 #define SAVE_VERSION 1u
 
-static inline uint64_t modified_ns(const struct stat *status)
-{
-    return (uint64_t)status->st_mtim.tv_sec * 1000000000u + (uint64_t)status->st_mtim.tv_nsec;
-}
+/* What tells one file from another. An inode's number is used again when its file is gone, so the
+ * time of birth goes with it (0 on file systems that do not keep it). */
+struct identity {
+    uint64_t device, inode, born_ns, size, modified_ns;
+};
+
+/* False when the open file cannot be looked at. */
+bool identity_of(int fd, struct identity *);
 
 #endif

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# The command line itself: help, versions, mistakes, exit codes.
+. "$(dirname "$0")/tap.bash"
+
+expect 2 'atoll alone explains itself and fails' "$atoll"
+says 'it lists its commands' '^  run '
+expect 0 'atoll help succeeds' "$atoll" help
+for command in run resume build compile inspect doctor version; do
+    check "atoll help names $command" grep -q "^  $command " <("$atoll" help)
+    expect 0 "atoll $command --help succeeds" "$atoll" "$command" --help
+    check "the help of $command has a usage line and tells of --help" \
+        sh -c "grep -q '^Usage: atoll $command ' $out && grep -q -- '--help' $out"
+    expect 0 "atoll help $command is the same" "$atoll" help "$command"
+    expect 2 "atoll $command refuses an unknown option" "$atoll" "$command" --elephant
+    says "and says where to look" "atoll $command --help"
+done
+expect 2 'a misspelt command is refused' "$atoll" inspekt
+says 'with the nearest one' 'did you mean .atoll inspect.'
+expect 0 'atoll --version prints the version' "$atoll" --version
+check 'it is a version' grep -qE '^atoll [0-9]+\.[0-9]+\.[0-9]+' "$out"
+expect 0 'atoll version --json prints JSON' "$atoll" version --json
+check 'it parses' python3 -m json.tool "$out"
+
+expect 0 'a module is built from C' "$atoll" build "$here/programs/world.c" -o "$work/world.wasm"
+expect 0 'inspect shows it' "$atoll" inspect "$work/world.wasm"
+check 'with the types of its imports' \
+    grep -q '^import function wasi_snapshot_preview1.proc_exit: (i32) -> ()$' "$out"
+check 'and its exports' grep -q '^export function _start: () -> ()$' "$out"
+expect 0 'inspect --json shows it' "$atoll" inspect --json "$work/world.wasm"
+check 'in JSON' python3 -c '
+import json, sys
+m = json.load(open(sys.argv[1]))
+assert {"kind": "function", "name": "_start", "type": "() -> ()"} in m["exports"], m["exports"]
+assert m["counts"]["functions"] > 10' "$out"
+
+printf 'no module' >"$work/bad.wasm"
+head -c 5000 "$work/world.wasm" >"$work/cut.wasm"
+for verb in inspect run compile; do
+    expect 126 "$verb refuses what is no module" "$atoll" $verb "$work/bad.wasm"
+    says 'and names the file' 'bad.wasm'
+    expect 126 "$verb refuses a truncated module" "$atoll" $verb "$work/cut.wasm"
+    says 'and says where it breaks off' 'at byte 0x'
+    expect 127 "$verb says that a file is missing" "$atoll" $verb "$work/absent.wasm"
+    says 'by name' 'absent.wasm: No such file'
+    expect 2 "$verb needs a file" "$atoll" $verb
+done
+expect 126 'an error can be had as JSON' "$atoll" inspect --json "$work/bad.wasm"
+check 'with its code' grep -q ATOLL_EMALFORMED "$err"
+
+expect 0 'doctor finds this machine fit' "$atoll" doctor
+check 'and has run a module to find out' grep -q '^ok  whole pipeline' "$out"
+expect 0 'doctor --json succeeds' "$atoll" doctor --json
+check 'and parses' python3 -c '
+import json, sys
+d = json.load(open(sys.argv[1]))
+assert d["works"] is True and len(d["checks"]) > 10' "$out"
+expect 1 'doctor says when something is broken' env ATOLL_CACHE=/proc/nowhere "$atoll" doctor
+check 'and what to do' grep -q 'set ATOLL_CACHE' "$out"
+
+expect 2 'build needs an output' "$atoll" build "$here/programs/world.c"
+expect 127 'build names a missing source' "$atoll" build "$work/absent.c" -o "$work/x.wasm"
+printf 'int main(void) { return missing; }\n' >"$work/wrong.c"
+expect 1 'build reports what does not compile' "$atoll" build "$work/wrong.c" -o "$work/x.wasm"
+printf '#include <linux/fs.h>\nint main(void) { return 0; }\n' >"$work/host.c"
+expect 1 'build does not see the headers of the host' "$atoll" build "$work/host.c" -o "$work/x.wasm"
+finish
