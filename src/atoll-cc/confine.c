@@ -6,7 +6,7 @@
  * than forking.
  */
 #define _GNU_SOURCE
-#include "confine.h"
+#include "atoll-cc/confine.h"
 
 #include "base/bytes.h"
 #include "base/file.h"

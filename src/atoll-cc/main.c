@@ -3,12 +3,12 @@
  * (engine/compiler_process.c); people do not need to.
  */
 #define _GNU_SOURCE
+#include "atoll-cc/confine.h"
+#include "atoll-cc/server.h"
 #include "base/file.h"
-#include "confine.h"
 #include "crypto/hash.h"
 #include "engine/compile_protocol.h"
 #include "engine/lower.h"
-#include "server.h"
 
 #include <fcntl.h>
 #include <signal.h>

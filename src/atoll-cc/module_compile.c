@@ -8,12 +8,12 @@
  * artefact does not depend on which child finishes first.
  */
 #define _GNU_SOURCE
-#include "module_compile.h"
+#include "atoll-cc/module_compile.h"
 
+#include "atoll-cc/shard_process.h"
 #include "engine/artefact.h"
 #include "engine/wasm_read.h"
 #include "engine/wasm_validate.h"
-#include "shard_process.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -3,12 +3,12 @@
  * broken socket ends the loop.
  */
 #define _GNU_SOURCE
-#include "server.h"
+#include "atoll-cc/server.h"
 
+#include "atoll-cc/module_compile.h"
 #include "base/file.h"
 #include "engine/artefact.h"
 #include "engine/compile_protocol.h"
-#include "module_compile.h"
 
 #include <string.h>
 #include <sys/mman.h>

@@ -8,11 +8,11 @@
  * pipes to live on does not.
  */
 #define _GNU_SOURCE
-#include "shard_process.h"
+#include "atoll-cc/shard_process.h"
 
+#include "atoll-cc/confine.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "confine.h"
 
 #include <errno.h>
 #include <fcntl.h>

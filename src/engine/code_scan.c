@@ -4,8 +4,8 @@
  * middle of an instruction.
  *
  * Whole categories are allowed, not single ones forbidden: an instruction that a later decoder
- * learns of is refused until someone has thought about it. Within the allowed categories a few
- * instructions still reach beyond the sandbox and are named.
+ * learns of is refused until someone has thought about it. Where an allowed category holds
+ * instructions that reach beyond the sandbox, these are named.
  */
 #include "engine/object.h"
 
@@ -43,28 +43,41 @@ static const bool category_allowed[ZYDIS_CATEGORY_MAX_VALUE + 1] = {
     [ZYDIS_CATEGORY_WIDENOP] = true,     [ZYDIS_CATEGORY_XOP] = true,
 };
 
-/* Of allowed categories, and yet refused: they change state the host relies on (flags beyond
- * arithmetic, the rounding mode), ask the machine, or load segments. */
+/* Categories that mix the harmless with the dangerous are allowed by instruction. */
+static bool mnemonic_allowed(ZydisInstructionCategory category, ZydisMnemonic m)
+{
+    switch (category) {
+    case ZYDIS_CATEGORY_RET: return m == ZYDIS_MNEMONIC_RET;
+    case ZYDIS_CATEGORY_UNCOND_BR: return m == ZYDIS_MNEMONIC_JMP;
+    case ZYDIS_CATEGORY_FLAGOP:
+        return m == ZYDIS_MNEMONIC_CLC || m == ZYDIS_MNEMONIC_CLD || m == ZYDIS_MNEMONIC_CMC ||
+               m == ZYDIS_MNEMONIC_LAHF || m == ZYDIS_MNEMONIC_SAHF || m == ZYDIS_MNEMONIC_STC;
+    case ZYDIS_CATEGORY_MISC:
+        return m == ZYDIS_MNEMONIC_LEA || m == ZYDIS_MNEMONIC_LEAVE || m == ZYDIS_MNEMONIC_LFENCE ||
+               m == ZYDIS_MNEMONIC_MFENCE || m == ZYDIS_MNEMONIC_SFENCE ||
+               m == ZYDIS_MNEMONIC_PAUSE || m == ZYDIS_MNEMONIC_UD0 || m == ZYDIS_MNEMONIC_UD1 ||
+               m == ZYDIS_MNEMONIC_UD2;
+    default: return true;
+    }
+}
+
+/* The exceptions in the other categories: transactions, flags beyond the arithmetic ones, and
+ * control and state registers that the host relies on. */
 static bool mnemonic_refused(ZydisMnemonic m)
 {
     switch (m) {
+    case ZYDIS_MNEMONIC_XBEGIN:
+    case ZYDIS_MNEMONIC_XEND:
+    case ZYDIS_MNEMONIC_XTEST:
     case ZYDIS_MNEMONIC_POPF:
     case ZYDIS_MNEMONIC_POPFD:
     case ZYDIS_MNEMONIC_POPFQ:
-    case ZYDIS_MNEMONIC_STD:
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64:
     case ZYDIS_MNEMONIC_LDMXCSR:
-    case ZYDIS_MNEMONIC_VLDMXCSR:
-    case ZYDIS_MNEMONIC_CPUID:
-    case ZYDIS_MNEMONIC_ENCLU:
-    case ZYDIS_MNEMONIC_MONITOR:
-    case ZYDIS_MNEMONIC_MWAIT:
-    case ZYDIS_MNEMONIC_MONITORX:
-    case ZYDIS_MNEMONIC_MWAITX:
-    case ZYDIS_MNEMONIC_LDS:
-    case ZYDIS_MNEMONIC_LES:
-    case ZYDIS_MNEMONIC_LFS:
-    case ZYDIS_MNEMONIC_LGS:
-    case ZYDIS_MNEMONIC_LSS: return true;
+    case ZYDIS_MNEMONIC_VLDMXCSR: return true;
     default: return false;
     }
 }
@@ -97,7 +110,8 @@ static bool branch_escapes(const ZydisDecodedInstruction *i, uint64_t offset, si
 
 static const char *refusal(const ZydisDecodedInstruction *i, uint64_t offset, size_t len)
 {
-    if (!category_allowed[i->meta.category] || mnemonic_refused(i->mnemonic))
+    if (!category_allowed[i->meta.category] || !mnemonic_allowed(i->meta.category, i->mnemonic) ||
+        mnemonic_refused(i->mnemonic))
         return "is not one that generated code may have";
     if (i->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
         return "is privileged";

@@ -70,7 +70,7 @@ static LLVMValueRef call_result_area(struct lowering *l, uint32_t slots)
     if (slots > l->call_result_slots || !l->call_results) {
         LLVMBasicBlockRef here = LLVMGetInsertBlock(l->builder);
         LLVMMetadataRef location = LLVMGetCurrentDebugLocation2(l->builder);
-        LLVMPositionBuilderBefore(l->builder, LLVMGetFirstInstruction(l->entry));
+        LLVMPositionBuilder(l->builder, l->entry, LLVMGetFirstInstruction(l->entry));
         LLVMTypeRef type = LLVMArrayType2(l->i8, (uint64_t)slots * AREA_SLOT);
         LLVMValueRef area = LLVMBuildAlloca(l->builder, type, "");
         LLVMSetAlignment(area, AREA_SLOT);

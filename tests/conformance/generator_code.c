@@ -4,8 +4,9 @@
 
 #include <assert.h>
 
-#define CALL_COST      20
-#define STATEMENT_ROOM 260
+#define CALL_COST 20
+#define ROOM_MIN  60
+#define ROOM_MAX  240
 
 enum { BLOCK = 0x02, LOOP = 0x03, IF = 0x04 };
 
@@ -504,7 +505,8 @@ static void locals_write(struct generator *g)
 void generate_function(struct generator *g)
 {
     const struct signature *s = generator_signature(g, g->function);
-    g->room = STATEMENT_ROOM;
+    int32_t room = ROOM_MIN + (int32_t)below(g, ROOM_MAX - ROOM_MIN);
+    g->room = room;
     g->depth = 0;
     g->label_count = 0;
     locals_choose(g);
@@ -512,7 +514,7 @@ void generate_function(struct generator *g)
     locals_write(g);
     label_push(g, s->results, s->result_count);
     budget_spend(g, CALL_COST);
-    while (g->room > STATEMENT_ROOM / 4)
+    while (g->room > room / 4)
         generate_statements(g);
     generate_values(g, s->results, s->result_count);
     end(g);

@@ -9,7 +9,7 @@
 #include "generator.h"
 #include "random.h"
 
-#define GENERATOR_FUNCTIONS 10u
+#define GENERATOR_FUNCTIONS 7u
 #define GENERATOR_SIGNATURE 6u /* parameters, and results */
 #define GENERATOR_TYPES     200u
 #define GENERATOR_LOCALS    64u

@@ -98,6 +98,11 @@ static void instructions_that_leave_the_sandbox_are_refused(void **state)
         SAMPLE("invlpg", "\x0f\x01\x38"),
         SAMPLE("wbinvd", "\x0f\x09"),
         SAMPLE("xbegin", "\xc7\xf8\x00\x00\x00\x00"),
+        SAMPLE("xend", "\x0f\x01\xd5"),
+        SAMPLE("xabort", "\xc6\xf8\x00"),
+        SAMPLE("xtest", "\x0f\x01\xd6"),
+        SAMPLE("fxsave", "\x0f\xae\x00"),
+        SAMPLE("iretd", "\xcf"),
         SAMPLE("senduipi", "\xf3\x0f\xc7\xf0"),
         SAMPLE("fld st0", "\xd9\xc0"),
         SAMPLE("emms", "\x0f\x77"),
@@ -106,10 +111,14 @@ static void instructions_that_leave_the_sandbox_are_refused(void **state)
         SAMPLE("not an instruction", "\x06"),
     };
     struct error e;
+    unsigned passed = 0;
     for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
-        if (scan(samples[i].bytes, samples[i].len, &e) != -ATOLL_ECOMPILE)
-            fail_msg("%s was let through", samples[i].name);
+        if (scan(samples[i].bytes, samples[i].len, &e) == -ATOLL_ECOMPILE)
+            continue;
+        print_error("%s was let through\n", samples[i].name);
+        passed++;
     }
+    assert_int_equal(passed, 0);
 }
 
 static void what_the_compiler_emits_is_accepted(void **state)
@@ -128,8 +137,7 @@ static void what_the_compiler_emits_is_accepted(void **state)
         SAMPLE("vzeroupper", "\xc5\xf8\x77"),
         SAMPLE("vfmadd231pd ymm0, ymm1, ymm2", "\xc4\xe2\xf5\xb8\xc2"),
         SAMPLE("vpgatherdd", "\xc4\xe2\x6d\x90\x04\x08"),
-        SAMPLE("popcnt, lzcnt, tzcnt",
-               "\xf3\x0f\xb8\xc1\xf3\x0f\xbd\xc1\xf3\x0f\xbc\xc1"),
+        SAMPLE("popcnt, lzcnt, tzcnt", "\xf3\x0f\xb8\xc1\xf3\x0f\xbd\xc1\xf3\x0f\xbc\xc1"),
         SAMPLE("bzhi, pdep, rorx",
                "\xc4\xe2\x78\xf5\xc1\xc4\xe2\x7b\xf5\xc1\xc4\xe3\x7b\xf0\xc1\x05"),
         SAMPLE("roundsd, pshufb, pmulhrsw",
@@ -151,10 +159,10 @@ static void a_branch_out_of_the_code_is_refused(void **state)
 {
     (void)state;
     struct error e;
-    assert_int_equal(scan("\xeb\xfe", 2, &e), 0);                  /* jmp to itself */
-    assert_int_equal(scan("\xeb\x00", 2, &e), -ATOLL_ECOMPILE);    /* jmp to the end */
-    assert_int_equal(scan("\xeb\xfd", 2, &e), -ATOLL_ECOMPILE);    /* jmp before the start */
-    assert_int_equal(scan("\x90\x74\xfd", 3, &e), 0);              /* je to the start */
+    assert_int_equal(scan("\xeb\xfe", 2, &e), 0);               /* jmp to itself */
+    assert_int_equal(scan("\xeb\x00", 2, &e), -ATOLL_ECOMPILE); /* jmp to the end */
+    assert_int_equal(scan("\xeb\xfd", 2, &e), -ATOLL_ECOMPILE); /* jmp before the start */
+    assert_int_equal(scan("\x90\x74\xfd", 3, &e), 0);           /* je to the start */
     assert_int_equal(scan("\xe8\xff\xff\xff\x7f", 5, &e), -ATOLL_ECOMPILE); /* call far away */
 }
 

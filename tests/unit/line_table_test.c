@@ -11,7 +11,8 @@
 
 #define SET_ADDRESS(low) 0, 9, 2, (low), 0, 0, 0, 0, 0, 0, 0
 #define END_SEQUENCE     0, 1, 1
-/* Special opcode: advance the address by a and the line by l (opcode base 13, base -5, range 14). */
+/* Special opcode: advance the address by a and the line by l (opcode base 13, base -5, range 14).
+ */
 #define SPECIAL(a, l) (uint8_t)((l) + 5 + 14 * (a) + 13)
 
 static int read_program(uint16_t version, const uint8_t *program, size_t len, struct buffer *rows)
@@ -38,15 +39,37 @@ static void every_way_to_advance_address_and_line_is_understood(void **state)
     (void)state;
     static const uint8_t program[] = {
         SET_ADDRESS(16),
-        3, 0xe7, 0x07, /* advance line by 999: it starts at 1 */
+        3,
+        0xe7,
+        0x07,          /* advance line by 999: it starts at 1 */
         1,             /* copy */
         SPECIAL(3, 4), /* 19, 1004 */
-        2, 10, 1,      /* advance pc 10, copy: 29, 1004 */
-        3, 0x7b, 1,    /* advance line by -5, copy: 29, 999 */
-        8, 1,          /* const_add_pc: 17 more: 46 */
-        9, 4, 1, 1,    /* fixed_advance_pc 0x104: 306 */
-        4, 9, 5, 9, 6, 7, 10, 11, 12, 1, /* file, column, statement, block, prologue, epilogue, isa */
-        0, 2, 0x80, 7, /* an extended opcode of a vendor */
+        2,
+        10,
+        1, /* advance pc 10, copy: 29, 1004 */
+        3,
+        0x7b,
+        1, /* advance line by -5, copy: 29, 999 */
+        8,
+        1, /* const_add_pc: 17 more: 46 */
+        9,
+        4,
+        1,
+        1, /* fixed_advance_pc 0x104: 306 */
+        4,
+        9,
+        5,
+        9,
+        6,
+        7,
+        10,
+        11,
+        12,
+        1, /* file, column, statement, block, prologue, epilogue, isa */
+        0,
+        2,
+        0x80,
+        7, /* an extended opcode of a vendor */
         END_SEQUENCE,
     };
     for (uint16_t version = 4; version <= 5; version++) {

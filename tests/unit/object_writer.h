@@ -49,8 +49,8 @@ static inline uint32_t object_section(struct object_writer *w, const char *name,
     if (s >= WRITER_SECTIONS)
         abort();
     w->sections[s].name = name;
-    w->sections[s].header = (Elf64_Shdr){
-        .sh_type = type, .sh_flags = flags, .sh_addralign = alignment, .sh_size = len};
+    w->sections[s].header =
+        (Elf64_Shdr){.sh_type = type, .sh_flags = flags, .sh_addralign = alignment, .sh_size = len};
     if (type != SHT_NOBITS)
         writer_append(&w->sections[s].bytes, bytes, len);
     return s;
@@ -155,10 +155,10 @@ static inline struct buffer object_write(struct object_writer *w)
 static inline void line_unit(struct buffer *out, uint16_t version, const void *program, size_t len)
 {
     static const uint8_t tables[] = {
-        1, 1, 1,          /* instruction size, operations, default statement */
-        0xfb, 14, 13,     /* line base -5, line range 14, opcode base 13 */
-        0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1, /* operand counts of opcodes 1 to 12 */
-        0, 0,             /* no directories, no files (their content does not matter) */
+        1,    1,  1,  /* instruction size, operations, default statement */
+        0xfb, 14, 13, /* line base -5, line range 14, opcode base 13 */
+        0,    1,  1,  1, 1, 0, 0, 0, 1, 0, 0, 1, /* operand counts of opcodes 1 to 12 */
+        0,    0, /* no directories, no files (their content does not matter) */
     };
     uint32_t header = sizeof tables;
     uint32_t unit = (version == 5 ? 4u : 2u) + 4 + header + (uint32_t)len;

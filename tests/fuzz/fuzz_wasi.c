@@ -1,0 +1,357 @@
+/*
+ * Random sequences of WASI calls with random arguments, over a small memory and a temporary
+ * directory. Beyond crashes (sanitizers) it looks for escapes: what lies beside the guest's
+ * directory must not change, and its bytes must never appear in guest memory.
+ *
+ * The input is a program. Byte 0: bit 0 chooses the way paths are resolved, bit 1 a read-only
+ * directory, bit 2 a socket. Then operations: a byte, modulo 49: a function of preview 1 whose
+ * arguments follow, or 46: bytes into guest memory (u16 address, u8 length, bytes), 47: the last
+ * call again as if resumed, 48: save the world and restore it. An argument: a byte, modulo 10,
+ * chooses its form; see argument().
+ */
+#define _GNU_SOURCE
+#include "sandbox/wasi/preview1.h"
+#include "sandbox/wasi/wasi.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MEMORY_BYTES (128u << 10)
+#define PATHS        0x1000u /* one text every 64 bytes */
+#define RESULTS      0x8000u
+#define VECTORS      0x9000u
+#define POLLS        0xa000u
+#define MARKER       "what no guest may ever read"
+#define MAX_STEPS    64
+
+struct arena {
+    uint8_t memory[MEMORY_BYTES];
+};
+
+static struct arena arena;
+static struct wasi *world;
+static struct host_park park;
+static union host_slot slots[16], last_slots[16];
+static host_function last_function;
+static char outside[64], inside[72], secret[80];
+static int idle[2], pair[2];
+
+static const char *const paths[] = {
+    "file",
+    "dir",
+    "dir/file",
+    "..",
+    "../secret",
+    "dir/../file",
+    ".",
+    "/",
+    "link",
+    "link/file",
+    "up",
+    "up/secret",
+    "new",
+    "new/x",
+    "dir/new",
+    "../top/file",
+    "dir/",
+    "file/",
+    "loop",
+    "absolute",
+    "./././",
+    "up/",
+    "link/../../secret",
+    "dir/nested",
+    "dir/nested/../../..",
+    "a\xff\xfe",
+    "dangling",
+};
+#define PATH_COUNT (sizeof paths / sizeof paths[0])
+
+void *guest_range(struct arena *a, uint32_t address, uint64_t len, enum guest_right right)
+{
+    (void)right;
+    bool good = address <= MEMORY_BYTES && len <= MEMORY_BYTES - address;
+    return good ? a->memory + address : NULL;
+}
+
+int guest_read(struct arena *a, void *to, uint32_t address, size_t len)
+{
+    const void *from = guest_range(a, address, len, GUEST_READ);
+    if (from != NULL) {
+        memcpy(to, from, len);
+    }
+    return from != NULL ? 0 : -ATOLL_EFAULT;
+}
+
+int guest_write(struct arena *a, uint32_t address, const void *from, size_t len)
+{
+    void *to = guest_range(a, address, len, GUEST_WRITE);
+    if (to != NULL && len > 0) {
+        memcpy(to, from, len);
+    }
+    return to != NULL ? 0 : -ATOLL_EFAULT;
+}
+
+/* ---- the directory ---- */
+
+static void put(const char *directory, const char *name, const char *content)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    FILE *f = fopen(path, "w");
+    if (f == NULL || fputs(content, f) < 0 || fclose(f) != 0) {
+        abort();
+    }
+}
+
+static void link_to(const char *target, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", inside, name);
+    if (symlink(target, path) != 0) {
+        abort();
+    }
+}
+
+static void tree_make(void)
+{
+    char path[96];
+    mkdir(inside, 0755);
+    snprintf(path, sizeof path, "%s/dir", inside);
+    mkdir(path, 0755);
+    snprintf(path, sizeof path, "%s/dir/nested", inside);
+    mkdir(path, 0755);
+    put(inside, "file", "some content");
+    put(inside, "dir/file", "more content");
+    link_to("dir", "link");
+    link_to("..", "up");
+    link_to("loop", "loop");
+    link_to(secret, "absolute");
+    link_to("../fresh", "dangling");
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *f)
+{
+    (void)status, (void)type, (void)f;
+    return remove(path);
+}
+
+static void tree_remove(void)
+{
+    nftw(inside, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void all_remove(void)
+{
+    nftw(outside, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- what must not change ---- */
+
+struct witness {
+    struct stat directory, secret;
+};
+
+static void witness_take(struct witness *w)
+{
+    if (stat(outside, &w->directory) != 0 || stat(secret, &w->secret) != 0) {
+        abort();
+    }
+}
+
+static bool same(const struct stat *a, const struct stat *b)
+{
+    return a->st_size == b->st_size && a->st_nlink == b->st_nlink && a->st_mode == b->st_mode &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+static void witness_check(const struct witness *before)
+{
+    struct witness now;
+    witness_take(&now);
+    if (!same(&before->directory, &now.directory) || !same(&before->secret, &now.secret) ||
+        memmem(arena.memory, MEMORY_BYTES, MARKER, strlen(MARKER)) != NULL) {
+        abort();
+    }
+}
+
+/* ---- the program ---- */
+
+struct input {
+    const uint8_t *at;
+    size_t left;
+};
+
+static uint64_t next(struct input *in, size_t len)
+{
+    uint64_t value = 0;
+    len = len < in->left ? len : in->left;
+    memcpy(&value, in->at, len);
+    in->at += len;
+    in->left -= len;
+    return value;
+}
+
+/* The length of a path comes with form 6, after the path's address with form 5. */
+static uint64_t argument(struct input *in, uint64_t *path_len)
+{
+    switch (next(in, 1) % 10) {
+    case 0: return next(in, 1);
+    case 1: return next(in, 2);
+    case 2: return next(in, 4);
+    case 3: return next(in, 8);
+    case 4: return UINT64_MAX;
+    case 5: {
+        uint64_t i = next(in, 1) % PATH_COUNT;
+        *path_len = strlen(paths[i]);
+        return PATHS + 64 * i;
+    }
+    case 6: return *path_len;
+    case 7: return RESULTS;
+    case 8: return VECTORS;
+    default: return POLLS;
+    }
+}
+
+static void call(bool resumed)
+{
+    struct host_call c = {
+        .arena = &arena, .data = world, .slots = slots, .park = &park, .resumed = resumed};
+    memcpy(slots, last_slots, sizeof slots);
+    enum host_status status = last_function(&c);
+    if (status == HOST_PARK && park.fd_count > HOST_PARK_FDS) {
+        abort();
+    }
+}
+
+static void call_new(struct input *in, unsigned function)
+{
+    static const struct {
+        host_function function;
+        size_t count;
+    } functions[] = {
+#define X(name, params, results) {preview1_##name, sizeof(params) - 1},
+        PREVIEW1_FUNCTIONS(X)
+#undef X
+    };
+    uint64_t path_len = 0;
+    for (size_t i = 0; i < functions[function].count; i++) {
+        last_slots[i].u64 = argument(in, &path_len);
+    }
+    last_function = functions[function].function;
+    call(false);
+}
+
+static void memory_change(struct input *in)
+{
+    uint32_t address = (uint32_t)next(in, 2);
+    for (uint64_t len = next(in, 1); len > 0 && in->left > 0; len--) {
+        arena.memory[address++ % MEMORY_BYTES] = (uint8_t)next(in, 1);
+    }
+}
+
+static void save_and_restore(void)
+{
+    struct error e;
+    struct buffer saved = {0};
+    struct wasi *restored;
+    const struct wasi_config config = {.stdin_fd = idle[0], .stdout_fd = -1, .stderr_fd = -1};
+    if (wasi_save(world, &saved, &e) == 0 &&
+        wasi_restore(saved.data, saved.len, &config, &restored, &e) == 0) {
+        wasi_destroy(world);
+        world = restored;
+    }
+    buffer_free(&saved);
+}
+
+static void memory_fill(void)
+{
+    memset(&arena, 0, sizeof arena);
+    for (size_t i = 0; i < PATH_COUNT; i++) {
+        strcpy((char *)arena.memory + PATHS + 64 * i, paths[i]);
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        store_u32(arena.memory + VECTORS + 8 * i, 0xc000 + 0x100 * i);
+        store_u32(arena.memory + VECTORS + 8 * i + 4, 16 * i);
+        arena.memory[POLLS + 48 * i + 8] = (uint8_t)(i % 3);
+        store_u32(arena.memory + POLLS + 48 * i + 16, i);
+    }
+}
+
+static void world_make(unsigned flags)
+{
+    struct error e;
+    struct wasi_preopen preopen = {
+        .host_path = inside, .guest_name = "/", .read_only = (flags & 2) != 0};
+    struct wasi_socket socket = {.fd = pair[0], .guest_fd = WASI_ANY_FD};
+    const struct wasi_config config = {
+        .stdin_fd = idle[0],
+        .stdout_fd = -1,
+        .stderr_fd = -1,
+        .preopens = &preopen,
+        .preopen_count = 1,
+        .sockets = &socket,
+        .socket_count = flags & 4 ? 1 : 0,
+        .resolution = flags & 1 ? WASI_RESOLVE_WALK : WASI_RESOLVE_BEST,
+    };
+    if (wasi_create(&config, &world, &e) != 0) {
+        fprintf(stderr, "%s\n", e.text);
+        abort();
+    }
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc, (void)argv;
+    /* Files stay small, whatever sizes the guest asks for. */
+    const struct rlimit size = {1 << 20, 1 << 20};
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &size);
+    /* Where syncing costs nothing, if there is such a place. */
+    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(outside, sizeof outside, "%s/atoll-fuzz-XXXXXX", base);
+    if (mkdtemp(outside) == NULL || pipe(idle) != 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) {
+        abort();
+    }
+    snprintf(inside, sizeof inside, "%s/top", outside);
+    snprintf(secret, sizeof secret, "%s/secret", outside);
+    put(outside, "secret", MARKER);
+    atexit(all_remove);
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input in = {data, size};
+    struct witness witness;
+    tree_make();
+    memory_fill();
+    world_make((unsigned)next(&in, 1));
+    witness_take(&witness);
+    last_function = preview1_sched_yield;
+    for (int step = 0; step < MAX_STEPS && in.left > 0; step++) {
+        unsigned operation = (unsigned)next(&in, 1) % 49;
+        if (operation < 46) {
+            call_new(&in, operation);
+        } else if (operation == 46) {
+            memory_change(&in);
+        } else if (operation == 47) {
+            call(true);
+        } else {
+            save_and_restore();
+        }
+    }
+    witness_check(&witness);
+    wasi_destroy(world);
+    tree_remove();
+    return 0;
+}
