@@ -12,9 +12,9 @@ struct place {
 
 static void expression_write(const struct place *at, const struct node *n);
 
-static uint32_t access_align(uint32_t operator)
+static uint32_t access_align(uint32_t op)
 {
-    switch (operator) {
+    switch (op) {
     case WASM_OP_I64_LOAD:
     case WASM_OP_I64_STORE: return 3;
     case WASM_OP_I32_LOAD:
@@ -32,8 +32,8 @@ static uint32_t access_align(uint32_t operator)
 
 static void access_write(const struct place *at, const struct node *n)
 {
-    module_op(at->out, n->operator);
-    module_u32(at->out, access_align(n->operator));
+    module_op(at->out, n->op);
+    module_u32(at->out, access_align(n->op));
     module_u32(at->out, (uint32_t)n->constant);
 }
 
@@ -48,9 +48,9 @@ static void constant_write(const struct place *at, const struct node *n)
     }
 }
 
-static void indexed_write(const struct place *at, uint32_t operator, uint32_t index)
+static void indexed_write(const struct place *at, uint32_t op, uint32_t index)
 {
-    module_op(at->out, operator);
+    module_op(at->out, op);
     module_u32(at->out, index);
 }
 
@@ -67,15 +67,15 @@ static void expression_write(const struct place *at, const struct node *n)
     case NODE_LOAD: access_write(at, n); break;
     case NODE_SELECT: module_op(at->out, WASM_OP_SELECT); break;
     case NODE_CALL: indexed_write(at, WASM_OP_CALL, at->first + n->index); break;
-    default: module_op(at->out, n->operator);
+    default: module_op(at->out, n->op);
     }
 }
 
 static void list_write(const struct place *at, const struct node *n);
 
-static void block_begin(const struct place *at, uint32_t operator)
+static void block_begin(const struct place *at, uint32_t op)
 {
-    module_op(at->out, operator);
+    module_op(at->out, op);
     module_byte(at->out, 0x40); /* no parameters, no results */
 }
 
@@ -87,11 +87,11 @@ static void counter_step(const struct place *at, const struct node *n)
     indexed_write(at, WASM_OP_LOCAL_SET, n->index);
 }
 
-static void counter_compare(const struct place *at, const struct node *n, uint32_t operator)
+static void counter_compare(const struct place *at, const struct node *n, uint32_t op)
 {
     indexed_write(at, WASM_OP_LOCAL_GET, n->index);
     constant_write(at, &(struct node){.type = WASM_I32, .constant = n->constant});
-    module_op(at->out, operator);
+    module_op(at->out, op);
 }
 
 static void repeat_write(const struct place *at, const struct node *n)

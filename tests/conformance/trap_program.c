@@ -61,11 +61,11 @@ static struct node *constant(struct generator *g, uint8_t type, uint64_t value)
     return n;
 }
 
-static struct node *binary(struct generator *g, uint8_t type, uint32_t operator, struct node * a,
+static struct node *binary(struct generator *g, uint8_t type, uint32_t op, struct node *a,
                            struct node *b)
 {
     struct node *n = node(g, NODE_BINARY, type);
-    n->operator=(uint16_t) operator;
+    n->op = (uint16_t)op;
     n->child[0] = a;
     n->child[1] = b;
     return n;
@@ -118,19 +118,19 @@ static struct node *random_binary(struct generator *g, uint8_t type, uint32_t de
     /* Offsets from the first binary operator of the type: add … rotr. */
     static const uint8_t offsets[] = {0, 0, 0, 1, 2, 7, 8, 9, 9, 10, 11, 12, 13};
     uint32_t first = type == WASM_I32 ? WASM_OP_I32_ADD : WASM_OP_I64_ADD;
-    uint32_t operator= first + offsets[below(g, sizeof offsets)];
+    uint32_t op = first + offsets[below(g, sizeof offsets)];
     struct node *a = expression(g, type, depth + 1);
-    return binary(g, type, operator, a, expression(g, type, depth + 1));
+    return binary(g, type, op, a, expression(g, type, depth + 1));
 }
 
 /* A division; its divisor is made odd, but for a few. */
 static struct node *division(struct generator *g, uint8_t type, uint32_t depth)
 {
     uint32_t first = type == WASM_I32 ? WASM_OP_I32_DIV_S : WASM_OP_I64_DIV_S;
-    uint32_t or = type == WASM_I32 ? WASM_OP_I32_OR : WASM_OP_I64_OR;
+    uint32_t odd = type == WASM_I32 ? WASM_OP_I32_OR : WASM_OP_I64_OR;
     struct node *a = expression(g, type, depth + 1), *b = expression(g, type, depth + 1);
     if (!chance(g, 3))
-        b = binary(g, type, or, b, constant(g, type, 1));
+        b = binary(g, type, odd, b, constant(g, type, 1));
     return binary(g, type, first + below(g, 4), a, b);
 }
 
@@ -145,7 +145,7 @@ static struct node *comparison(struct generator *g, uint32_t depth)
 static struct node *unary(struct generator *g, uint8_t type, uint32_t depth)
 {
     static const struct {
-        uint16_t operator;
+        uint16_t op;
         uint8_t from, to;
     } operators[] = {
         {WASM_OP_I32_EQZ, WASM_I32, WASM_I32},
@@ -157,7 +157,7 @@ static struct node *unary(struct generator *g, uint8_t type, uint32_t depth)
     };
     uint32_t i = below(g, 3) + (type == WASM_I64 ? 3 : 0);
     struct node *n = node(g, NODE_UNARY, type);
-    n->operator= operators[i].operator;
+    n->op = operators[i].op;
     n->child[0] = expression(g, operators[i].from, depth + 1);
     return n;
 }
@@ -237,7 +237,7 @@ static struct node *load(struct generator *g, uint8_t type, uint32_t depth)
          WASM_OP_I64_LOAD32_S, WASM_OP_I64_LOAD32_U, WASM_OP_I64_LOAD},
     };
     struct node *n = node(g, NODE_LOAD, type);
-    n->operator= operators[type == WASM_I64][below(g, 7)];
+    n->op = operators[type == WASM_I64][below(g, 7)];
     n->constant = random_offset(g);
     n->child[0] = address(g, depth + 1);
     return n;
@@ -333,8 +333,8 @@ static struct node *store(struct generator *g)
                                          WASM_OP_I32_STORE8,  WASM_OP_I32_STORE16,
                                          WASM_OP_I64_STORE32, WASM_OP_I32_STORE};
     struct node *n = node(g, NODE_STORE, 0);
-    n->operator= operators[below(g, sizeof operators / sizeof *operators)];
-    bool wide = n->operator== WASM_OP_I64_STORE || n->operator== WASM_OP_I64_STORE32;
+    n->op = operators[below(g, sizeof operators / sizeof *operators)];
+    bool wide = n->op == WASM_OP_I64_STORE || n->op == WASM_OP_I64_STORE32;
     n->constant = random_offset(g);
     n->child[0] = address(g, 1);
     n->child[1] = expression(g, wide ? WASM_I64 : WASM_I32, 1);

@@ -48,7 +48,7 @@ enum node_kind {
 
 struct node {
     uint8_t kind, type;
-    uint16_t operator;
+    uint16_t op;
     uint32_t index;
     uint64_t constant;
     struct node *child[3];

@@ -38,9 +38,9 @@ static uint64_t trap(struct interpreter *in, enum trap_kind kind)
 
 /* ---- memory ---- */
 
-static unsigned access_bytes(uint32_t operator)
+static unsigned access_bytes(uint32_t op)
 {
-    switch (operator) {
+    switch (op) {
     case WASM_OP_I64_LOAD:
     case WASM_OP_I64_STORE: return 8;
     case WASM_OP_I32_LOAD:
@@ -59,7 +59,7 @@ static unsigned access_bytes(uint32_t operator)
 /* NULL, and a trap, when it does not lie inside memory. */
 static uint8_t *access_place(struct interpreter *in, const struct node *n, uint64_t address)
 {
-    uint64_t start = (uint32_t)address + n->constant, bytes = access_bytes(n->operator);
+    uint64_t start = (uint32_t)address + n->constant, bytes = access_bytes(n->op);
     if (start + bytes > PROGRAM_MEMORY) {
         trap(in, TRAP_MEMORY_BOUNDS);
         return NULL;
@@ -75,11 +75,11 @@ static uint64_t load(struct interpreter *in, const struct node *n, uint64_t addr
     const uint8_t *place = access_place(in, n, address);
     if (!place)
         return 0;
-    unsigned bytes = access_bytes(n->operator);
+    unsigned bytes = access_bytes(n->op);
     memcpy(&value, place, bytes);
-    bool is_signed = n->operator== WASM_OP_I32_LOAD8_S || n->operator== WASM_OP_I32_LOAD16_S ||
-                     n->operator== WASM_OP_I64_LOAD8_S || n->operator== WASM_OP_I64_LOAD16_S ||
-                     n->operator== WASM_OP_I64_LOAD32_S;
+    bool is_signed = n->op == WASM_OP_I32_LOAD8_S || n->op == WASM_OP_I32_LOAD16_S ||
+                     n->op == WASM_OP_I64_LOAD8_S || n->op == WASM_OP_I64_LOAD16_S ||
+                     n->op == WASM_OP_I64_LOAD32_S;
     if (is_signed) {
         unsigned unused = 64 - 8 * bytes;
         value = (uint64_t)((int64_t)(value << unused) >> unused);
@@ -149,19 +149,19 @@ static bool compare(unsigned which, uint64_t a, uint64_t b, bool wide)
 
 static uint64_t binary(struct interpreter *in, const struct node *n, uint64_t a, uint64_t b)
 {
-    uint32_t operator= n->operator;
-    if (operator>= WASM_OP_I32_EQ && operator<= WASM_OP_I32_GE_U)
-        return compare(operator- WASM_OP_I32_EQ, a, b, false);
-    if (operator>= WASM_OP_I64_EQ && operator<= WASM_OP_I64_GE_U)
-        return compare(operator- WASM_OP_I64_EQ, a, b, true);
+    uint32_t op = n->op;
+    if (op >= WASM_OP_I32_EQ && op <= WASM_OP_I32_GE_U)
+        return compare(op - WASM_OP_I32_EQ, a, b, false);
+    if (op >= WASM_OP_I64_EQ && op <= WASM_OP_I64_GE_U)
+        return compare(op - WASM_OP_I64_EQ, a, b, true);
     if (n->type == WASM_I64)
-        return arithmetic(in, operator- WASM_OP_I64_ADD, a, b, true);
-    return (uint32_t)arithmetic(in, operator- WASM_OP_I32_ADD, a, b, false);
+        return arithmetic(in, op - WASM_OP_I64_ADD, a, b, true);
+    return (uint32_t)arithmetic(in, op - WASM_OP_I32_ADD, a, b, false);
 }
 
-static uint64_t unary(uint32_t operator, uint64_t a)
+static uint64_t unary(uint32_t op, uint64_t a)
 {
-    switch (operator) {
+    switch (op) {
     case WASM_OP_I32_EQZ: return a == 0;
     case WASM_OP_I32_WRAP_I64: return (uint32_t)a;
     case WASM_OP_I64_EXTEND_I32_S: return (uint64_t)(int32_t)a;
@@ -192,7 +192,7 @@ static uint64_t evaluate(struct interpreter *in, struct frame *f, const struct n
     case NODE_CONSTANT: return n->constant;
     case NODE_LOCAL: return f->locals[n->index];
     case NODE_GLOBAL: return in->state->globals[n->index];
-    case NODE_UNARY: return unary(n->operator, values[0]);
+    case NODE_UNARY: return unary(n->op, values[0]);
     case NODE_BINARY: return binary(in, n, values[0], values[1]);
     case NODE_SELECT: return values[2] != 0 ? values[0] : values[1];
     case NODE_LOAD: return load(in, n, values[0]);
@@ -207,7 +207,7 @@ static void store(struct interpreter *in, struct frame *f, const struct node *n)
     uint64_t address = evaluate(in, f, n->child[0]), value = evaluate(in, f, n->child[1]);
     uint8_t *place = running(in) ? access_place(in, n, address) : NULL;
     if (place)
-        memcpy(place, &value, access_bytes(n->operator));
+        memcpy(place, &value, access_bytes(n->op));
 }
 
 static void loop_run(struct interpreter *in, struct frame *f, const struct node *n)

@@ -77,4 +77,30 @@
         (i64.add (i64.rotl (local.get $sum) (i64.const 5)) (i64.load (local.get $at))))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (br_if $next (i32.lt_u (local.get $i) (local.get 0))))
-    (local.get $sum)))
+    (local.get $sum))
+
+  ;; Loops that the compiler turns into 32-byte vectors.
+  (func (export "vectorised") (param i32) (result i64)
+    (local $i i32) (local $at i32) (local $sum f64)
+    (loop $fill
+      (f64.store (local.get $at) (f64.convert_i32_u (local.get $at)))
+      (f64.store offset=32768 (local.get $at) (f64.const 1))
+      (local.set $at (i32.add (local.get $at) (i32.const 8)))
+      (br_if $fill (i32.lt_u (local.get $at) (i32.const 32768))))
+    (loop $next
+      (local.set $at (i32.const 0))
+      (loop $inner
+        (f64.store offset=32768 (local.get $at)
+          (f64.add
+            (f64.mul (f64.load offset=32768 (local.get $at)) (f64.const 0.5))
+            (f64.load (local.get $at))))
+        (local.set $at (i32.add (local.get $at) (i32.const 8)))
+        (br_if $inner (i32.lt_u (local.get $at) (i32.const 32768))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $i) (local.get 0))))
+    (local.set $at (i32.const 0))
+    (loop $total
+      (local.set $sum (f64.add (local.get $sum) (f64.load offset=32768 (local.get $at))))
+      (local.set $at (i32.add (local.get $at) (i32.const 8)))
+      (br_if $total (i32.lt_u (local.get $at) (i32.const 32768))))
+    (i64.reinterpret_f64 (local.get $sum))))
