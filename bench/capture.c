@@ -20,17 +20,9 @@
 #define CHURN_US  20000
 
 struct phases {
-    struct samples take, encode, write, restore, copy, limit_write;
+    struct timings take, encode, write, restore, copy, limit_write;
     double page_bytes, image_bytes;
 };
-
-static double elapsed_ms(int64_t *since)
-{
-    int64_t now = clock_monotonic_ns();
-    double ms = (double)(now - *since) / 1e6;
-    *since = now;
-    return ms;
-}
 
 static void *interrupt_later(void *arena)
 {
@@ -73,13 +65,13 @@ static void round_measure(struct arena **arena, const char *path, const struct k
     struct capture *capture;
     struct buffer image = {0};
     const struct buffer nothing = {0};
-    int64_t clock = clock_monotonic_ns();
+    struct stopwatch watch = stopwatch_start();
     bench_check(capture_take(*arena, &capture, &e), &e);
-    samples_add(&p->take, elapsed_ms(&clock));
+    stopwatch_lap(&watch, &p->take);
     bench_check(capture_encode(capture, key, &nothing, &nothing, &image, &e), &e);
-    samples_add(&p->encode, elapsed_ms(&clock));
+    stopwatch_lap(&watch, &p->encode);
     bench_check(file_replace(path, image.data, image.len, 0600, &e), &e);
-    samples_add(&p->write, elapsed_ms(&clock));
+    stopwatch_lap(&watch, &p->write);
     p->page_bytes = (double)capture_page_bytes(capture);
     p->image_bytes = (double)image.len;
     capture_destroy(capture);
@@ -89,9 +81,9 @@ static void round_measure(struct arena **arena, const char *path, const struct k
     memcpy(trusted[0], key->public_key, KEY_PUBLIC_LEN);
     const struct capture_host host = {
         .trusted = trusted, .trusted_count = 1, .resolve = import_refuse};
-    clock = clock_monotonic_ns();
+    watch = stopwatch_start();
     bench_check(capture_restore(image.data, image.len, &host, arena, &e), &e);
-    samples_add(&p->restore, elapsed_ms(&clock));
+    stopwatch_lap(&watch, &p->restore);
     buffer_free(&image);
 }
 
@@ -106,23 +98,24 @@ static void limits_measure(const char *path, struct phases *p)
     memset(from, 1, size);
     for (int i = 0; i < ROUNDS; i++) {
         memset(to, 0, size);
-        int64_t clock = clock_monotonic_ns();
+        struct stopwatch watch = stopwatch_start();
         memcpy(to, from, size);
-        samples_add(&p->copy, elapsed_ms(&clock));
+        stopwatch_lap(&watch, &p->copy);
         bench_check(file_replace(path, to, size, 0600, &e), &e);
-        samples_add(&p->limit_write, elapsed_ms(&clock));
+        stopwatch_lap(&watch, &p->limit_write);
         from[i] = to[size - 1];
     }
     free(from);
     free(to);
 }
 
-static void row_print(const char *what, struct samples *s, struct samples *limit)
+static void row_print(const char *what, struct timings *t, struct timings *limit)
 {
-    printf("%-44s %9.2f %9.2f %9.2f", what, samples_median(s), s->values[0],
-           s->values[s->count - 1]);
+    double median = samples_median(&t->wall_us);
+    printf("%-44s %9.2f %9.2f %9.2f %9.2f", what, median / 1e3, t->wall_us.values[0] / 1e3,
+           t->wall_us.values[t->wall_us.count - 1] / 1e3, samples_median(&t->thread_us) / 1e3);
     if (limit)
-        printf(" %9.2f", samples_median(s) / samples_median(limit));
+        printf(" %9.2f", median / samples_median(&limit->wall_us));
     putchar('\n');
 }
 
@@ -130,7 +123,8 @@ static void phases_print(struct phases *p)
 {
     printf("%.1f MiB of written pages, image of %.1f MiB, %d rounds\n", p->page_bytes / 1048576,
            p->image_bytes / 1048576, ROUNDS);
-    printf("%-44s %9s %9s %9s %9s\n", "phase", "p50 ms", "min ms", "max ms", "of limit");
+    printf("%-44s %9s %9s %9s %9s %9s\n", "phase, milliseconds", "p50", "min", "max", "CPU p50",
+           "of limit");
     row_print("pause: copy state and written pages", &p->take, &p->copy);
     row_print("encode: hash, sign", &p->encode, &p->copy);
     row_print("write the image, with fsync", &p->write, &p->limit_write);

@@ -70,6 +70,30 @@ double samples_geometric_mean(const struct samples *s)
     return s->count ? exp(sum / (double)s->count) : NAN;
 }
 
+static struct stopwatch stopwatch_now(void)
+{
+    return (struct stopwatch){clock_monotonic_ns(), measure_thread_ns()};
+}
+
+struct stopwatch stopwatch_start(void)
+{
+    return stopwatch_now();
+}
+
+void stopwatch_lap(struct stopwatch *watch, struct timings *timings)
+{
+    struct stopwatch now = stopwatch_now();
+    samples_add(&timings->wall_us, (double)(now.wall_ns - watch->wall_ns) / 1e3);
+    samples_add(&timings->thread_us, (double)(now.thread_ns - watch->thread_ns) / 1e3);
+    *watch = stopwatch_now();
+}
+
+void timings_free(struct timings *timings)
+{
+    samples_free(&timings->wall_us);
+    samples_free(&timings->thread_us);
+}
+
 static void cpu_model(char *out, size_t size)
 {
     snprintf(out, size, "unknown CPU");

@@ -34,6 +34,19 @@ double samples_median(struct samples *);
 /* NaN without samples; all must be positive. */
 double samples_geometric_mean(const struct samples *);
 
+/* A span of work, in wall time and in CPU time of the thread: they differ when the machine is busy,
+ * and then the second tells what the work costs. */
+struct stopwatch {
+    int64_t wall_ns, thread_ns;
+};
+struct timings {
+    struct samples wall_us, thread_us;
+};
+struct stopwatch stopwatch_start(void);
+/* Adds the time since the start or the last lap, and begins the next lap. */
+void stopwatch_lap(struct stopwatch *, struct timings *);
+void timings_free(struct timings *);
+
 /* "cores, CPU model, kernel, load": prints one line to stdout, or adds an object "environment". */
 void environment_print(void);
 void environment_add(cJSON *to);

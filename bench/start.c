@@ -2,7 +2,8 @@
  * bench-start: what does an instance cost? Creating one from a mapped artefact or from a snapshot
  * up to its first instruction, its first writes, resetting and destroying it; how that grows with
  * the image; and what an idle instance occupies. The peer is a process: posix_spawn of a static
- * native program that does nothing, in the same run. Wall time in microseconds.
+ * native program that does nothing, in the same run. Wall time, and CPU time of the measuring
+ * thread (for the process it leaves the child's share out).
  */
 #include "guest.h"
 #include "measure.h"
@@ -22,29 +23,22 @@
 
 extern char **environ;
 
-static double elapsed_us(int64_t *since)
+static void row_print(const char *what, struct timings *t)
 {
-    int64_t now = clock_monotonic_ns();
-    double us = (double)(now - *since) / 1e3;
-    *since = now;
-    return us;
-}
-
-static void row_print(const char *what, struct samples *s)
-{
-    printf("%-52s %9.1f %9.1f\n", what, samples_median(s), samples_quantile(s, 0.99));
-    samples_free(s);
+    printf("%-52s %9.1f %9.1f %9.1f\n", what, samples_median(&t->wall_us),
+           samples_quantile(&t->wall_us, 0.99), samples_median(&t->thread_us));
+    timings_free(t);
 }
 
 /* ---- one small instance ---- */
 
-static void fresh_measure(struct artefact *artefact, struct samples *start)
+static void fresh_measure(struct artefact *artefact, struct timings *start)
 {
     for (int i = 0; i < ROUNDS; i++) {
-        int64_t clock = clock_monotonic_ns();
+        struct stopwatch watch = stopwatch_start();
         struct instance *instance = guest_instance(artefact);
         guest_call(instance, guest_function(instance, "nothing"), 0);
-        samples_add(start, elapsed_us(&clock));
+        stopwatch_lap(&watch, start);
         arena_destroy(instance_arena(instance));
     }
 }
@@ -62,7 +56,7 @@ static struct snapshot *snapshot_make(struct artefact *artefact, int32_t kib)
 }
 
 struct lifetimes {
-    struct samples start, touch, reset, again, destroy;
+    struct timings start, touch, reset, again, destroy;
 };
 
 /* Restore and first instruction; first writes; reset; the same writes again; destroy. */
@@ -72,27 +66,27 @@ static void lifetimes_measure(struct snapshot *snapshot, int rounds, int32_t pag
     for (int i = 0; i < rounds; i++) {
         struct error e = {0};
         struct arena *arena;
-        int64_t clock = clock_monotonic_ns();
+        struct stopwatch watch = stopwatch_start();
         bench_check(snapshot_restore(snapshot, SLOT_ANY, &arena, &e), &e);
         struct instance *instance = arena_primary(arena);
         uint32_t touch = guest_function(instance, "touch");
         guest_call(instance, guest_function(instance, "nothing"), 0);
-        samples_add(&out->start, elapsed_us(&clock));
+        stopwatch_lap(&watch, &out->start);
         int32_t first = guest_call(instance, touch, pages);
-        samples_add(&out->touch, elapsed_us(&clock));
+        stopwatch_lap(&watch, &out->touch);
         bench_check(snapshot_reset(snapshot, arena, &e), &e);
-        samples_add(&out->reset, elapsed_us(&clock));
+        stopwatch_lap(&watch, &out->reset);
         int32_t second = guest_call(instance, touch, pages);
-        samples_add(&out->again, elapsed_us(&clock));
+        stopwatch_lap(&watch, &out->again);
         arena_destroy(arena);
-        samples_add(&out->destroy, elapsed_us(&clock));
+        stopwatch_lap(&watch, &out->destroy);
         if (first != second)
             bench_fail(1, "after a reset the guest computed %d, before it %d", (int)second,
                        (int)first);
     }
 }
 
-static void process_measure(struct samples *spawn)
+static void process_measure(struct timings *spawn)
 {
     char here[4000], path[4096];
     executable_directory(here, sizeof here);
@@ -101,24 +95,25 @@ static void process_measure(struct samples *spawn)
     for (int i = 0; i < ROUNDS; i++) {
         pid_t pid;
         int status;
-        int64_t clock = clock_monotonic_ns();
+        struct stopwatch watch = stopwatch_start();
         int failure = posix_spawn(&pid, path, NULL, NULL, arguments, environ);
         if (failure || waitpid(pid, &status, 0) != pid || status != 0)
             bench_fail(1, "cannot run %s", path);
-        samples_add(spawn, elapsed_us(&clock));
+        stopwatch_lap(&watch, spawn);
     }
 }
 
 static void small_table(struct artefact *artefact)
 {
-    struct samples fresh = {0}, spawn = {0};
+    struct timings fresh = {0}, spawn = {0};
     struct lifetimes times = {0};
     struct snapshot *snapshot = snapshot_make(artefact, 64);
-    printf("%-52s %9s %9s\n", "one instance, image of 64 KiB", "p50 us", "p99 us");
+    printf("%-52s %9s %9s %9s\n", "one instance, image of 64 KiB, microseconds", "p50", "p99",
+           "CPU p50");
     fresh_measure(artefact, &fresh);
     lifetimes_measure(snapshot, ROUNDS, 10, &times);
     process_measure(&spawn);
-    double ratio = samples_median(&spawn) / samples_median(&times.start);
+    double ratio = samples_median(&spawn.wall_us) / samples_median(&times.start.wall_us);
     row_print("mapped artefact to first instruction", &fresh);
     row_print("snapshot to first instruction", &times.start);
     row_print("first call that writes 10 pages", &times.touch);
@@ -135,7 +130,7 @@ static void small_table(struct artefact *artefact)
 static void sizes_table(struct artefact *artefact)
 {
     static const int32_t sizes[] = {64, 1024, 16384, 65536};
-    printf("%-12s %10s %14s %10s %14s %10s   (p50 us, %d rounds)\n", "image KiB", "start",
+    printf("%-12s %10s %14s %10s %14s %10s   (CPU p50 us, %d rounds)\n", "image KiB", "start",
            "write 10 %", "reset", "again 10 %", "destroy", IMAGE_ROUNDS);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct lifetimes t = {0};
@@ -143,11 +138,12 @@ static void sizes_table(struct artefact *artefact)
         struct snapshot *snapshot = snapshot_make(artefact, sizes[i]);
         lifetimes_measure(snapshot, IMAGE_ROUNDS, pages > 0 ? pages : 1, &t);
         printf("%-12d %10.1f %14.1f %10.1f %14.1f %10.1f\n", (int)sizes[i],
-               samples_median(&t.start), samples_median(&t.touch), samples_median(&t.reset),
-               samples_median(&t.again), samples_median(&t.destroy));
+               samples_median(&t.start.thread_us), samples_median(&t.touch.thread_us),
+               samples_median(&t.reset.thread_us), samples_median(&t.again.thread_us),
+               samples_median(&t.destroy.thread_us));
         snapshot_release(snapshot);
-        samples_free(&t.start), samples_free(&t.touch), samples_free(&t.reset);
-        samples_free(&t.again), samples_free(&t.destroy);
+        timings_free(&t.start), timings_free(&t.touch), timings_free(&t.reset);
+        timings_free(&t.again), timings_free(&t.destroy);
     }
     putchar('\n');
 }

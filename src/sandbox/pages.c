@@ -16,11 +16,14 @@ struct scan_argument {
 struct scan_region {
     uint64_t start, end, categories;
 };
-#define PAGEMAP_SCAN_IOCTL _IOWR('f', 16, struct scan_argument)
-#define CATEGORY_FILE      (1u << 2)
-#define CATEGORY_PRESENT   (1u << 3)
-#define CATEGORY_SWAPPED   (1u << 4)
-#define CATEGORY_ZERO      (1u << 5)
+#define PAGEMAP_SCAN_IOCTL    _IOWR('f', 16, struct scan_argument)
+#define SCAN_PROTECT_MATCHING 1ull
+#define SCAN_CHECK_ASYNC      2ull
+#define CATEGORY_WRITTEN      (1u << 1)
+#define CATEGORY_FILE         (1u << 2)
+#define CATEGORY_PRESENT      (1u << 3)
+#define CATEGORY_SWAPPED      (1u << 4)
+#define CATEGORY_ZERO         (1u << 5)
 
 /* Bits of a /proc/self/pagemap entry. */
 #define ENTRY_PRESENT (1ull << 63)
@@ -31,19 +34,28 @@ static int pagemap_fd = -1;
 static bool scan_works;
 static pthread_once_t pagemap_once = PTHREAD_ONCE_INIT;
 
-static long scan(const uint8_t *start, uint64_t len, struct scan_region *regions, size_t cap)
+/* What to look for: this process's own pages, or those written since they were protected. */
+static const struct scan_argument own_pages = {
+    .category_inverted = CATEGORY_FILE | CATEGORY_ZERO,
+    .category_mask = CATEGORY_FILE | CATEGORY_ZERO,
+    .category_anyof_mask = CATEGORY_PRESENT | CATEGORY_SWAPPED,
+    .return_mask = CATEGORY_PRESENT,
+};
+static const struct scan_argument marked_pages = {
+    .flags = SCAN_PROTECT_MATCHING | SCAN_CHECK_ASYNC,
+    .category_mask = CATEGORY_WRITTEN,
+    .return_mask = CATEGORY_WRITTEN,
+};
+
+static long scan(const struct scan_argument *what, const uint8_t *start, uint64_t len,
+                 struct scan_region *regions, size_t cap)
 {
-    struct scan_argument argument = {
-        .size = sizeof argument,
-        .start = (uint64_t)(uintptr_t)start,
-        .end = (uint64_t)(uintptr_t)start + len,
-        .vec = (uint64_t)(uintptr_t)regions,
-        .vec_len = cap,
-        .category_inverted = CATEGORY_FILE | CATEGORY_ZERO,
-        .category_mask = CATEGORY_FILE | CATEGORY_ZERO,
-        .category_anyof_mask = CATEGORY_PRESENT | CATEGORY_SWAPPED,
-        .return_mask = CATEGORY_PRESENT,
-    };
+    struct scan_argument argument = *what;
+    argument.size = sizeof argument;
+    argument.start = (uint64_t)(uintptr_t)start;
+    argument.end = argument.start + len;
+    argument.vec = (uint64_t)(uintptr_t)regions;
+    argument.vec_len = cap;
     return ioctl(pagemap_fd, PAGEMAP_SCAN_IOCTL, &argument);
 }
 
@@ -53,7 +65,7 @@ static void pagemap_open(void)
     struct scan_region found;
     pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     *(volatile uint8_t *)probe = 1;
-    scan_works = pagemap_fd >= 0 && scan(probe, sizeof probe, &found, 1) == 1;
+    scan_works = pagemap_fd >= 0 && scan(&own_pages, probe, sizeof probe, &found, 1) == 1;
 }
 
 bool pages_scan_available(void)
@@ -94,18 +106,15 @@ static int written_by_pagemap(const uint8_t *start, uint64_t len, struct page_ru
     return (int)count;
 }
 
-int pages_written(const uint8_t *start, uint64_t len, struct page_run *out, size_t cap,
-                  struct error *e)
+static int scan_runs(const struct scan_argument *what, const uint8_t *start, uint64_t len,
+                     struct page_run *out, size_t cap, struct error *e)
 {
-    if (!pages_scan_available())
-        return pagemap_fd < 0 ? error_set(e, ATOLL_EUNAVAIL, "/proc/self/pagemap cannot be opened")
-                              : written_by_pagemap(start, len, out, cap, e);
     struct scan_region regions[64];
     size_t count = 0;
     const uint8_t *at = start, *end = start + len;
     while (at < end && count < cap) {
         size_t want = cap - count < 64 ? cap - count : 64;
-        long got = scan(at, (uint64_t)(end - at), regions, want);
+        long got = scan(what, at, (uint64_t)(end - at), regions, want);
         if (got < 0)
             return error_set_errno(e, ATOLL_EUNAVAIL, "PAGEMAP_SCAN failed");
         for (long k = 0; k < got; k++) {
@@ -121,6 +130,23 @@ int pages_written(const uint8_t *start, uint64_t len, struct page_run *out, size
         at = (const uint8_t *)(uintptr_t)regions[got - 1].end;
     }
     return (int)count;
+}
+
+int pages_written(const uint8_t *start, uint64_t len, struct page_run *out, size_t cap,
+                  struct error *e)
+{
+    if (pages_scan_available())
+        return scan_runs(&own_pages, start, len, out, cap, e);
+    return pagemap_fd < 0 ? error_set(e, ATOLL_EUNAVAIL, "/proc/self/pagemap cannot be opened")
+                          : written_by_pagemap(start, len, out, cap, e);
+}
+
+int pages_marked(const uint8_t *start, uint64_t len, struct page_run *out, size_t cap,
+                 struct error *e)
+{
+    if (!pages_scan_available())
+        return error_set(e, ATOLL_EUNAVAIL, "this kernel has no PAGEMAP_SCAN");
+    return scan_runs(&marked_pages, start, len, out, cap, e);
 }
 
 /* ---- the writable parts of an arena ---- */

@@ -25,6 +25,11 @@ struct page_run {
 int pages_written(const uint8_t *start, uint64_t len, struct page_run *out, size_t cap,
                   struct error *e);
 
+/* Pages of a range registered for asynchronous write protection that were written since they were
+ * last protected; protects them again in the same step. Results as above. */
+int pages_marked(const uint8_t *start, uint64_t len, struct page_run *out, size_t cap,
+                 struct error *e);
+
 /* A part of an arena that guests write to. */
 struct arena_extent {
     int64_t from_b;

@@ -269,6 +269,8 @@ void program_write(const struct program *programs, uint32_t count, struct module
     module_s32(out, 0);
     module_op(out, WASM_OP_END);
     module_u32(out, PROGRAM_DATA);
-    module_bytes(out, programs[0].data, PROGRAM_DATA);
+    uint8_t data[PROGRAM_DATA];
+    program_data(data);
+    module_bytes(out, data, PROGRAM_DATA);
     module_close(out);
 }

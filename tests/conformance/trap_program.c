@@ -397,8 +397,6 @@ void program_generate(struct program *p, uint64_t seed)
 {
     struct generator g = {.random = {seed}, .program = p};
     p->node_count = 0;
-    for (uint32_t i = 0; i < PROGRAM_DATA; i++)
-        p->data[i] = (uint8_t)random_u64(&g.random);
     for (uint32_t i = 0; i < PROGRAM_FUNCTIONS; i++)
         signature(&g, i);
     for (g.function = 0; g.function < PROGRAM_FUNCTIONS; g.function++) {
@@ -406,4 +404,11 @@ void program_generate(struct program *p, uint64_t seed)
         f->body = statements(&g, 2 + below(&g, g.function == 0 ? 6 : 3), 0);
         f->result = expression(&g, WASM_I64, 0);
     }
+}
+
+void program_data(uint8_t out[static PROGRAM_DATA])
+{
+    struct random random = {0};
+    for (uint32_t i = 0; i < PROGRAM_DATA; i++)
+        out[i] = (uint8_t)random_u64(&random);
 }

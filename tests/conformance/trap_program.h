@@ -64,19 +64,19 @@ struct program_function {
 
 struct program {
     struct program_function functions[PROGRAM_FUNCTIONS]; /* 0 is run: (i32, i32, i64) -> i64 */
-    uint8_t data[PROGRAM_DATA];
     struct node nodes[PROGRAM_NODES];
     uint32_t node_count;
 };
 
 /* Fills *program; equal seeds give equal programs. */
 void program_generate(struct program *, uint64_t seed);
+/* The random bytes that every program's memory starts with. */
+void program_data(uint8_t out[static PROGRAM_DATA]);
 
 /* ---- trap_module.c ---- */
 struct module_writer;
-/* Writes one module that exports the functions 0 of the programs as "p0", "p1", …, its memory as
- * "memory", and its globals (PROGRAM_GLOBALS, i64) as "g0", …. The programs share both, so each is
- * to be run in a fresh instance; the memory's data is that of the first. */
+/* Writes one module that exports the functions 0 of the programs as "p0", "p1", … and the globals
+ * (i64) as "g0", …. The programs share globals and memory, so each run needs a fresh instance. */
 void program_write(const struct program *programs, uint32_t count, struct module_writer *);
 
 /* ---- trap_reference.c ---- */
@@ -87,8 +87,7 @@ struct reference {
     uint8_t trap; /* enum trap_kind */
     uint64_t steps;
 };
-/* Runs a program as the standard says, from initial data. False when it takes too many steps. */
-bool reference_run(const struct program *, const uint8_t data[static PROGRAM_DATA],
-                   const uint64_t arguments[static 3], struct reference *);
+/* Runs a program as the standard says. False when it takes too many steps. */
+bool reference_run(const struct program *, const uint64_t arguments[static 3], struct reference *);
 
 #endif

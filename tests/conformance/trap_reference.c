@@ -267,12 +267,12 @@ static uint64_t call(struct interpreter *in, uint32_t index, const uint64_t *arg
     return f.returned ? f.value : evaluate(in, &f, f.function->result);
 }
 
-bool reference_run(const struct program *p, const uint8_t data[static PROGRAM_DATA],
-                   const uint64_t arguments[static 3], struct reference *state)
+bool reference_run(const struct program *p, const uint64_t arguments[static 3],
+                   struct reference *state)
 {
     struct interpreter in = {.program = p, .state = state};
     memset(state, 0, sizeof *state);
-    memcpy(state->memory, data, PROGRAM_DATA);
+    program_data(state->memory);
     state->result = call(&in, 0, arguments);
     return !in.exhausted;
 }

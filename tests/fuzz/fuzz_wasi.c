@@ -41,8 +41,8 @@ static struct host_park park;
 static union host_slot slots[16], last_slots[16];
 static host_function last_function;
 static char outside[64], inside[72], secret[80];
-static int idle[2], pair[2];
-static uint8_t marker[16]; /* the secret */
+static int loop[2], pair[2]; /* what the guest prints comes back as its input */
+static uint8_t marker[16];   /* the secret */
 
 static const char *const paths[] = {
     "file",
@@ -278,7 +278,7 @@ static void save_and_restore(void)
     struct error e;
     struct buffer saved = {0};
     struct wasi *restored;
-    const struct wasi_config config = {.stdin_fd = idle[0], .stdout_fd = -1, .stderr_fd = -1};
+    const struct wasi_config config = {.stdin_fd = loop[0], .stdout_fd = loop[1], .stderr_fd = -1};
     if (wasi_save(world, &saved, &e) == 0 &&
         wasi_restore(saved.data, saved.len, &config, &restored, &e) == 0) {
         wasi_destroy(world);
@@ -304,12 +304,15 @@ static void memory_fill(void)
 static void world_make(unsigned flags)
 {
     struct error e;
+    if (pipe(loop) != 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) {
+        abort();
+    }
     struct wasi_preopen preopen = {
         .host_path = inside, .guest_name = "/", .read_only = (flags & 2) != 0};
     struct wasi_socket socket = {.fd = pair[0], .guest_fd = WASI_ANY_FD};
     const struct wasi_config config = {
-        .stdin_fd = idle[0],
-        .stdout_fd = -1,
+        .stdin_fd = loop[0],
+        .stdout_fd = loop[1],
         .stderr_fd = -1,
         .preopens = &preopen,
         .preopen_count = 1,
@@ -323,6 +326,14 @@ static void world_make(unsigned flags)
     }
 }
 
+static void world_close(void)
+{
+    close(loop[0]);
+    close(loop[1]);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
@@ -333,8 +344,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     /* Where syncing costs nothing, if there is such a place. */
     const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     snprintf(outside, sizeof outside, "%s/atoll-fuzz-XXXXXX", base);
-    if (mkdtemp(outside) == NULL || pipe(idle) != 0 ||
-        socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) {
+    if (mkdtemp(outside) == NULL) {
         abort();
     }
     snprintf(inside, sizeof inside, "%s/top", outside);
@@ -371,6 +381,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     witness_check(&witness);
     wasi_destroy(world);
+    world_close();
     tree_remove();
     return 0;
 }

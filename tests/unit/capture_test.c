@@ -110,6 +110,7 @@ static int resume_main(const char *path, const char *expected)
     char found[32];
     snprintf(found, sizeof found, "%" PRIi64, slots[0].i64);
     arena_destroy(arena);
+    buffer_free(&image);
     return r.status == RUN_DONE && strcmp(found, expected) == 0 ? 0 : 1;
 }
 
