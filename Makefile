@@ -12,7 +12,7 @@ help:
 	@echo 'make deps         install the Debian packages that are missing (root or sudo)'
 	@echo 'make demo         deps, build, and run the example from C source to a moved program'
 	@echo 'make test         deps, build, and run every test that needs no network'
-	@echo 'make check-all    make test, conformance, sanitizers, fuzzers for a moment'
+	@echo 'make check-all    make test, conformance, other engines, sanitizers, fuzzers'
 	@echo 'make conformance  run the official suite in SUITE=DIR ($(SUITE))'
 	@echo 'make bench        print the tables of bench/'
 	@echo 'make install      install below PREFIX=DIR ($(PREFIX))'
@@ -32,7 +32,7 @@ test: deps all
 	@tests/check $(BUILD) unit floors scenario
 
 check-all: deps all
-	@tests/check $(BUILD) unit floors scenario conformance sanitizers fuzz
+	@tests/check $(BUILD) unit floors scenario conformance differential traps sanitizers fuzz
 
 conformance: all
 	@ATOLL_SUITE=$(SUITE) tests/check $(BUILD) conformance

@@ -334,7 +334,7 @@ static int shard_optimise(struct lowering *l, LLVMTargetMachineRef machine, bool
     rc = functions_seal(l, e);
     if (rc < 0)
         return rc;
-    return passes_run(l, machine, opt ? "default<O2>" : "function(adce)", e);
+    return passes_run(l, machine, opt ? "default<O2>" : "function(dce)", e);
 }
 
 /* ---- the object ---- */

@@ -4,16 +4,17 @@
  * A load may trap, but to LLVM a plain load cannot: it deletes one whose value nobody uses, or
  * moves it to the one path that does. Lowering therefore emits every load volatile, and this
  * analysis, run after the passes that clean up and inline, lifts that from the loads that no pass
- * can lose: those whose value reaches a root (a store, a branch, a call, an address, the result) on
- * every way on from the load. Anything not proven stays volatile: that costs speed, never a trap.
+ * can lose: those whose value reaches a root (a store, a branch, a call, the result, the address of
+ * a load that stays volatile) on every way on from the load. Anything not proven stays volatile:
+ * that costs speed, never a trap.
  *
- * A use in block U makes a value of block V needed if
- *   - U is V or post-dominates V, and
- *   - U lies in V's scope: its innermost loop, because behind a loop only the last iteration's
- * value is used. A value that belongs to a recurrence (a sum, a minimum) carries every iteration's
- *     contribution out; its scope is the loop around.
- * Through pure operations need passes from result to operand; through a select only to the
- * condition, because it needs either value only now and then; into a phi only over an edge
+ * A use in block U makes a value of block V needed if U is V or post-dominates V, and lies in V's
+ * scope. That is V's innermost loop, because behind a loop only the last iteration's value is used.
+ * A value that belongs to a recurrence (a sum, a minimum) carries every iteration's contribution
+ * out; its scope is the loop around.
+ *
+ * Through pure operations and other loads need passes from result to operand; through a select only
+ * to the condition, because it needs either value only now and then; into a phi only over an edge
  * certainly taken after V: its source's sole way on, a back edge, the sole way into a block that
  * post-dominates V, or the sole way out of V's loop.
  *
@@ -39,6 +40,7 @@ struct value {
     bool load;      /* a volatile load */
     bool explored;  /* its uses have been listed */
     bool needed;
+    bool anchored; /* a load that stays volatile */
 };
 
 /* A use of value `of`: by another value, or by a root. */
@@ -142,8 +144,8 @@ static enum use_kind use_classify(LLVMValueRef user, LLVMValueRef used)
     case LLVMSwitch:
     case LLVMIndirectBr: return USE_ROOT;
     case LLVMCall: return call_kind(user);
-    /* A plain load, of a field or a table, is deleted when nobody needs it. */
-    case LLVMLoad: return LLVMGetVolatile(user) ? USE_ROOT : USE_PURE;
+    /* A load that nobody needs is deleted, unless it stays volatile: see relaxation_anchor. */
+    case LLVMLoad: return USE_PURE;
     case LLVMSelect: return LLVMGetOperand(user, 0) == used ? USE_PURE : USE_IGNORED;
     case LLVMPHI: return USE_PHI;
     case LLVMFNeg:
@@ -420,13 +422,39 @@ static bool relaxation_widen_scopes(struct relaxation *r)
 
 static void relaxation_need(struct relaxation *r, uint32_t value)
 {
-    if (r->values[value].needed)
+    if (r->values[value].needed || r->values[value].anchored)
         return;
     r->values[value].needed = true;
     r->pending[r->pending_count++] = value;
 }
 
-static bool relaxation_spread_need(struct relaxation *r)
+static void relaxation_spread(struct relaxation *r)
+{
+    while (r->pending_count) {
+        uint32_t v = r->pending[--r->pending_count];
+        for (uint32_t u = r->values[v].feeds; u != FLOW_NONE; u = r->uses[u].next_by) {
+            if (use_counts(r, &r->uses[u]))
+                relaxation_need(r, r->uses[u].of);
+        }
+    }
+}
+
+/* What is not needed by now stays volatile, and that needs its address. Last loads first: of a
+ * chain of loads that ends in one nobody uses, only that one stays. One load at a time, because
+ * loads that need only each other's values, or a load its own, round a loop, would vanish together.
+ */
+static void relaxation_anchor(struct relaxation *r)
+{
+    for (uint32_t v = r->value_count; v-- > 0;) {
+        if (!r->values[v].load || r->values[v].needed)
+            continue;
+        r->values[v].anchored = true;
+        r->pending[r->pending_count++] = v;
+        relaxation_spread(r);
+    }
+}
+
+static bool relaxation_find_need(struct relaxation *r)
 {
     /* Each value is pending at most once. */
     uint32_t *room = realloc(r->pending, ((size_t)r->value_count + 1) * sizeof *room);
@@ -438,13 +466,8 @@ static bool relaxation_spread_need(struct relaxation *r)
         if (r->uses[u].by == FLOW_NONE && use_counts(r, &r->uses[u]))
             relaxation_need(r, r->uses[u].of);
     }
-    while (r->pending_count) {
-        uint32_t v = r->pending[--r->pending_count];
-        for (uint32_t u = r->values[v].feeds; u != FLOW_NONE; u = r->uses[u].next_by) {
-            if (use_counts(r, &r->uses[u]))
-                relaxation_need(r, r->uses[u].of);
-        }
-    }
+    relaxation_spread(r);
+    relaxation_anchor(r);
     return true;
 }
 
@@ -466,7 +489,7 @@ bool lower_relax(LLVMValueRef function)
         return true;
     struct relaxation r = {0};
     bool done = flow_create(function, &r.flow) && relaxation_gather(&r) &&
-                relaxation_widen_scopes(&r) && relaxation_spread_need(&r);
+                relaxation_widen_scopes(&r) && relaxation_find_need(&r);
     for (uint32_t v = 0; done && v < r.value_count; v++) {
         if (r.values[v].load && r.values[v].needed)
             LLVMSetVolatile(r.values[v].instruction, false);

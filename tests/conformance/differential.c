@@ -166,12 +166,18 @@ static int subject_batch(struct batch *b, subject_work work, uint32_t count, str
 
 /* ---- generated modules ---- */
 
-/* Whether two classes of trap are the same for an access that breaks several rules. */
+/* Merges classes that cannot be told apart: V8 has one message for all conversions to integers, and
+ * an access may be unaligned and out of bounds at once. */
+static const char *class_merged(const char *class)
+{
+    if (strcmp(class, "unaligned") == 0)
+        return "memory";
+    return strcmp(class, "overflow") == 0 ? "conversion" : class;
+}
+
 static bool class_same(const char *a, const char *b)
 {
-    const char *x = strcmp(a, "unaligned") == 0 ? "memory" : a;
-    const char *y = strcmp(b, "unaligned") == 0 ? "memory" : b;
-    return strcmp(x, y) == 0;
+    return strcmp(class_merged(a), class_merged(b)) == 0;
 }
 
 static bool line_same(const char *a, const char *b)

@@ -171,6 +171,15 @@ static void patience_ends(int signal)
         arena_interrupt(current.arena);
 }
 
+/* The handler runs on the thread it interrupts, so all signals wait for its end: the one that
+ * arena_interrupt raises must find the guest, not this handler. */
+static void patience_install(void)
+{
+    struct sigaction action = {.sa_handler = patience_ends, .sa_flags = SA_ONSTACK | SA_RESTART};
+    sigfillset(&action.sa_mask);
+    sigaction(SIGALRM, &action, NULL);
+}
+
 static void patience_set(long microseconds)
 {
     struct itimerval timer = {.it_value = {.tv_usec = microseconds}};
@@ -249,7 +258,7 @@ void subject_judge(struct compiler *compiler, const char *path, uint32_t n, FILE
     struct error e = {0};
     struct buffer wasm = {0};
     struct subject *s = &current;
-    signal(SIGALRM, patience_ends);
+    patience_install();
     int code = file_read(path, SUBJECT_MODULE_MAX, &wasm, &e);
     if (code == 0)
         code = module_judge(wasm.data, wasm.len, &e);

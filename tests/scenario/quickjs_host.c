@@ -20,9 +20,6 @@
 #define MODULE_MAX (64u << 20)
 #define SCRIPT_MAX (16u << 20)
 #define ARGUMENTS  4
-/* QuickJS watches the stack of its C code, which is in memory; the machine's frames lie elsewhere
- * and are larger, so they get more room than the default. */
-#define STACK_BYTES (32u << 20)
 
 struct host {
     struct compiler *compiler;
@@ -180,7 +177,7 @@ static void guest_load(struct host *h, const char *program, const char *tier, co
 static void guest_link(struct host *h)
 {
     const struct wasi_config config = WASI_CONFIG;
-    const struct arena_limits limits = {.stack_bytes = STACK_BYTES};
+    const struct arena_limits limits = {0};
     uint32_t count = h->artefact->module.import_count;
     struct link_import *imports = calloc(count + 1u, sizeof *imports);
     if (!imports)

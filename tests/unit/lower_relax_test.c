@@ -506,6 +506,56 @@ static void a_need_that_ends_in_a_plain_load_nobody_uses_is_none(void **state)
           "}\n");
 }
 
+static void of_a_chain_of_loads_nobody_uses_only_the_last_stays_volatile(void **state)
+{
+    (void)state;
+    check("define void @f(ptr %p) {\n"
+          "  %plain1 = load volatile i64, ptr %p\n"
+          "  %a = getelementptr i8, ptr %p, i64 %plain1\n"
+          "  %plain2 = load volatile i64, ptr %a\n"
+          "  %b = getelementptr i8, ptr %p, i64 %plain2\n"
+          "  %stays = load volatile i64, ptr %b\n"
+          "  ret void\n"
+          "}\n");
+}
+
+static void a_load_needed_only_for_its_own_next_address_stays_volatile(void **state)
+{
+    (void)state;
+    check("define void @f(ptr %p, i32 %n) {\n"
+          "  br label %loop\n"
+          "loop:\n"
+          "  %i = phi i32 [ 0, %0 ], [ %next, %loop ]\n"
+          "  %sum = phi i64 [ 0, %0 ], [ %sum2, %loop ]\n"
+          "  %a = getelementptr i8, ptr %p, i64 %sum\n"
+          "  %stays = load volatile i64, ptr %a\n"
+          "  %sum2 = add i64 %sum, %stays\n"
+          "  %next = add i32 %i, 1\n"
+          "  %c = icmp ult i32 %next, %n\n"
+          "  br i1 %c, label %loop, label %end\n"
+          "end:\n"
+          "  ret void\n"
+          "}\n");
+}
+
+static void the_links_of_a_list_whose_end_is_used_become_plain(void **state)
+{
+    (void)state;
+    check("define i64 @f(ptr %p, i32 %n) {\n"
+          "  br label %loop\n"
+          "loop:\n"
+          "  %i = phi i32 [ 0, %0 ], [ %next, %loop ]\n"
+          "  %link = phi i64 [ 0, %0 ], [ %plain, %loop ]\n"
+          "  %a = getelementptr i8, ptr %p, i64 %link\n"
+          "  %plain = load volatile i64, ptr %a\n"
+          "  %next = add i32 %i, 1\n"
+          "  %c = icmp ult i32 %next, %n\n"
+          "  br i1 %c, label %loop, label %end\n"
+          "end:\n"
+          "  ret i64 %plain\n"
+          "}\n");
+}
+
 static void control_flow_that_enters_a_cycle_sideways_relaxes_within_blocks_only(void **state)
 {
     (void)state;
@@ -603,6 +653,9 @@ int main(void)
         cmocka_unit_test(a_branch_into_an_endless_loop_does_count),
         cmocka_unit_test(in_an_endless_loop_only_uses_in_the_same_block_count),
         cmocka_unit_test(a_need_that_ends_in_a_plain_load_nobody_uses_is_none),
+        cmocka_unit_test(of_a_chain_of_loads_nobody_uses_only_the_last_stays_volatile),
+        cmocka_unit_test(a_load_needed_only_for_its_own_next_address_stays_volatile),
+        cmocka_unit_test(the_links_of_a_list_whose_end_is_used_become_plain),
         cmocka_unit_test(control_flow_that_enters_a_cycle_sideways_relaxes_within_blocks_only),
         cmocka_unit_test(a_function_of_tens_of_thousands_of_blocks_is_analysed),
         cmocka_unit_test(a_very_deep_nest_of_loops_is_analysed),

@@ -131,6 +131,7 @@ static void links_that_stay_inside_are_followed_and_others_refused(void **state)
     link_to("/etc/passwd", "absolute");
     link_to("/", "root");
     link_to("../top/dir", "roundabout");
+    link_to("../missing", "gone");
     BOTH_WAYS(way)
     {
         assert_in_range(open_read("good"), 0, 100);
@@ -145,6 +146,9 @@ static void links_that_stay_inside_are_followed_and_others_refused(void **state)
         assert_int_equal(CALL(path_filestat_get, 3, 0, TEXT("root/"), SCRATCH), WASI_EPERM);
         assert_int_equal(CALL(path_filestat_set_times, 3, 0, TEXT("root/"), 1, 1, 5), WASI_EPERM);
         assert_int_equal(CALL(path_link, 3, 0, TEXT("root/"), 3, TEXT("mine")), WASI_EPERM);
+        /* Not even whether something is there can be found out. */
+        assert_int_equal(CALL(path_link, 3, 0, TEXT("gone/"), 3, TEXT("mine")), WASI_EPERM);
+        assert_int_equal(CALL(path_filestat_get, 3, 1, TEXT("gone"), SCRATCH), WASI_EPERM);
         /* A link outside is not written through either when it dangles. */
         assert_int_equal(symlink("../fresh", host_path("dangling")), 0);
         assert_int_equal(open_write("dangling", WASI_OFLAG_CREAT), -WASI_EPERM);
