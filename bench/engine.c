@@ -28,8 +28,8 @@
 
 struct settings {
     char kernels[PATH_SIZE], script[PATH_SIZE], compiler[PATH_SIZE];
-    const char *only;  /* one kernel, or NULL */
-    const char *build; /* "scalar", "simd", or NULL for both */
+    const char *only; /* one kernel, or NULL */
+    int build;        /* index in builds, or -1 for all */
     int rounds, milliseconds;
     bool json, with_v8;
     struct compile_options options;
@@ -37,7 +37,7 @@ struct settings {
 
 struct row {
     char kernel[64];
-    const char *build;
+    int build; /* index in builds */
     double native_ms;
     struct samples atoll, v8, against; /* atoll/native, v8/native, v8/atoll */
     char failure[256];
@@ -51,10 +51,15 @@ struct bench {
     int row_count, failures;
 };
 
+static const struct {
+    const char *name, *suffix; /* of the module's file */
+} builds[] = {{"scalar", ".wasm"}, {"simd", "-simd.wasm"}, {"rolled", "-rolled.wasm"}};
+#define BUILDS (int)(sizeof builds / sizeof builds[0])
+
 static const char usage[] =
     "usage: bench-engine [options]\n"
     "  --kernel NAME        only this kernel (a file of bench/kernels without .c)\n"
-    "  --build scalar|simd  only this build of the modules (default: both)\n"
+    "  --build NAME         only this build of the modules: scalar, simd or rolled\n"
     "  --rounds N           interleaved rounds (default 5)\n"
     "  --milliseconds N     length of one native run (default 150)\n"
     "  --tier quick|opt     compilation tier (default opt)\n"
@@ -124,10 +129,9 @@ static int contest_run(struct bench *bench, struct row *row, struct error *e)
     const struct settings *s = bench->settings;
     struct contest c = {0};
     char library[PATH_SIZE + 128];
-    bool simd = strcmp(row->build, "simd") == 0;
     snprintf(library, sizeof library, "%s/%s.so", s->kernels, row->kernel);
-    if (snprintf(c.wasm, sizeof c.wasm, "%s/%s%s.wasm", s->kernels, row->kernel,
-                 simd ? "-simd" : "") >= (int)sizeof c.wasm)
+    if (snprintf(c.wasm, sizeof c.wasm, "%s/%s%s", s->kernels, row->kernel,
+                 builds[row->build].suffix) >= (int)sizeof c.wasm)
         return error_set(e, ATOLL_EINVAL, "the path of the kernels is too long");
     int rc = native_open(library, &c.native, e);
     if (rc == 0)
@@ -154,7 +158,7 @@ static void ratio_print(struct samples *s)
 
 static void row_print(struct row *row)
 {
-    printf("%-15s %-6s ", row->kernel, row->build);
+    printf("%-15s %-6s ", row->kernel, builds[row->build].name);
     if (row->failure[0]) {
         printf("FAILED: %s\n", row->failure);
         return;
@@ -179,12 +183,13 @@ static void header_print(const struct settings *s)
            "v8/native", "v8/atoll");
 }
 
-static double means_of(struct bench *bench, const char *build, size_t offset)
+/* build -1: all of them. */
+static double means_of(struct bench *bench, int build, size_t offset)
 {
     struct samples medians = {0};
     for (int i = 0; i < bench->row_count; i++) {
         struct row *row = &bench->rows[i];
-        if (row->failure[0] || (build && strcmp(row->build, build) != 0))
+        if (row->failure[0] || (build >= 0 && row->build != build))
             continue;
         struct samples *samples = (struct samples *)((char *)row + offset);
         if (samples->count > 0)
@@ -197,13 +202,14 @@ static double means_of(struct bench *bench, const char *build, size_t offset)
 
 static void means_print(struct bench *bench)
 {
-    static const char *const builds[] = {"scalar", "simd", NULL};
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i <= BUILDS; i++) {
+        int build = i < BUILDS ? i : -1;
         printf("%-15s %-6s %9s  %6.3f %15s  %6.3f %15s  %6.3f\n", "geometric mean",
-               builds[i] ? builds[i] : "all", "",
-               means_of(bench, builds[i], offsetof(struct row, atoll)), "",
-               means_of(bench, builds[i], offsetof(struct row, v8)), "",
-               means_of(bench, builds[i], offsetof(struct row, against)));
+               build < 0 ? "all" : builds[build].name, "",
+               means_of(bench, build, offsetof(struct row, atoll)), "",
+               means_of(bench, build, offsetof(struct row, v8)), "",
+               means_of(bench, build, offsetof(struct row, against)));
+    }
     if (bench->failures)
         printf("%d of %d rows FAILED\n", bench->failures, bench->row_count);
 }
@@ -228,7 +234,7 @@ static void json_print(struct bench *bench)
         cJSON *object = cJSON_CreateObject();
         cJSON_AddItemToArray(rows, object);
         cJSON_AddStringToObject(object, "kernel", row->kernel);
-        cJSON_AddStringToObject(object, "build", row->build);
+        cJSON_AddStringToObject(object, "build", builds[row->build].name);
         if (row->failure[0])
             cJSON_AddStringToObject(object, "failure", row->failure);
         cJSON_AddNumberToObject(object, "native_ms", row->native_ms);
@@ -238,10 +244,10 @@ static void json_print(struct bench *bench)
     }
     cJSON *means = cJSON_AddObjectToObject(root, "geometric_means");
     cJSON_AddNumberToObject(means, "atoll_to_native",
-                            means_of(bench, NULL, offsetof(struct row, atoll)));
-    cJSON_AddNumberToObject(means, "v8_to_native", means_of(bench, NULL, offsetof(struct row, v8)));
+                            means_of(bench, -1, offsetof(struct row, atoll)));
+    cJSON_AddNumberToObject(means, "v8_to_native", means_of(bench, -1, offsetof(struct row, v8)));
     cJSON_AddNumberToObject(means, "v8_to_atoll",
-                            means_of(bench, NULL, offsetof(struct row, against)));
+                            means_of(bench, -1, offsetof(struct row, against)));
     char *text = cJSON_Print(root);
     puts(text);
     cJSON_free(text);
@@ -274,7 +280,7 @@ static int kernels_list(const char *directory, char **names)
     return count;
 }
 
-static void kernel_bench(struct bench *bench, const char *kernel, const char *build)
+static void kernel_bench(struct bench *bench, const char *kernel, int build)
 {
     struct row *row = &bench->rows[bench->row_count++];
     struct error e = {0};
@@ -293,16 +299,15 @@ static void kernels_bench(struct bench *bench)
     const struct settings *s = bench->settings;
     char *names[KERNELS_MAX];
     int count = kernels_list(s->kernels, names);
-    bench->rows = calloc((size_t)(2 * count) + 1, sizeof *bench->rows);
+    bench->rows = calloc((size_t)(BUILDS * count) + 1, sizeof *bench->rows);
     if (!bench->rows)
         bench_fail(1, "out of memory");
     for (int i = 0; i < count; i++) {
         if (s->only && strcmp(s->only, names[i]) != 0)
             continue;
-        if (!s->build || strcmp(s->build, "scalar") == 0)
-            kernel_bench(bench, names[i], "scalar");
-        if (!s->build || strcmp(s->build, "simd") == 0)
-            kernel_bench(bench, names[i], "simd");
+        for (int build = 0; build < BUILDS; build++)
+            if (s->build < 0 || s->build == build)
+                kernel_bench(bench, names[i], build);
     }
     for (int i = 0; i < count; i++)
         free(names[i]);
@@ -331,6 +336,14 @@ static uint8_t word_option(const char *text, const char *first, const char *seco
     return 1;
 }
 
+static int build_option(const char *text)
+{
+    for (int i = 0; i < BUILDS; i++)
+        if (strcmp(text, builds[i].name) == 0)
+            return i;
+    bench_fail(2, "\"%s\" is no build; there are scalar, simd and rolled", text);
+}
+
 static void path_option(char *to, const char *text)
 {
     if (snprintf(to, PATH_SIZE, "%s", text) >= PATH_SIZE)
@@ -341,7 +354,7 @@ static void settings_defaults(struct settings *s)
 {
     char here[PATH_SIZE - 64];
     executable_directory(here, sizeof here);
-    *s = (struct settings){.rounds = 5, .milliseconds = 150, .with_v8 = true};
+    *s = (struct settings){.build = -1, .rounds = 5, .milliseconds = 150, .with_v8 = true};
     s->options = (struct compile_options){
         .tier = TIER_OPT, .mode = MODE_FAST, .cpu = CPU_V3, .link = LINK_PRIMARY};
     snprintf(s->kernels, sizeof s->kernels, "%s/kernels", here);
@@ -383,7 +396,7 @@ static void settings_parse(struct settings *s, int argc, char **argv)
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case KERNEL: s->only = optarg; break;
-        case BUILD: word_option(optarg, "scalar", "simd"), s->build = optarg; break;
+        case BUILD: s->build = build_option(optarg); break;
         case ROUNDS: s->rounds = number_option(optarg, 1, ROUNDS_MAX); break;
         case MILLISECONDS: s->milliseconds = number_option(optarg, 1, 60000); break;
         case TIER: s->options.tier = word_option(optarg, "quick", "opt"); break;

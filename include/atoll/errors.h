@@ -43,7 +43,15 @@ enum {
     ATOLL_ESIGNATURE = 32,  /* not signed by a trusted key */
 };
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The constant's name, e.g. "ATOLL_EINVAL", for a code of either sign; "unknown error" otherwise. */
 const char *atoll_error_name(int code);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -97,6 +97,11 @@ static void arguments_make(const struct build_command *c, struct arguments *a)
         arguments_add(a, "-std=", c->standard);
     if (!c->no_simd)
         arguments_add(a, "", "-msimd128");
+    /* Loops are left as they are: vectorised here they would be 128 bits wide for good, and
+     * unrolled here they could not be vectorised for the machine they run on. */
+    arguments_add(a, "", "-fno-vectorize");
+    arguments_add(a, "", "-fno-slp-vectorize");
+    arguments_add(a, "", "-fno-unroll-loops");
     arguments_add(a, "", "-mbulk-memory");
     arguments_add(a, "", "-msign-ext");
     arguments_add(a, "", "-mnontrapping-fptoint");

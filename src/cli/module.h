@@ -11,7 +11,7 @@
 enum tier_choice { CHOOSE_AUTO, CHOOSE_QUICK, CHOOSE_OPT };
 
 /* With tier auto, modules with more code than this start at quick, while opt is compiled in the
- * background for the next start. Below it opt takes about two seconds at most on one core. */
+ * background for the next start. As much code takes opt some four seconds of one core. */
 #define AUTO_OPT_CODE_BYTES (64u << 10)
 
 struct module_request {

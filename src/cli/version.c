@@ -1,4 +1,5 @@
 /* `atoll version`: what this program is. */
+#include "atoll/version.h"
 #include "cli/options.h"
 #include "cli/report.h"
 #include "engine/cpu.h"

@@ -248,6 +248,8 @@ void arena_destroy(struct arena *a)
     free(a->instances);
     free(a->externrefs);
     free(a->context.registers.xsave);
+    free(a->context.park);
+    free(a->regions);
     free(a);
 }
 

@@ -17,7 +17,8 @@ struct guest_registers {
     uint64_t general[16]; /* rax rcx rdx rbx rsp rbp rsi rdi r8..r15 */
     uint64_t rip, rflags;
     uint32_t xsave_len; /* 512 (legacy) or the size of the XSAVE image */
-    uint8_t *xsave;     /* capacity xsave_capacity, 64-byte aligned, owned by the context */
+    uint8_t
+        *xsave; /* signals_xsave_max() bytes, owned by the context; NULL before the first stop */
 };
 
 #define ENTRY_DEPTH_MAX 32
@@ -42,11 +43,12 @@ struct context {
     uint32_t suspended; /* LEAVE_ status, 0 = none */
     uint32_t suspended_depth;
     struct guest_registers registers;
-    uint32_t xsave_capacity;
-    uint64_t suspended_rsp;  /* guest_rsp at a gate */
-    uint64_t pending_vm;     /* host call that waits: caller's vm … */
-    uint32_t pending_number; /* … and gate number */
-    struct host_park park;
+    bool registers_fresh; /* the handler has saved registers; the vector part is still the thread's
+                           */
+    uint64_t suspended_rsp;                      /* guest_rsp at a gate */
+    uint64_t pending_vm;                         /* host call that waits: caller's vm … */
+    uint32_t pending_number;                     /* … and gate number */
+    struct host_park *park;                      /* owned; NULL before the first park */
     uint32_t running_instance, running_function; /* whose results are due */
 
     uint64_t gate_calls; /* host calls made: an effect is known by its number */
@@ -104,8 +106,8 @@ struct arena {
     uint64_t *externrefs; /* value of handle i + 1 */
     uint32_t externref_count, externref_capacity;
 
-    struct region regions[ARENA_REGIONS_MAX]; /* sorted by address */
-    uint32_t region_count;
+    struct region *regions; /* sorted by address */
+    uint32_t region_count, region_capacity;
 };
 
 static inline int64_t *arena_field(uint8_t *vm, int offset)
@@ -152,7 +154,8 @@ struct function_record *table_entries(const struct instance *, const struct tabl
 /* Runs built-in gate `number`; slots as abi.h lists. 0 = done, else the trap's kind, or
  * BUILTIN_PARK. */
 #define BUILTIN_PARK (-1)
-int builtin_gate(struct instance *, uint32_t number, union host_slot *slots, bool resumed);
+int builtin_gate(struct instance *, uint32_t number, union host_slot *slots, struct host_park *,
+                 bool resumed);
 /* table.init and memory.init, also for active segments. 0 or a trap kind. */
 int instance_table_init(struct instance *, uint32_t table, uint32_t segment, uint32_t to,
                         uint32_t from, uint32_t len);
@@ -187,6 +190,12 @@ void signals_leave_arena(struct arena *previous);
 void signals_kick(int thread); /* async-signal-safe */
 /* Blocks the stop signal on this thread; *before receives the mask to put back. */
 void signals_hold_kick(sigset_t *before);
+/* The largest XSAVE image that this processor's signal frames hold. */
+uint32_t signals_xsave_max(void);
+/* Gives the context room for vector registers. */
+int signals_reserve_vectors(struct context *);
+/* Moves the vector registers that the handler saved from the thread to the context. */
+int signals_keep_vectors(struct context *);
 /* Loads context.registers into this thread; a LEAVE_ status when the guest leaves. */
 int signals_resume(struct context *);
 int guest_copy(void *to, const void *from, size_t len);

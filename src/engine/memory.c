@@ -225,9 +225,9 @@ int instance_table_init(struct instance *i, uint32_t table, uint32_t segment, ui
 
 /* ---- atomic wait and notify, on one thread ---- */
 
-static int atomic_wait(struct instance *i, union host_slot *slots, uint32_t bytes, bool resumed)
+static int atomic_wait(struct instance *i, union host_slot *slots, uint32_t bytes,
+                       struct host_park *park, bool resumed)
 {
-    struct host_park *park = &i->arena->context.park;
     uint64_t address = slots[0].u64;
     if (!in_memory(i, address, bytes) &&
         (address > UINT32_MAX || !bulk_range(i, (uint32_t)address, bytes, GUEST_READ)))
@@ -267,7 +267,8 @@ static int atomic_notify(struct instance *i, union host_slot *slots)
     return 0;
 }
 
-int builtin_gate(struct instance *i, uint32_t number, union host_slot *slots, bool resumed)
+int builtin_gate(struct instance *i, uint32_t number, union host_slot *slots,
+                 struct host_park *park, bool resumed)
 {
     switch (number) {
     case GATE_MEMORY_GROW: slots[0].u64 = (uint32_t)memory_grow(i, slots[0].u32); return 0;
@@ -288,8 +289,8 @@ int builtin_gate(struct instance *i, uint32_t number, union host_slot *slots, bo
     case GATE_ELEM_DROP:
         *dropped_flag(i, i->artefact->module.data_count + slots[0].u32) = 1;
         return 0;
-    case GATE_WAIT32: return atomic_wait(i, slots, 4, resumed);
-    case GATE_WAIT64: return atomic_wait(i, slots, 8, resumed);
+    case GATE_WAIT32: return atomic_wait(i, slots, 4, park, resumed);
+    case GATE_WAIT64: return atomic_wait(i, slots, 8, park, resumed);
     case GATE_NOTIFY: return atomic_notify(i, slots);
     case GATE_FUEL: return TRAP_FUEL;
     default: return TRAP_ENGINE;

@@ -11,7 +11,6 @@
 #include "base/clock.h"
 
 #include <assert.h>
-#include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,9 +36,10 @@ static struct instance *instance_of_vm(const struct arena *a, uint8_t *vm)
     return a->instances[index];
 }
 
-static int dispatch_builtin(struct context *c, struct instance *i, uint32_t number, bool resumed)
+static int dispatch_builtin(struct context *c, struct instance *i, uint32_t number,
+                            struct host_park *park, bool resumed)
 {
-    int outcome = builtin_gate(i, number, call_slots(i), resumed);
+    int outcome = builtin_gate(i, number, call_slots(i), park, resumed);
     if (outcome == BUILTIN_PARK)
         return LEAVE_PARKED;
     if (outcome) {
@@ -49,7 +49,8 @@ static int dispatch_builtin(struct context *c, struct instance *i, uint32_t numb
     return LEAVE_DONE;
 }
 
-static int dispatch_import(struct context *c, struct instance *i, uint32_t function, bool resumed)
+static int dispatch_import(struct context *c, struct instance *i, uint32_t function,
+                           struct host_park *park, bool resumed)
 {
     const struct import_binding *binding = &i->bindings[function];
     assert(function < i->artefact->module.imported_functions && binding->function);
@@ -57,7 +58,7 @@ static int dispatch_import(struct context *c, struct instance *i, uint32_t funct
         .arena = c->arena,
         .data = binding->data,
         .slots = call_slots(i),
-        .park = &c->park,
+        .park = park,
         .resumed = resumed,
     };
     switch (binding->function(&call)) {
@@ -71,29 +72,45 @@ static int dispatch_import(struct context *c, struct instance *i, uint32_t funct
     }
 }
 
-static int dispatch(struct context *c, uint8_t *vm, uint32_t number, bool resumed)
+/* Notes what the arena waits for; a LEAVE_ status. */
+static int park_keep(struct context *c, uint8_t *vm, uint32_t number, const struct host_park *park)
+{
+    if (!c->park && !(c->park = malloc(sizeof *c->park))) {
+        snprintf(c->message, sizeof c->message, "no memory to wait");
+        c->trap_kind = TRAP_HOST;
+        return LEAVE_TRAP;
+    }
+    c->park->deadline_ns = park->deadline_ns;
+    c->park->fd_count = park->fd_count;
+    memmove(c->park->fds, park->fds, park->fd_count * sizeof *park->fds);
+    c->pending_vm = (uint64_t)(uintptr_t)vm;
+    c->pending_number = number;
+    return LEAVE_PARKED;
+}
+
+/* park: the record of a call that is retried, NULL for a new call. */
+static int dispatch(struct context *c, uint8_t *vm, uint32_t number, struct host_park *park)
 {
     struct arena *a = c->arena;
     struct instance *i = instance_of_vm(a, vm), *outer = a->caller;
+    struct host_park fresh;
+    bool resumed = park != NULL;
     if (!resumed) {
         c->gate_calls++;
-        c->park.fd_count = 0;
-        c->park.deadline_ns = HOST_NO_DEADLINE;
+        fresh.fd_count = 0;
+        fresh.deadline_ns = HOST_NO_DEADLINE;
+        park = &fresh;
     }
     a->caller = i;
-    int status = number < GATE_IMPORT ? dispatch_builtin(c, i, number, resumed)
-                                      : dispatch_import(c, i, number - GATE_IMPORT, resumed);
+    int status = number < GATE_IMPORT ? dispatch_builtin(c, i, number, park, resumed)
+                                      : dispatch_import(c, i, number - GATE_IMPORT, park, resumed);
     a->caller = outer;
-    if (status == LEAVE_PARKED) {
-        c->pending_vm = (uint64_t)(uintptr_t)vm;
-        c->pending_number = number;
-    }
-    return status;
+    return status == LEAVE_PARKED ? park_keep(c, vm, number, park) : status;
 }
 
 int context_dispatch(struct context *c, uint8_t *vm, uint32_t number)
 {
-    return dispatch(c, vm, number, false);
+    return dispatch(c, vm, number, NULL);
 }
 
 /* ---- leaving the guest ---- */
@@ -133,6 +150,12 @@ static void run_finish(struct context *c, int status, struct run_result *result)
         c->suspended_rsp = c->guest_rsp;
         break;
     default:
+        if (status == LEAVE_INTERRUPTED && signals_keep_vectors(c) < 0) {
+            c->trap_kind = TRAP_HOST;
+            snprintf(c->message, sizeof c->message, "no memory to keep the registers");
+            run_finish(c, LEAVE_TRAP, result);
+            return;
+        }
         result->status = RUN_INTERRUPTED;
         c->suspended_rsp = c->guest_rsp;
         atomic_store(&c->stop, 0);
@@ -143,26 +166,9 @@ static void run_finish(struct context *c, int status, struct run_result *result)
     c->suspended_depth = c->depth;
 }
 
-/* The kernel's XSAVE image may be as large as CPUID says for what XCR0 enables. */
-static int context_prepare(struct context *c, struct error *e)
-{
-    if (c->registers.xsave)
-        return 0;
-    unsigned eax, ebx = 0, ecx, edx;
-    __cpuid_count(0xd, 0, eax, ebx, ecx, edx);
-    uint32_t size = (uint32_t)align_up((ebx > 512 ? ebx : 512) + 64ull, 64);
-    c->registers.xsave = aligned_alloc(64, size);
-    if (!c->registers.xsave)
-        return error_set(e, ATOLL_ENOMEM, "no memory for the registers of an arena");
-    c->xsave_capacity = size;
-    return 0;
-}
-
 int arena_prepare(struct arena *a, struct error *e)
 {
     int rc = signals_prepare_thread(e);
-    if (rc == 0)
-        rc = context_prepare(&a->context, e);
     if (rc == 0)
         rc = arena_map_fields(a, e);
     if (rc == 0 && !a->stack_low)
@@ -277,7 +283,7 @@ static int pending_retry(struct context *c)
 {
     if (atomic_load(&c->stop))
         return LEAVE_PARKED;
-    return dispatch(c, (uint8_t *)(uintptr_t)c->pending_vm, c->pending_number, true);
+    return dispatch(c, (uint8_t *)(uintptr_t)c->pending_vm, c->pending_number, c->park);
 }
 
 int arena_resume(struct arena *a, union host_slot *slots, struct run_result *result,
@@ -321,7 +327,7 @@ bool arena_suspended(const struct arena *a)
 
 const struct host_park *arena_park(const struct arena *a)
 {
-    return a->context.suspended == LEAVE_PARKED ? &a->context.park : NULL;
+    return a->context.suspended == LEAVE_PARKED ? a->context.park : NULL;
 }
 
 void arena_interrupt(struct arena *a)
@@ -335,7 +341,7 @@ void arena_interrupt(struct arena *a)
 int arena_wait(struct arena *a)
 {
     struct context *c = &a->context;
-    struct host_park *park = &c->park;
+    const struct host_park *park = c->park;
     if (c->suspended != LEAVE_PARKED)
         return 0;
     struct arena *previous = signals_enter_arena(a);
@@ -352,7 +358,7 @@ int arena_wait(struct arena *a)
         if (!forever && left <= 0)
             break;
         struct timespec timeout = {left / 1000000000, left % 1000000000};
-        int ready = ppoll(park->fds, park->fd_count, forever ? NULL : &timeout, &before);
+        int ready = ppoll(c->park->fds, park->fd_count, forever ? NULL : &timeout, &before);
         if (ready > 0 || (ready < 0 && errno != EINTR))
             break;
     }

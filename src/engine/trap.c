@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include "engine/arena.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -112,6 +113,10 @@ HANDLER static uint32_t frame_vector_bytes(const uint8_t *fpregs)
     return xsave_size;
 }
 
+/* Where this thread's handler puts the vector registers: idle arenas need no room for them. */
+static _Thread_local uint8_t *thread_xsave __attribute__((tls_model("initial-exec")));
+static uint32_t xsave_max;
+
 HANDLER static void registers_save(struct context *c, const ucontext_t *frame)
 {
     struct guest_registers *r = &c->registers;
@@ -121,8 +126,9 @@ HANDLER static void registers_save(struct context *c, const ucontext_t *frame)
     r->rflags = (uint64_t)frame->uc_mcontext.gregs[REG_EFL];
     const uint8_t *fpregs = (const uint8_t *)frame->uc_mcontext.fpregs;
     uint32_t len = frame_vector_bytes(fpregs);
-    r->xsave_len = len <= c->xsave_capacity ? len : FRAME_LEGACY_BYTES;
-    memcpy(r->xsave, fpregs, r->xsave_len);
+    r->xsave_len = len <= xsave_max ? len : FRAME_LEGACY_BYTES;
+    memcpy(thread_xsave, fpregs, r->xsave_len);
+    c->registers_fresh = true;
 }
 
 HANDLER static void registers_load(const struct context *c, ucontext_t *frame)
@@ -307,6 +313,29 @@ static void raise_kick(void)
 
 int context_raise(struct context *, void (*raise_signal)(void));
 
+uint32_t signals_xsave_max(void)
+{
+    return xsave_max;
+}
+
+int signals_reserve_vectors(struct context *c)
+{
+    if (!c->registers.xsave)
+        c->registers.xsave = aligned_alloc(64, xsave_max);
+    return c->registers.xsave ? 0 : -ATOLL_ENOMEM;
+}
+
+int signals_keep_vectors(struct context *c)
+{
+    if (!c->registers_fresh)
+        return 0; /* stopped again before it ran: they are the context's already */
+    if (signals_reserve_vectors(c) < 0)
+        return -ATOLL_ENOMEM;
+    memcpy(c->registers.xsave, thread_xsave, c->registers.xsave_len);
+    c->registers_fresh = false;
+    return 0;
+}
+
 int signals_resume(struct context *c)
 {
     c->resuming = true;
@@ -339,12 +368,15 @@ static void handler_stack_free(void *stack)
 {
     stack_t off = {.ss_flags = SS_DISABLE}, was;
     if (sigaltstack(&off, &was) == 0 && was.ss_sp == (char *)stack + PAGE)
-        munmap(stack, was.ss_size + PAGE);
+        munmap(stack, PAGE + was.ss_size + align_up(xsave_max, PAGE));
 }
 
 int signals_initialize(struct error *e)
 {
     kick_signal = SIGRTMIN + 5;
+    unsigned eax, ebx = 0, ecx, edx;
+    __cpuid_count(0xd, 0, eax, ebx, ecx, edx); /* ebx: what XCR0 enables now */
+    xsave_max = (uint32_t)align_up((ebx > FRAME_LEGACY_BYTES ? ebx : FRAME_LEGACY_BYTES) + 64, 64);
     if (pthread_key_create(&handler_stack_key, handler_stack_free) != 0)
         return error_set(e, ATOLL_ENOMEM, "no thread-specific key for signal stacks");
     return signals_install(e);
@@ -365,16 +397,18 @@ int signals_prepare_thread(struct error *e)
         return 0;
     size_t frame = (size_t)getauxval(AT_MINSIGSTKSZ);
     size_t size = align_up((frame ? frame : 4096) + HANDLER_STACK, PAGE);
-    char *stack = mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    size_t mapped = PAGE + size + align_up(xsave_max, PAGE);
+    char *stack =
+        mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED || mprotect(stack, PAGE, PROT_NONE) != 0)
         return error_set_errno(e, ATOLL_ENOMEM, "cannot map a signal stack");
     stack_t alternate = {.ss_sp = stack + PAGE, .ss_size = size};
     if (sigaltstack(&alternate, NULL) != 0) {
-        munmap(stack, size + PAGE);
+        munmap(stack, mapped);
         return error_set_errno(e, ATOLL_EUNAVAIL, "cannot set the signal stack");
     }
     pthread_setspecific(handler_stack_key, stack);
+    thread_xsave = (uint8_t *)stack + PAGE + size; /* behind the stack */
     prepared = true;
     return 0;
 }

@@ -160,8 +160,8 @@ static void header_fill(struct capture *c, const struct arena *a)
     if (x->suspended == LEAVE_PARKED) {
         h->pending_vm = (int64_t)(x->pending_vm - b);
         h->pending_number = x->pending_number;
-        if (x->park.deadline_ns != HOST_NO_DEADLINE)
-            h->deadline_left_ns = x->park.deadline_ns - clock_monotonic_ns();
+        if (x->park->deadline_ns != HOST_NO_DEADLINE)
+            h->deadline_left_ns = x->park->deadline_ns - clock_monotonic_ns();
     }
     h->thunk = (int64_t)(x->thunk - b);
     h->vm = (int64_t)(x->vm - b);

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -42,7 +43,7 @@ static bool window_free(const struct arena *a, uint32_t address, uint64_t len)
 static int request_check(const struct arena *a, const char *name, uint64_t offset, uint64_t len,
                          uint32_t rights, struct error *e)
 {
-    if (strlen(name) >= sizeof a->regions[0].name)
+    if (strlen(name) >= sizeof a->regions->name)
         return error_set(e, ATOLL_EINVAL, "a region's name has at most 63 bytes");
     if (!len || len % PAGE_BYTES || offset % PAGE_BYTES || len > WINDOW_END - WINDOW_START)
         return error_set(e, ATOLL_EINVAL, "a region has a positive number of whole pages");
@@ -66,8 +67,24 @@ static int file_check(int fd, uint64_t offset, uint64_t len, struct stat *st, st
     return 0;
 }
 
+static int regions_reserve(struct arena *a, struct error *e)
+{
+    if (a->region_count < a->region_capacity)
+        return 0;
+    uint32_t capacity = a->region_capacity ? 2 * a->region_capacity : 4;
+    struct region *grown = realloc(a->regions, capacity * sizeof *grown);
+    if (!grown)
+        return error_set(e, ATOLL_ENOMEM, "no memory for the list of regions");
+    a->regions = grown;
+    a->region_capacity = capacity;
+    return 0;
+}
+
 static int region_insert(struct arena *a, const struct region *r, int fd, struct error *e)
 {
+    int rc = regions_reserve(a, e);
+    if (rc < 0)
+        return rc;
     int protection = PROT_READ | (r->rights & GUEST_WRITE ? PROT_WRITE : 0);
     if (mmap(a->base + r->address, r->len, protection, MAP_SHARED | MAP_FIXED, fd,
              (off_t)r->offset) == MAP_FAILED)

@@ -352,19 +352,20 @@ static int run_restore(struct restore *r, struct error *e)
     memcpy(c->registers.general, h->general, sizeof h->general);
     c->registers.rip = h->rip;
     c->registers.rflags = h->rflags;
-    if (h->suspended == LEAVE_INTERRUPTED &&
-        (rc = vector_state_store(&r->vectors, &c->registers, c->xsave_capacity, e)) < 0)
-        return rc;
     c->thunk = b + (uint64_t)h->thunk;
     c->vm = b + (uint64_t)h->vm;
     c->code = b + (uint64_t)h->code;
     c->area = b + (uint64_t)h->area;
     c->pending_vm = b + (uint64_t)h->pending_vm;
     c->pending_number = h->pending_number;
-    c->park.fd_count = 0;
-    c->park.deadline_ns = h->deadline_left_ns == HOST_NO_DEADLINE
-                              ? HOST_NO_DEADLINE
-                              : clock_monotonic_ns() + h->deadline_left_ns;
+    if (!(c->park = calloc(1, sizeof *c->park)) || signals_reserve_vectors(c) < 0)
+        return error_set(e, ATOLL_ENOMEM, "no memory for the registers of an arena");
+    if (h->suspended == LEAVE_INTERRUPTED &&
+        (rc = vector_state_store(&r->vectors, &c->registers, signals_xsave_max(), e)) < 0)
+        return rc;
+    c->park->deadline_ns = h->deadline_left_ns == HOST_NO_DEADLINE
+                               ? HOST_NO_DEADLINE
+                               : clock_monotonic_ns() + h->deadline_left_ns;
     c->suspended_rsp = h->suspended_rsp;
     c->running_instance = h->running_instance;
     c->running_function = h->running_function;

@@ -245,7 +245,7 @@ static const char usage[] =
     "usage: trap_compare [options]\n"
     "Compares traps, results, memory and globals of random programs with a reference.\n"
     "  --seed N          seed of the first program (default 1)\n"
-    "  --programs N      how many (default 160)\n"
+    "  --programs N      how many (default 640)\n"
     "  --compiler PATH   the program atoll-cc (default: ../../atoll-cc beside this program)\n"
     "  --keep DIRECTORY  write the modules of findings there\n";
 
@@ -264,7 +264,7 @@ int main(int count, char **arguments)
         {"compiler", required_argument, NULL, 'c'}, {"keep", required_argument, NULL, 'k'},
         {"help", no_argument, NULL, 'h'},           {0},
     };
-    struct comparison c = {.seed = 1, .programs = 160};
+    struct comparison c = {.seed = 1, .programs = 640};
     struct compiler_settings settings = {.program = compiler_beside(), .cache = "", .parallel = 1};
     struct error e = {0};
     for (int o; (o = getopt_long(count, arguments, "", known, NULL)) != -1;) {

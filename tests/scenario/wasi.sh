@@ -77,4 +77,32 @@ check 'unchanged' cmp "$work/bytes" "$out"
 expect 0 'and into a pipe that closes early' sh -c \
     "{ '$atoll' run '$work/copy.wasm' <'$work/bytes' 2>'$work/said'; echo \$? >'$work/code'; } | head -c 10 >/dev/null"
 check 'which is an error and no death' sh -c "grep -q Broken '$work/said' && grep -qx 1 '$work/code'"
+
+# Stopped while it waits for input, half through a file and a directory, and resumed.
+fresh
+printf 'line one\nline two\n' >"$work/data/lines"
+mkdir "$work/data/many"
+touch "$work/data/many/"{a,b,c,d,e,f,g,h,i,j}{1,2}
+mkfifo "$work/silence"
+"$atoll" run "$work/moved.wasm" --dir "$work/data::/data" --checkpoint "$work/image" \
+    <"$work/silence" >"$work/first" 2>"$err" &
+program=$!
+exec 8>"$work/silence"
+until [ -s "$work/first" ] || ! kill -0 $program 2>/dev/null; do sleep 0.01; done
+kill -USR2 $program
+wait $program
+check 'a program that waits can be stopped' test $? -eq 123
+exec 8>&-
+expect 0 'and goes on with the input of another process' \
+    sh -c "echo later | '$atoll' resume '$work/image'"
+cat "$work/first" "$out" >"$work/both"
+mv "$work/both" "$out"
+as_expected moved
+cp "$work/data/lines" "$work/copy"
+rm "$work/data/lines"
+expect 125 'a file that is gone keeps it from going on' "$atoll" resume "$work/image"
+says 'and is named' 'lines'
+sleep 0.05
+cp "$work/copy" "$work/data/lines"
+expect 125 'so does another file of its name' "$atoll" resume "$work/image"
 finish

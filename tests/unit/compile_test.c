@@ -118,6 +118,7 @@ static struct compiler *client_create(const char *path, const char *cache)
 static int client_start(void **state)
 {
     (void)state;
+    options.tier = TIER_OPT;
     progress_hook = NULL;
     progress_seen = 0;
     compiler = client_create(program, scratch_path("cache"));
