@@ -50,4 +50,7 @@ format:
 clean:
 	rm -rf build build-asan build-tsan build-fuzz
 
+# `deps` must be through before anything is built.
+.NOTPARALLEL:
+
 .PHONY: all help deps demo test check-all conformance bench install format clean

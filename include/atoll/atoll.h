@@ -363,12 +363,13 @@ int atoll_link_mode(const struct atoll_arena *, const void *wasm, size_t len,
  * world (atoll_wasi_attach comes first).
  *   -ATOLL_ELINK   an import is missing or of another type, and is named; or the artefact was
  *                  compiled for another link mode
- *   -ATOLL_EBUSY   the arena is suspended, or has a primary already
+ *   -ATOLL_EBUSY   the arena is suspended or tracked, or has a primary already
  *   -ATOLL_EINVAL  an offer is malformed
  *   -ATOLL_ELIMIT  the module wants more than the arena's limits give
  *   -ATOLL_ETRAP   a segment does not fit into its table or memory. What was initialised before
  *                  stays, and other instances may reach the new one through tables; *out is NULL
- * After -ATOLL_ELINK and -ATOLL_EINVAL the arena is as before; after the others destroy it.
+ * After -ATOLL_ELINK, -ATOLL_EBUSY and -ATOLL_EINVAL the arena is as before; after -ATOLL_ELIMIT
+ * and -ATOLL_ENOMEM it is only good to be destroyed, and other calls say so with -ATOLL_EINVAL.
  */
 int atoll_link(struct atoll_arena *, struct atoll_artefact *, const struct atoll_import *,
                size_t count, struct atoll_instance **out, struct atoll_error *);

@@ -84,28 +84,10 @@ static void function_name(const struct artefact *artefact, uint32_t function,
     name_clean(artefact->module.bytes + name.offset, name.len, out);
 }
 
-/* The function whose body the frame stopped in: the frame's own, or one that was inlined into it.
- */
-static uint32_t frame_source(const struct artefact *artefact, const struct trap_frame *frame)
-{
-    const struct wasm_module *module = &artefact->module;
-    uint32_t low = 0, high = module->function_count - module->imported_functions;
-    if (frame->wasm_offset == 0 || high == 0 || frame->wasm_offset < artefact->body_offsets[0])
-        return frame->function;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (artefact->body_offsets[middle] <= frame->wasm_offset)
-            low = middle;
-        else
-            high = middle;
-    }
-    return module->imported_functions + low;
-}
-
 static void frame_print(const struct artefact *artefact, const struct trap_frame *frame, bool first)
 {
     char name[NAME_MAX_LEN + 1];
-    uint32_t source = frame_source(artefact, frame);
+    uint32_t source = artefact_source_function(artefact, frame->function, frame->wasm_offset);
     function_name(artefact, source, name);
     fprintf(stderr, "  %s %s%sfunction %u", first ? "in" : "called by", name, name[0] ? ", " : "",
             source);
@@ -134,7 +116,7 @@ void report_trap(const struct artefact *artefact, const struct trap_info *trap)
 static cJSON *frame_to_json(const struct artefact *artefact, const struct trap_frame *frame)
 {
     char name[NAME_MAX_LEN + 1];
-    uint32_t source = frame_source(artefact, frame);
+    uint32_t source = artefact_source_function(artefact, frame->function, frame->wasm_offset);
     cJSON *object = cJSON_CreateObject();
     cJSON_AddNumberToObject(object, "function", source);
     function_name(artefact, source, name);

@@ -40,6 +40,13 @@ int arena_wrap(struct arena *arena, struct atoll_arena **out, struct error *e)
     return 0;
 }
 
+int arena_check(const struct atoll_arena *a, struct error *e)
+{
+    return a->broken ? error_set(e, ATOLL_EINVAL,
+                                 "a module could not be linked to the end: destroy the arena")
+                     : 0;
+}
+
 int atoll_arena_create(uint32_t slot, const struct atoll_limits *limits, struct atoll_arena **out,
                        struct atoll_error *error)
 {

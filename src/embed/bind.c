@@ -22,8 +22,7 @@ _Static_assert(offsetof(struct atoll_park, fds) == offsetof(struct host_park, fd
 _Static_assert(ATOLL_NO_DEADLINE == HOST_NO_DEADLINE && ATOLL_PARK_FDS == HOST_PARK_FDS,
                "one value");
 _Static_assert((int)ATOLL_CALL_DONE == (int)HOST_DONE && (int)ATOLL_CALL_PARK == (int)HOST_PARK &&
-                   (int)ATOLL_CALL_EXIT == (int)HOST_EXIT &&
-                   (int)ATOLL_CALL_TRAP == (int)HOST_TRAP,
+                   (int)ATOLL_CALL_EXIT == (int)HOST_EXIT && (int)ATOLL_CALL_TRAP == (int)HOST_TRAP,
                "one numbering");
 _Static_assert(sizeof((struct atoll_call){0}.message) == sizeof((struct host_call){0}.message),
                "one size");
@@ -105,8 +104,8 @@ void bindings_release(struct bindings *b)
 /* Reads one word; its type, or 0 at "->", or -1 at the end or at nonsense (*end tells which). */
 static int type_word(const char **text, bool *end)
 {
-    static const enum atoll_type types[] = {ATOLL_I32,  ATOLL_I64,     ATOLL_F32,      ATOLL_F64,
-                                            ATOLL_V128, ATOLL_FUNCREF, ATOLL_EXTERNREF};
+    static const uint8_t types[] = {ATOLL_I32,  ATOLL_I64,     ATOLL_F32,      ATOLL_F64,
+                                    ATOLL_V128, ATOLL_FUNCREF, ATOLL_EXTERNREF};
     *text += strspn(*text, " ");
     size_t len = strcspn(*text, " ");
     const char *word = *text;
@@ -114,8 +113,8 @@ static int type_word(const char **text, bool *end)
     *text += len;
     if (len == 2 && memcmp(word, "->", 2) == 0)
         return 0;
-    for (size_t k = 0; len && len <= TYPE_WORD_MAX && k < sizeof types / sizeof *types; k++) {
-        const char *name = wasm_type_name((uint8_t)types[k]);
+    for (size_t k = 0; len && len <= TYPE_WORD_MAX && k < sizeof types; k++) {
+        const char *name = wasm_type_name(types[k]);
         if (strlen(name) == len && memcmp(name, word, len) == 0)
             return types[k];
     }
@@ -205,8 +204,9 @@ int import_bind(const struct wasm_module *m, const struct wasm_import *import,
     if (!offer) {
         rc = wasi_bind(m, import, world, b, e);
     } else if (!offer->function || !offer->type) {
-        rc = error_set(e, ATOLL_EINVAL, "the offer for %s.%s has neither function and type nor an "
-                                        "instance",
+        rc = error_set(e, ATOLL_EINVAL,
+                       "the offer for %s.%s has neither function and type nor an "
+                       "instance",
                        offer->module, offer->name ? offer->name : "*");
     } else {
         rc = type_compare(offer->type, wasm_function_signature(m, import->index), offer->name, e);

@@ -209,7 +209,7 @@ int atoll_artefact_export(const struct atoll_artefact *a, uint32_t number,
     if (number >= m->export_count)
         return out_of_range(error, "export", number);
     const struct wasm_export *export = &m->exports[number];
-    *out = (struct atoll_external){.kind = (enum atoll_kind)export->kind,
+    *out = (struct atoll_external){.kind = (enum atoll_kind) export->kind,
                                    .index = export->index,
                                    .name = (const char *)m->bytes + export->name.offset,
                                    .name_len = export->name.len};

@@ -37,6 +37,7 @@ struct atoll_arena {
     struct bindings *bindings;
     struct atoll_snapshot *origin; /* that it was made from, retained; or NULL */
     struct dirty_tracker *tracker;
+    bool broken; /* a module was linked by halves: only good to be destroyed */
 };
 
 struct atoll_snapshot {
@@ -74,6 +75,8 @@ int error_give(struct atoll_error *out, const struct error *e);
 /* ---- arena.c ---- */
 /* Wraps an arena. On failure the arena is destroyed. */
 int arena_wrap(struct arena *, struct atoll_arena **out, struct error *e);
+/* -ATOLL_EINVAL when the arena is broken. */
+int arena_check(const struct atoll_arena *, struct error *e);
 void wasi_config_inside(const struct atoll_wasi_config *, struct wasi_config *out);
 
 /* ---- bind.c ---- */

@@ -95,18 +95,17 @@ static int link_in(struct atoll_arena *a, struct artefact *artefact,
                    struct error *e)
 {
     struct link_import *links;
-    struct bindings *before = bindings_retain(a->bindings), *bindings = before;
+    struct bindings *bindings = bindings_retain(a->bindings);
     int rc = imports_resolve(a, &artefact->module, offers, count, &bindings, &links, e);
     if (rc == 0) {
         rc = link_check(a, artefact, links, e);
         if (rc == 0) {
-            bool refused = (rc = instance_create(a->arena, artefact, links,
-                                                 artefact->module.import_count, out, e)) < 0 &&
-                           !*out;
-            /* Whatever the instance became, its imports may be reachable from now on. */
-            (void)refused;
-            bindings_release(a->bindings);
-            a->bindings = bindings_retain(bindings);
+            /* Whatever becomes of the instance, its imports may be reachable from now on. */
+            struct bindings *older = a->bindings;
+            a->bindings = bindings;
+            bindings = older;
+            rc = instance_create(a->arena, artefact, links, artefact->module.import_count, out, e);
+            a->broken = rc < 0 && rc != -ATOLL_ELINK && rc != -ATOLL_ETRAP;
         }
         free(links);
     }
@@ -121,8 +120,8 @@ int atoll_link(struct atoll_arena *a, struct atoll_artefact *artefact,
     struct error e = {0};
     struct instance *instance = NULL;
     *out = NULL;
-    int rc = 0;
-    if (arena_suspended(a->arena) || a->tracker)
+    int rc = arena_check(a, &e);
+    if (rc == 0 && (arena_suspended(a->arena) || a->tracker))
         rc = error_set(&e, ATOLL_EBUSY, "no module can be linked to an arena that is %s",
                        a->tracker ? "tracked: call atoll_dirty_stop" : "suspended");
     if (rc == 0)

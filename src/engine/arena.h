@@ -1,6 +1,7 @@
 /*
  * Inside the runtime: the arena, its instances, and the context that gate.S uses. For the files of
- * this room and for sandbox/ (snapshots, regions, capture); everyone else uses instance.h.
+ * this room, for sandbox/ (snapshots, regions, capture) and for embed/, which passes them on;
+ * everyone else uses instance.h.
  */
 #ifndef ENGINE_ARENA_H
 #define ENGINE_ARENA_H
@@ -108,6 +109,8 @@ struct arena {
 
     struct region *regions; /* sorted by address */
     uint32_t region_count, region_capacity;
+
+    void *owner; /* of the room above that made it; not looked at here */
 };
 
 static inline int64_t *arena_field(uint8_t *vm, int offset)

@@ -425,3 +425,18 @@ uint32_t artefact_function_at(const struct artefact *a, uint32_t code_offset)
     uint32_t f = a->function_order ? a->function_order[low - 1] : low - 1;
     return code_offset - a->function_offsets[f] < a->function_sizes[f] ? imported + f : UINT32_MAX;
 }
+
+uint32_t artefact_source_function(const struct artefact *a, uint32_t function, uint32_t wasm_offset)
+{
+    uint32_t low = 0, high = a->module.function_count - a->module.imported_functions;
+    if (wasm_offset == 0 || high == 0 || wasm_offset < a->body_offsets[0])
+        return function;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (a->body_offsets[middle] <= wasm_offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    return a->module.imported_functions + low;
+}

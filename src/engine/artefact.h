@@ -74,5 +74,8 @@ void artefact_release(struct artefact *); /* NULL is fine; thread-safe */
  * contains it (UINT32_MAX = a thunk). For a return address pass code_offset - 1. */
 uint32_t artefact_wasm_offset(const struct artefact *, uint32_t code_offset);
 uint32_t artefact_function_at(const struct artefact *, uint32_t code_offset);
+/* The function whose body holds a wasm offset that was found in the code of `function`: itself, or
+ * one that was inlined into it. */
+uint32_t artefact_source_function(const struct artefact *, uint32_t function, uint32_t wasm_offset);
 
 #endif

@@ -19,8 +19,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define COPY_BACK_PAGES 64 /* beyond, dropping is cheaper than copying */
-#define RUNS_MAX        64
+#define RUNS_MAX  512
+#define DROP_RUNS 32 /* more runs than these are dropped by one call */
 
 struct placed_instance {
     struct artefact *artefact;
@@ -41,6 +41,7 @@ struct snapshot {
     uint32_t instance_count;
     struct arena_limits limits;
     uint64_t rest_used;
+    uint32_t keep_pages;
 };
 
 /* ---- taking ---- */
@@ -143,6 +144,7 @@ int snapshot_take(struct arena *a, struct snapshot **out, struct error *e)
     if (!s)
         return error_set(e, ATOLL_ENOMEM, "no memory for a snapshot");
     s->references = 1;
+    s->keep_pages = SNAPSHOT_KEEP_PAGES;
     s->fd = -1;
     if ((rc = snapshot_fill(s, a, e)) < 0) {
         snapshot_release(s);
@@ -174,6 +176,11 @@ void snapshot_release(struct snapshot *s)
     free(s->offsets);
     free(s->extents);
     free(s);
+}
+
+void snapshot_keep_pages(struct snapshot *s, uint32_t pages)
+{
+    s->keep_pages = pages;
 }
 
 uint64_t snapshot_bytes(const struct snapshot *s)
@@ -252,26 +259,46 @@ static int memories_shrink(const struct snapshot *s, struct arena *a, struct err
     return rc;
 }
 
-/* Restores [start, start + len) to `source` (NULL = zeros). The written pages must be known. */
-static int range_reset(uint8_t *start, uint64_t len, const uint8_t *source, struct error *e)
+static int drop(uint8_t *start, uint64_t len, struct error *e)
+{
+    if (len && madvise(start, len, MADV_DONTNEED) != 0)
+        return error_set_errno(e, ATOLL_ENOMEM, "cannot drop the pages of an arena");
+    return 0;
+}
+
+static void copy_back(uint8_t *start, uint64_t len, const uint8_t *source)
+{
+    if (source)
+        memcpy(start, source, len);
+    else
+        memset(start, 0, len);
+}
+
+/* Restores [start, start + len) to `source` (NULL = zeros): the first keep written pages are copied
+ * over, the others dropped, one by one while they are few, else with all that lies behind them. */
+static int range_reset(uint8_t *start, uint64_t len, const uint8_t *source, uint64_t keep,
+                       struct error *e)
 {
     struct page_run runs[RUNS_MAX];
     int count = pages_written(start, len, runs, RUNS_MAX, e);
-    uint64_t pages = 0;
-    for (int k = 0; k < count; k++)
-        pages += runs[k].len / PAGE_BYTES;
-    if (count < 0 || count == RUNS_MAX || pages > COPY_BACK_PAGES) {
-        if (madvise(start, len, MADV_DONTNEED) != 0)
-            return error_set_errno(e, ATOLL_ENOMEM, "cannot drop the pages of an arena");
-        return 0;
-    }
+    if (count < 0)
+        return drop(start, len, e);
     for (int k = 0; k < count; k++) {
-        if (source)
-            memcpy(runs[k].start, source + (runs[k].start - start), runs[k].len);
-        else
-            memset(runs[k].start, 0, runs[k].len);
+        uint8_t *at = runs[k].start;
+        uint64_t left = runs[k].len, kept = left / PAGE_BYTES < keep ? left : keep * PAGE_BYTES;
+        copy_back(at, kept, source ? source + (at - start) : NULL);
+        keep -= kept / PAGE_BYTES;
+        at += kept;
+        left -= kept;
+        if (left && count - k > DROP_RUNS)
+            return drop(at, (uint64_t)(start + len - at), e);
+        int rc = drop(at, left, e);
+        if (rc < 0)
+            return rc;
     }
-    return 0;
+    /* A full list may have missed what lies behind its last run. */
+    uint8_t *end = count == RUNS_MAX ? runs[count - 1].start + runs[count - 1].len : start + len;
+    return drop(end, (uint64_t)(start + len - end), e);
 }
 
 int snapshot_reset(struct snapshot *s, struct arena *a, struct error *e)
@@ -287,8 +314,9 @@ int snapshot_reset(struct snapshot *s, struct arena *a, struct error *e)
     int rc = memories_shrink(s, a, e);
     for (uint32_t x = 0; rc == 0 && x < s->extent_count; x++)
         rc = range_reset(a->base + s->extents[x].from_b, s->extents[x].len, s->view + s->offsets[x],
-                         e);
+                         s->keep_pages, e);
     if (rc == 0 && a->stack_low)
-        rc = range_reset(a->stack_low, (uint64_t)(a->stack_high - a->stack_low), NULL, e);
+        rc = range_reset(a->stack_low, (uint64_t)(a->stack_high - a->stack_low), NULL,
+                         s->keep_pages, e);
     return rc;
 }

@@ -20,6 +20,12 @@ void snapshot_release(struct snapshot *); /* NULL is fine; thread-safe */
 /* Bytes of the image, and of them non-zero pages. */
 uint64_t snapshot_bytes(const struct snapshot *);
 
+/* How many written pages of each part of an arena a reset keeps resident by copying them back: the
+ * next call then writes them without a fault. The rest are dropped. Default SNAPSHOT_KEEP_PAGES. Not
+ * while another thread resets. */
+#define SNAPSHOT_KEEP_PAGES 64
+void snapshot_keep_pages(struct snapshot *, uint32_t pages);
+
 /* A new arena in the snapshot's state, in any slot (SLOT_ANY) or the given one; host functions are
  * bound as they were, with the same data pointers. */
 int snapshot_restore(struct snapshot *, uint32_t slot, struct arena **out, struct error *e);

@@ -1,0 +1,17 @@
+;; Values of every type, through parameters, results, globals and host functions.
+(module
+  (import "host" "swap" (func $swap (param i32 i64 f32 f64) (result f64 f32 i64 i32)))
+  (import "host" "keep" (func $keep (param externref v128) (result externref v128)))
+  (global (export "number") (mut i64) (i64.const -5))
+  (global (export "fixed") i32 (i32.const 9))
+  (global (export "object") (mut externref) (ref.null extern))
+  (func (export "echo") (param i32 i64 f32 f64 v128 externref funcref)
+    (result i32 i64 f32 f64 v128 externref funcref)
+    (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5)
+    (local.get 6))
+  (func $self (export "self") (result funcref) (ref.func $self))
+  (func (export "swapped") (param i32 i64 f32 f64) (result f64 f32 i64 i32)
+    (call $swap (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
+  (func (export "kept") (param externref v128) (result externref v128)
+    (global.set 2 (local.get 0))
+    (call $keep (local.get 0) (local.get 1))))
