@@ -228,42 +228,39 @@ static void branch_if(struct lowering *l, uint32_t depth)
 
 /* The block a br_table case goes to. A label that takes values gets one block in between per
  * br_table, else each of up to 65 520 cases would need an entry in each of its phis. */
-static LLVMBasicBlockRef table_target(struct lowering *l, uint32_t depth,
-                                      LLVMBasicBlockRef *between)
+static LLVMBasicBlockRef table_target(struct lowering *l, uint32_t depth)
 {
     struct lower_frame *f = frame_at(l, depth);
     if (label_arity(f) == 0)
         return label_block(l, f);
-    if (!between[depth]) {
+    if (!f->between) {
         LLVMBasicBlockRef here = LLVMGetInsertBlock(l->builder);
-        between[depth] = lower_block(l);
-        lower_position(l, between[depth]);
+        f->between = lower_block(l);
+        lower_position(l, f->between);
         label_jump(l, f);
         lower_position(l, here);
     }
-    return between[depth];
+    return f->between;
 }
 
-static int branch_table(struct lowering *l, const struct wasm_op *op, struct error *e)
+static void branch_table(struct lowering *l, const struct wasm_op *op)
 {
     uint32_t count = op->branches.count;
-    LLVMBasicBlockRef *between = calloc(l->frame_count, sizeof(LLVMBasicBlockRef));
-    if (!between)
-        return error_set(e, ATOLL_ENOMEM, "no memory for a br_table of function %u", l->index);
+    const uint32_t *depths = op->branches.depths;
     LLVMValueRef selector = lower_freeze(l, lower_pop(l));
-    LLVMBasicBlockRef otherwise = table_target(l, op->branches.depths[count], between);
+    LLVMBasicBlockRef otherwise = table_target(l, depths[count]);
     LLVMValueRef branch_on = LLVMBuildSwitch(l->builder, selector, otherwise, count);
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(l->builder);
     for (uint32_t i = 0; i < count; i++) {
-        LLVMBasicBlockRef here = LLVMGetInsertBlock(l->builder);
-        LLVMBasicBlockRef target = table_target(l, op->branches.depths[i], between);
-        lower_position(l, here);
+        LLVMBasicBlockRef target = table_target(l, depths[i]);
         /* Cases equal to the default need no entry. */
         if (target != otherwise)
             LLVMAddCase(branch_on, lower_i32(l, i), target);
     }
-    free(between);
+    lower_position(l, here);
+    for (uint32_t i = 0; i <= count; i++)
+        frame_at(l, depths[i])->between = NULL;
     leave_here(l);
-    return 0;
 }
 
 /* ---- what is left ---- */
@@ -315,7 +312,7 @@ int lower_control_op(struct lowering *l, const struct wasm_op *op, struct error 
     case WASM_OP_END: end_op(l); return 0;
     case WASM_OP_BR: branch(l, op->index); return 0;
     case WASM_OP_BR_IF: branch_if(l, op->index); return 0;
-    case WASM_OP_BR_TABLE: return branch_table(l, op, e);
+    case WASM_OP_BR_TABLE: branch_table(l, op); return 0;
     case WASM_OP_RETURN: branch(l, l->frame_count - 1); return 0;
     case WASM_OP_DROP: lower_pop(l); return 0;
     default: select_op(l); return 0;

@@ -32,6 +32,7 @@ struct lower_frame {
     uint32_t saved;              /* if: where its parameters stand in lowering.saved */
     LLVMBasicBlockRef label;     /* branch target; NULL until something branches there */
     LLVMBasicBlockRef otherwise; /* if: the block of else */
+    LLVMBasicBlockRef between;   /* within one br_table: the block that leads to label */
 };
 
 /* A block that traps, moved behind the function's other blocks when it ends. */

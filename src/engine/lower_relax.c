@@ -8,15 +8,16 @@
  * a load that stays volatile) on every way on from the load. Anything not proven stays volatile:
  * that costs speed, never a trap.
  *
- * A use in block U makes a value of block V needed if U is V or post-dominates V, and lies in V's
- * scope. That is V's innermost loop, because behind a loop only the last iteration's value is used.
- * A value that belongs to a recurrence (a sum, a minimum) carries every iteration's contribution
- * out; its scope is the loop around.
+ * A use in block U makes a value of block V needed if U is V or certainly follows V, and lies in
+ * V's scope; so do several uses that meet every way on from V together. The scope is V's innermost
+ * loop, because behind a loop only the last iteration's value is used. A value that belongs to a
+ * recurrence (a sum, a minimum) carries every iteration's contribution out; its scope is the loop
+ * around.
  *
  * Through pure operations and other loads need passes from result to operand; through a select only
  * to the condition, because it needs either value only now and then; into a phi only over an edge
  * certainly taken after V: its source's sole way on, a back edge, the sole way into a block that
- * post-dominates V, or the sole way out of V's loop.
+ * certainly follows V, or the sole way out of V's loop.
  *
  * lower.c calls it once per function; it owns nothing afterwards.
  */
@@ -295,6 +296,94 @@ static bool use_counts(const struct relaxation *r, const struct use *use)
     return flow_in_loop(flow, use->edge_to, v->scope) && use_edge_is_certain(flow, v, use);
 }
 
+/* ---- uses that count together ---- */
+
+/* Uses of one value on different ways: nodes of its scope's level, or edges there. */
+#define SITES_MAX      16u
+#define USES_LOOKED_AT 64u
+#define NODES_WALKED   48u
+
+struct sites {
+    struct edge at[SITES_MAX]; /* to is FLOW_NONE for a node */
+    uint32_t count, level;
+};
+
+static bool sites_have(const struct sites *sites, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = 0; i < sites->count; i++) {
+        if (sites->at[i].from == from && sites->at[i].to == to)
+            return true;
+    }
+    return false;
+}
+
+/* The edge of a phi's operand in the level, if it is an edge there by itself. */
+static bool use_edge_site(const struct flow *flow, const struct use *use, uint32_t level,
+                          struct edge *out)
+{
+    if (!flow_in_loop(flow, use->block, level))
+        return false;
+    const struct flow_loop *inner = &flow->loops[flow->blocks[use->block].loop];
+    out->from = flow_node(flow, use->block, level);
+    if (out->from != use->block &&
+        !(inner->exits == 1 && inner->exit_from == use->block && inner->exit_to == use->edge_to))
+        return false;
+    out->to = use->edge_to == flow->loops[level].header ? flow_exit(flow, level)
+                                                        : flow_node(flow, use->edge_to, level);
+    return true;
+}
+
+static void sites_gather(const struct relaxation *r, const struct value *v, struct sites *sites)
+{
+    const struct flow *flow = &r->flow;
+    uint32_t looked_at = 0;
+    for (uint32_t u = v->uses; u != FLOW_NONE; u = r->uses[u].next_of) {
+        const struct use *use = &r->uses[u];
+        uint32_t place = use->edge_to == FLOW_NONE ? use->block : use->edge_to;
+        if (looked_at++ == USES_LOOKED_AT || sites->count == SITES_MAX)
+            return;
+        if (use->by != FLOW_NONE && !r->values[use->by].needed && !r->values[use->by].anchored)
+            continue;
+        if (!flow_in_loop(flow, place, sites->level))
+            continue;
+        struct edge site = {flow_node(flow, place, sites->level), FLOW_NONE};
+        if (use->edge_to == FLOW_NONE ? flow_runs_on_entry(flow, place, sites->level)
+                                      : use_edge_site(flow, use, sites->level, &site))
+            sites->at[sites->count++] = site;
+    }
+}
+
+/* Whether every way on from a value's block, in its scope, meets one of its needed uses. */
+static bool value_is_covered(const struct relaxation *r, const struct value *v)
+{
+    struct sites sites = {.level = v->scope};
+    uint32_t seen[NODES_WALKED], seen_count = 1;
+    const struct flow *flow = &r->flow;
+    sites_gather(r, v, &sites);
+    if (sites.count < 2 || !flow->blocks[v->block].returns)
+        return false;
+    seen[0] = flow_node(flow, v->block, v->scope);
+    for (uint32_t i = 0; i < seen_count; i++) {
+        uint32_t node = seen[i];
+        const struct graph *levels = &flow->levels;
+        if (levels->offsets[node] == levels->offsets[node + 1])
+            return false;
+        for (uint32_t k = levels->offsets[node]; k < levels->offsets[node + 1]; k++) {
+            uint32_t next = levels->targets[k], at = 0;
+            if (sites_have(&sites, node, next) || sites_have(&sites, next, FLOW_NONE))
+                continue;
+            while (at < seen_count && seen[at] != next)
+                at++;
+            if (at < seen_count)
+                continue;
+            if (next >= flow_exit(flow, 0) || seen_count == NODES_WALKED)
+                return false;
+            seen[seen_count++] = next;
+        }
+    }
+    return true;
+}
+
 /* ---- recurrences: cycles of uses through the phi of a loop ---- */
 
 /* Tarjan's strongly connected components over the uses that count, without recursion. */
@@ -428,14 +517,20 @@ static void relaxation_need(struct relaxation *r, uint32_t value)
     r->pending[r->pending_count++] = value;
 }
 
+/* A use that turned out to be needed, alone or with others. */
+static void relaxation_try(struct relaxation *r, const struct use *use)
+{
+    const struct value *v = &r->values[use->of];
+    if (!v->needed && !v->anchored && (use_counts(r, use) || value_is_covered(r, v)))
+        relaxation_need(r, use->of);
+}
+
 static void relaxation_spread(struct relaxation *r)
 {
     while (r->pending_count) {
         uint32_t v = r->pending[--r->pending_count];
-        for (uint32_t u = r->values[v].feeds; u != FLOW_NONE; u = r->uses[u].next_by) {
-            if (use_counts(r, &r->uses[u]))
-                relaxation_need(r, r->uses[u].of);
-        }
+        for (uint32_t u = r->values[v].feeds; u != FLOW_NONE; u = r->uses[u].next_by)
+            relaxation_try(r, &r->uses[u]);
     }
 }
 
@@ -463,8 +558,8 @@ static bool relaxation_find_need(struct relaxation *r)
     r->pending = room;
     r->pending_count = 0;
     for (uint32_t u = 0; u < r->use_count; u++) {
-        if (r->uses[u].by == FLOW_NONE && use_counts(r, &r->uses[u]))
-            relaxation_need(r, r->uses[u].of);
+        if (r->uses[u].by == FLOW_NONE)
+            relaxation_try(r, &r->uses[u]);
     }
     relaxation_spread(r);
     relaxation_anchor(r);

@@ -1,6 +1,6 @@
 /*
  * Artefacts for tests, without a compiler: the code image is made up (every function only returns),
- * everything else is real. MODULES is the directory of the guests of tests/guest.
+ * everything else is real. GUEST_MODULES is the directory of the guests of tests/guest.
  */
 #ifndef TESTS_ARTEFACT_SAMPLE_H
 #define TESTS_ARTEFACT_SAMPLE_H
@@ -27,7 +27,7 @@ static inline struct buffer sample_module(const char *name)
     struct buffer wasm = {0};
     struct error e;
     char path[512];
-    snprintf(path, sizeof path, "%s/%s.wasm", MODULES, name);
+    snprintf(path, sizeof path, "%s/%s.wasm", GUEST_MODULES, name);
     if (file_read(path, 1u << 20, &wasm, &e) < 0)
         fail_msg("%s", e.text);
     return wasm;

@@ -1,4 +1,0 @@
-(module
-  (func (export "f"))
-  (func (export "g"))
-  (func (export "h") (param i64)))
