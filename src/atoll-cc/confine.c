@@ -35,20 +35,75 @@
 
 static struct sock_fprog filter;
 
-static int rules_add(scmp_filter_ctx context)
+/* What both need. */
+static const int allowed_to_all[] = {
+    SCMP_SYS(read),       SCMP_SYS(write),   SCMP_SYS(munmap),       SCMP_SYS(mremap),
+    SCMP_SYS(brk),        SCMP_SYS(madvise), SCMP_SYS(futex),        SCMP_SYS(exit),
+    SCMP_SYS(exit_group), SCMP_SYS(sysinfo), SCMP_SYS(rt_sigreturn), SCMP_SYS(newfstatat),
+};
+
+/* What the parent needs besides: its socket, pipes and memory files, and processes like itself. */
+static const int allowed_to_parent[] = {
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(close),
+    SCMP_SYS(close_range),
+    SCMP_SYS(pipe2),
+    SCMP_SYS(dup2),
+    SCMP_SYS(dup3),
+    SCMP_SYS(fcntl),
+    SCMP_SYS(lseek),
+    SCMP_SYS(fstat),
+    SCMP_SYS(pwrite64),
+    SCMP_SYS(pread64),
+    SCMP_SYS(ftruncate),
+    SCMP_SYS(memfd_create),
+    SCMP_SYS(clone),
+    SCMP_SYS(clone3),
+    SCMP_SYS(fork),
+    SCMP_SYS(vfork),
+    SCMP_SYS(wait4),
+    SCMP_SYS(kill),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(getppid),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(rseq),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(prctl),
+    SCMP_SYS(seccomp),
+    SCMP_SYS(prlimit64),
+    SCMP_SYS(getrlimit),
+    SCMP_SYS(setrlimit),
+    SCMP_SYS(sched_yield),
+};
+
+static int rules_add(scmp_filter_ctx context, const int *allowed, size_t count)
 {
-    static const int allowed[] = {
-        SCMP_SYS(read),       SCMP_SYS(write),   SCMP_SYS(munmap),       SCMP_SYS(mremap),
-        SCMP_SYS(brk),        SCMP_SYS(madvise), SCMP_SYS(futex),        SCMP_SYS(exit),
-        SCMP_SYS(exit_group), SCMP_SYS(sysinfo), SCMP_SYS(rt_sigreturn), SCMP_SYS(newfstatat),
-    };
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < sizeof allowed / sizeof *allowed; i++)
+    for (size_t i = 0; rc == 0 && i < count; i++)
         rc = seccomp_rule_add(context, SCMP_ACT_ALLOW, allowed[i], 0);
-    if (rc == 0)
-        rc = seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-                              SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     return rc;
+}
+
+/* A filter with the rules that both have; NULL on failure. */
+static scmp_filter_ctx filter_create(uint32_t otherwise)
+{
+    scmp_filter_ctx context = seccomp_init(otherwise);
+    if (!context)
+        return NULL;
+    if (rules_add(context, allowed_to_all, sizeof allowed_to_all / sizeof *allowed_to_all) == 0 &&
+        seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+                         SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) == 0)
+        return context;
+    seccomp_release(context);
+    return NULL;
 }
 
 static int filter_export(scmp_filter_ctx context, struct error *e)
@@ -74,17 +129,23 @@ static int filter_export(scmp_filter_ctx context, struct error *e)
     return 0;
 }
 
-int confine_prepare(struct error *e)
+int confine_parent(struct error *e)
 {
-    scmp_filter_ctx context = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    if (!context)
-        return error_set(e, ATOLL_EUNAVAIL, "cannot build the system call filter");
-    int rc = rules_add(context);
-    if (rc < 0)
-        rc = error_set(e, ATOLL_EUNAVAIL, "cannot build the system call filter");
-    else
-        rc = filter_export(context, e);
-    seccomp_release(context);
+    scmp_filter_ctx child = filter_create(SCMP_ACT_KILL_PROCESS);
+    scmp_filter_ctx parent = filter_create(SCMP_ACT_ERRNO(EPERM));
+    int rc = 0;
+    if (!child || !parent ||
+        rules_add(parent, allowed_to_parent, sizeof allowed_to_parent / sizeof *allowed_to_parent) <
+            0)
+        rc = error_set(e, ATOLL_EUNAVAIL, "cannot build the system call filters");
+    if (rc == 0)
+        rc = filter_export(child, e);
+    if (rc == 0 && !SANITIZED && seccomp_load(parent) < 0)
+        rc =
+            error_set(e, ATOLL_EUNAVAIL,
+                      "the kernel refuses a system call filter; the compiler does not run without");
+    seccomp_release(child);
+    seccomp_release(parent);
     return rc;
 }
 

@@ -66,7 +66,7 @@ static int serve(struct error *e)
     if (rc == 0)
         rc = lower_initialize(e);
     if (rc == 0)
-        rc = confine_prepare(e);
+        rc = confine_parent(e);
     return rc == 0 ? server_run(COMPILE_SOCKET, e) : rc;
 }
 

@@ -191,6 +191,8 @@ static void header_read(struct line_program *p)
 int line_table_read(const uint8_t *section, size_t len, uint64_t address_limit, struct buffer *rows,
                     struct error *e)
 {
+    if (len == 0) /* section may be NULL then */
+        return 0;
     const uint8_t *at = section, *end = section + len;
     while (at < end) {
         struct line_program p = {

@@ -44,8 +44,8 @@ int lower_initialize(struct error *e)
          * modulo 2^32. Widened to 64 bits, such a counter no longer yields addresses that the
          * vectoriser sees through; left at 32, it does. */
         "-indvars-widen-indvars=false",
-        /* A block that cannot be reached may otherwise have no code at all, and a branch to it, never
-         * taken, leads out of the function. */
+        /* A block that cannot be reached may otherwise have no code at all, and a branch to it,
+         * never taken, leads out of the function. */
         "-trap-unreachable",
         "-no-trap-after-noreturn",
     };

@@ -4,9 +4,8 @@
  * The module's bytes must outlive it and must not change. Nothing here is trusted beyond "well
  * formed": wasm_read checks the binary format (WebAssembly Core 2.0 §5, and the limits below),
  * wasm_validate checks types. Element items and names stay in the bytes and are decoded when
- * walked, so that memory for a module stays below four times its bytes plus 64 KiB; a module made
- * of nothing but empty types, imports or segments takes up to 12 times its bytes, which the limits
- * below cap.
+ * walked, so that memory for a module stays below four times its bytes; beyond that only the lists
+ * of imports, exports and segments can reach, which the limits below keep to a few megabytes.
  */
 #ifndef ENGINE_WASM_H
 #define ENGINE_WASM_H
@@ -131,11 +130,10 @@ struct wasm_signature {
     uint32_t param_count, result_count;
 };
 
-/* Encoded compactly; use wasm_type_signature. canonical = lowest index of an equal type. */
+/* Where a type's parameters are encoded, decoded when asked for; a module may have a million of them
+ * in three bytes each. canonical = lowest index of an equal type. */
 struct wasm_type_entry {
-    uint32_t params_offset, canonical;
-    uint16_t param_count, result_count;
-    uint32_t results_offset;
+    uint32_t offset, canonical;
 };
 
 struct wasm_module {
@@ -168,12 +166,7 @@ struct wasm_module {
     struct wasm_span dylink, producers, target_features; /* payloads likewise */
 };
 
-static inline struct wasm_signature wasm_type_signature(const struct wasm_module *m, uint32_t type)
-{
-    const struct wasm_type_entry *t = &m->types[type];
-    return (struct wasm_signature){m->bytes + t->params_offset, m->bytes + t->results_offset,
-                                   t->param_count, t->result_count};
-}
+struct wasm_signature wasm_type_signature(const struct wasm_module *, uint32_t type);
 
 static inline struct wasm_signature wasm_function_signature(const struct wasm_module *m,
                                                             uint32_t function)

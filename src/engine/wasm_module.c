@@ -8,6 +8,31 @@
 
 #include <assert.h>
 
+/* A count that has been read before, so that it is known to be well formed. */
+static uint32_t count_decode(const uint8_t **at)
+{
+    uint32_t value = 0, shift = 0;
+    uint8_t byte;
+    do {
+        byte = *(*at)++;
+        value |= (uint32_t)(byte & 0x7f) << shift;
+        shift += 7;
+    } while (byte & 0x80);
+    return value;
+}
+
+struct wasm_signature wasm_type_signature(const struct wasm_module *m, uint32_t type)
+{
+    struct wasm_signature s;
+    const uint8_t *at = m->bytes + m->types[type].offset;
+    s.param_count = count_decode(&at);
+    s.params = at;
+    at += s.param_count;
+    s.result_count = count_decode(&at);
+    s.results = at;
+    return s;
+}
+
 const char *wasm_type_name(uint8_t type)
 {
     switch (type) {

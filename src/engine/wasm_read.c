@@ -236,15 +236,13 @@ static uint32_t type_index_read(struct module_reader *r)
 
 /* ---- types ---- */
 
-static uint16_t value_types_read(struct module_reader *r, const char *what, uint32_t limit,
-                                 uint32_t *offset)
+static uint32_t value_types_read(struct module_reader *r, const char *what, uint32_t limit)
 {
     struct wasm_cursor *c = &r->c;
     uint32_t count = section_count(r, what, limit, 1);
-    *offset = wasm_cursor_offset(c);
     for (uint32_t i = 0; i < count && !c->failed; i++)
         type_features(r, wasm_cursor_value_type(c));
-    return (uint16_t)count;
+    return count;
 }
 
 static void type_read(struct module_reader *r, struct wasm_type_entry *type)
@@ -263,9 +261,9 @@ static void type_read(struct module_reader *r, struct wasm_type_entry *type)
                            "malformed type: form 0x%02x is not that of a function", form);
         return;
     }
-    type->param_count = value_types_read(r, "parameters", WASM_MAX_PARAMS, &type->params_offset);
-    type->result_count = value_types_read(r, "results", WASM_MAX_RESULTS, &type->results_offset);
-    if (type->result_count > 1)
+    type->offset = wasm_cursor_offset(c);
+    value_types_read(r, "parameters", WASM_MAX_PARAMS);
+    if (value_types_read(r, "results", WASM_MAX_RESULTS) > 1)
         r->m->features |= WASM_FEATURE_MULTI_VALUE;
 }
 
@@ -286,12 +284,15 @@ static void section_read_types(struct module_reader *r)
         return;
     m->type_count = count;
     struct unique_set set;
-    if (!unique_set_create(&set, count, type_pair, m)) {
+    if (!unique_set_create(&set, type_pair, m)) {
         wasm_cursor_fail(&r->c, ATOLL_ENOMEM, "out of memory while comparing types");
         return;
     }
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count && !r->c.failed; i++) {
         m->types[i].canonical = unique_set_add(&set, i);
+        if (m->types[i].canonical == UNIQUE_SET_FULL)
+            wasm_cursor_fail(&r->c, ATOLL_ENOMEM, "out of memory while comparing types");
+    }
     unique_set_destroy(&set);
 }
 
@@ -519,7 +520,7 @@ static void section_read_exports(struct module_reader *r)
     m->exports = section_allocate(r, count, sizeof *m->exports);
     if (r->c.failed)
         return;
-    if (!unique_set_create(&names, count, export_pair, m)) {
+    if (!unique_set_create(&names, export_pair, m)) {
         wasm_cursor_fail(&r->c, ATOLL_ENOMEM, "out of memory while comparing the names of exports");
         return;
     }
@@ -530,7 +531,9 @@ static void section_read_exports(struct module_reader *r)
             break;
         m->export_count = i + 1;
         uint32_t same = unique_set_add(&names, i);
-        if (same != i)
+        if (same == UNIQUE_SET_FULL)
+            wasm_cursor_fail(&r->c, ATOLL_ENOMEM, "out of memory while comparing names");
+        else if (same != i)
             wasm_cursor_report(&r->c, ATOLL_EINVALID, at,
                                "duplicate export name: exports %u and %u have the same", same, i);
     }

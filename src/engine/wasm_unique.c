@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <sys/auxv.h>
 
+#define FIRST_CAPACITY 16u /* power of two */
+
 struct siphash {
     uint64_t v0, v1, v2, v3;
 };
@@ -82,31 +84,56 @@ static bool pair_equal(struct byte_pair a, struct byte_pair b)
            bytes_equal(a.second, b.second, a.second_len);
 }
 
-bool unique_set_create(struct unique_set *set, uint32_t count,
+bool unique_set_create(struct unique_set *set,
                        struct byte_pair (*pair)(const void *context, uint32_t number),
                        const void *context)
 {
-    uint64_t capacity = 8;
-    while (capacity < 2 * (uint64_t)count)
-        capacity *= 2;
-    *set = (struct unique_set){.pair = pair, .context = context, .mask = (uint32_t)(capacity - 1)};
+    *set = (struct unique_set){.pair = pair, .context = context, .mask = FIRST_CAPACITY - 1};
     const void *random = (const void *)getauxval(AT_RANDOM);
     if (random)
         memcpy(set->key, random, sizeof set->key);
-    set->slots = calloc(capacity, sizeof *set->slots);
+    set->slots = calloc(FIRST_CAPACITY, sizeof *set->slots);
     return set->slots != NULL;
+}
+
+/* The slot of the member equal to number, or the free one where it belongs. */
+static uint32_t slot_find(const struct unique_set *set, uint32_t number)
+{
+    struct byte_pair pair = set->pair(set->context, number);
+    uint32_t slot = (uint32_t)pair_hash(set->key, pair) & set->mask;
+    while (set->slots[slot] != 0 &&
+           !pair_equal(set->pair(set->context, set->slots[slot] - 1), pair))
+        slot = (slot + 1) & set->mask;
+    return slot;
+}
+
+static bool set_grow(struct unique_set *set)
+{
+    uint32_t *old = set->slots, old_mask = set->mask;
+    uint32_t *slots = calloc(2 * ((uint64_t)old_mask + 1), sizeof *slots);
+    if (!slots)
+        return false;
+    set->slots = slots;
+    set->mask = 2 * old_mask + 1;
+    for (uint64_t k = 0; k <= old_mask; k++)
+        if (old[k])
+            slots[slot_find(set, old[k] - 1)] = old[k];
+    free(old);
+    return true;
 }
 
 uint32_t unique_set_add(struct unique_set *set, uint32_t number)
 {
-    struct byte_pair pair = set->pair(set->context, number);
-    uint32_t slot = (uint32_t)pair_hash(set->key, pair) & set->mask;
-    for (; set->slots[slot] != 0; slot = (slot + 1) & set->mask) {
-        uint32_t there = set->slots[slot] - 1;
-        if (pair_equal(set->pair(set->context, there), pair))
-            return there;
+    uint32_t slot = slot_find(set, number);
+    if (set->slots[slot])
+        return set->slots[slot] - 1;
+    if (set->count >= (set->mask + 1) / 4 * 3) {
+        if (!set_grow(set))
+            return UNIQUE_SET_FULL;
+        slot = slot_find(set, number);
     }
     set->slots[slot] = number + 1;
+    set->count++;
     return number;
 }
 

@@ -21,14 +21,17 @@ struct unique_set {
     const void *context;
     uint64_t key[2];
     uint32_t *slots; /* number + 1; 0 = free */
-    uint32_t mask;
+    uint32_t mask, count;
 };
 
-/* Room for count numbers. False when memory is exhausted. The owner calls unique_set_destroy. */
-bool unique_set_create(struct unique_set *, uint32_t count,
+/* Its memory grows with the number of different strings. False when memory is exhausted. The owner
+ * calls unique_set_destroy. */
+bool unique_set_create(struct unique_set *,
                        struct byte_pair (*pair)(const void *context, uint32_t number),
                        const void *context);
-/* Adds a number unless a number with equal strings is there; returns the one that is in the set. */
+/* Adds a number unless a number with equal strings is there; returns the one that is in the set, or
+ * UNIQUE_SET_FULL when memory is exhausted. */
+#define UNIQUE_SET_FULL UINT32_MAX
 uint32_t unique_set_add(struct unique_set *, uint32_t number);
 void unique_set_destroy(struct unique_set *);
 

@@ -22,12 +22,12 @@
             fail_msg("%s", error.text); \
     } while (0)
 /* The call is refused with this code, and says why. */
-#define REFUSED(code, call)                    \
-    do {                                       \
-        error = (struct atoll_error){0};       \
-        assert_int_equal((call), -(code));     \
-        assert_int_equal(error.code, -(code)); \
-        assert_true(strlen(error.text) > 10);  \
+#define REFUSED(expected, call)                    \
+    do {                                           \
+        error = (struct atoll_error){0};           \
+        assert_int_equal((call), -(expected));     \
+        assert_int_equal(error.code, -(expected)); \
+        assert_true(strlen(error.text) > 10);      \
     } while (0)
 
 static struct atoll_error error;

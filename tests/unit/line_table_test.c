@@ -138,6 +138,15 @@ static void a_section_cut_off_anywhere_is_refused_or_shorter(void **state)
     buffer_free(&rows);
 }
 
+static void an_empty_section_has_no_rows(void **state)
+{
+    (void)state;
+    struct buffer rows = {0};
+    struct error e;
+    assert_int_equal(line_table_read(NULL, 0, 1000, &rows, &e), 0);
+    assert_int_equal(rows.len, 0);
+}
+
 static void headers_that_cannot_be_right_are_refused(void **state)
 {
     (void)state;
@@ -174,6 +183,7 @@ int main(void)
         cmocka_unit_test(lines_may_use_all_32_bits),
         cmocka_unit_test(a_row_beyond_the_code_is_refused),
         cmocka_unit_test(a_section_cut_off_anywhere_is_refused_or_shorter),
+        cmocka_unit_test(an_empty_section_has_no_rows),
         cmocka_unit_test(headers_that_cannot_be_right_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

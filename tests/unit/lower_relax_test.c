@@ -121,18 +121,77 @@ static void a_load_used_on_one_branch_only_stays_volatile(void **state)
           "}\n");
 }
 
-static void a_load_used_on_both_branches_separately_stays_volatile(void **state)
+static void a_load_used_on_every_branch_becomes_plain(void **state)
 {
     (void)state;
-    /* Neither use post-dominates: the analysis does not add them up. */
-    check("define i32 @f(ptr %p, i1 %c) {\n"
+    check("define i32 @f(ptr %p, i32 %k, i1 %c) {\n"
+          "  %plain = load volatile i32, ptr %p\n"
           "  %stays = load volatile i32, ptr %p\n"
-          "  br i1 %c, label %a, label %b\n"
+          "  switch i32 %k, label %c1 [ i32 0, label %a\n"
+          "                             i32 1, label %b ]\n"
           "a:\n"
-          "  ret i32 %stays\n"
+          "  ret i32 %plain\n"
           "b:\n"
-          "  %s = add i32 %stays, 1\n"
+          "  %s = add i32 %plain, 1\n"
           "  ret i32 %s\n"
+          "c1:\n"
+          "  br i1 %c, label %d, label %e\n"
+          "d:\n"
+          "  %t = add i32 %plain, %stays\n"
+          "  br label %e\n"
+          "e:\n"
+          "  %v = phi i32 [ %t, %d ], [ %plain, %c1 ]\n"
+          "  ret i32 %v\n"
+          "}\n");
+}
+
+static void a_use_that_a_continue_may_skip_does_not_count(void **state)
+{
+    (void)state;
+    /* The loop ends only behind the use, yet not every iteration comes to it. */
+    check("define void @f(ptr %p, ptr %q, i1 %c, i1 %d) {\n"
+          "  br label %loop\n"
+          "loop:\n"
+          "  %stays = load volatile i32, ptr %p\n"
+          "  br i1 %c, label %loop, label %rest\n"
+          "rest:\n"
+          "  store i32 %stays, ptr %q\n"
+          "  br i1 %d, label %loop, label %end\n"
+          "end:\n"
+          "  ret void\n"
+          "}\n");
+}
+
+static void a_sum_continued_by_a_loop_for_the_rest_needs_every_summand(void **state)
+{
+    (void)state;
+    /* What compilers make of a sum: four at a time, then, if any are left, one by one. */
+    check("define i32 @f(ptr %p, i32 %n, i32 %rest) {\n"
+          "  br label %four\n"
+          "four:\n"
+          "  %i = phi i32 [ 0, %0 ], [ %i2, %four ]\n"
+          "  %s = phi i32 [ 0, %0 ], [ %s2, %four ]\n"
+          "  %plain1 = load volatile i32, ptr %p\n"
+          "  %s2 = add i32 %s, %plain1\n"
+          "  %i2 = add i32 %i, 4\n"
+          "  %c = icmp ult i32 %i2, %n\n"
+          "  br i1 %c, label %four, label %between\n"
+          "between:\n"
+          "  %d = icmp eq i32 %rest, 0\n"
+          "  br i1 %d, label %end, label %before\n"
+          "before:\n"
+          "  br label %one\n"
+          "one:\n"
+          "  %j = phi i32 [ 0, %before ], [ %j2, %one ]\n"
+          "  %t = phi i32 [ %s2, %before ], [ %t2, %one ]\n"
+          "  %plain2 = load volatile i32, ptr %p\n"
+          "  %t2 = add i32 %t, %plain2\n"
+          "  %j2 = add i32 %j, 1\n"
+          "  %e = icmp ult i32 %j2, %rest\n"
+          "  br i1 %e, label %one, label %end\n"
+          "end:\n"
+          "  %v = phi i32 [ %s2, %between ], [ %t2, %one ]\n"
+          "  ret i32 %v\n"
           "}\n");
 }
 
@@ -631,7 +690,9 @@ int main(void)
         cmocka_unit_test(a_returned_stored_or_passed_value_makes_its_load_plain),
         cmocka_unit_test(need_passes_through_pure_operations),
         cmocka_unit_test(a_load_used_on_one_branch_only_stays_volatile),
-        cmocka_unit_test(a_load_used_on_both_branches_separately_stays_volatile),
+        cmocka_unit_test(a_load_used_on_every_branch_becomes_plain),
+        cmocka_unit_test(a_use_that_a_continue_may_skip_does_not_count),
+        cmocka_unit_test(a_sum_continued_by_a_loop_for_the_rest_needs_every_summand),
         cmocka_unit_test(a_select_needs_its_condition_but_neither_arm),
         cmocka_unit_test(a_phi_needs_what_comes_over_the_only_way_on),
         cmocka_unit_test(a_phi_does_not_need_what_comes_over_an_edge_not_always_taken),
