@@ -65,6 +65,9 @@ static int serve(struct error *e)
     int rc = descriptors_prepare(e);
     if (rc == 0)
         rc = lower_initialize(e);
+    /* The hash library reads its configuration when it is first used, and later cannot. */
+    uint8_t hash[HASH_LEN];
+    hash_sha256("", 0, hash);
     if (rc == 0)
         rc = confine_parent(e);
     return rc == 0 ? server_run(COMPILE_SOCKET, e) : rc;

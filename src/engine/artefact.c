@@ -165,42 +165,6 @@ static bool functions_order(struct artefact *a, uint32_t count)
     return ok;
 }
 
-static uint64_t read_unsigned(const uint8_t **at, const uint8_t *end)
-{
-    uint64_t value = 0;
-    for (unsigned shift = 0; *at < end && shift < 64; shift += 7) {
-        uint8_t byte = *(*at)++;
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (!(byte & 0x80))
-            break;
-    }
-    return value;
-}
-
-static int rows_decode(const struct artefact_header *h, const struct artefact_tables *t,
-                       struct artefact *a, struct error *e)
-{
-    const uint8_t *at = a->tables + t->rows, *end = at + h->line_bytes;
-    if (h->rows > h->line_bytes) /* a row takes two bytes at least */
-        return corrupt(e, "line table");
-    struct line_row *rows = malloc((h->rows + 1ull) * sizeof *rows);
-    if (!rows)
-        return no_memory(e);
-    a->rows = rows;
-    a->row_count = h->rows;
-    struct line_row row = {0};
-    for (uint32_t i = 0; i < h->rows; i++) {
-        uint64_t step = read_unsigned(&at, end);
-        uint64_t distance = read_unsigned(&at, end);
-        if (step > a->text_size - row.code_offset)
-            return corrupt(e, "line table");
-        row.code_offset += (uint32_t)step;
-        row.wasm_offset += (uint32_t)(distance >> 1 ^ (0 - (distance & 1)));
-        rows[i] = row;
-    }
-    return 0;
-}
-
 static int tables_open(const struct artefact_header *h, const struct artefact_tables *t,
                        struct artefact *a, struct error *e)
 {
@@ -214,7 +178,12 @@ static int tables_open(const struct artefact_header *h, const struct artefact_ta
         return corrupt(e, "offsets");
     if (!functions_order(a, h->functions))
         return no_memory(e);
-    return rows_decode(h, t, a, e);
+    a->rows = (struct line_rows){
+        .blocks = (const struct row_block *)(const void *)(a->tables + t->row_blocks),
+        .bytes = a->tables + t->row_bytes,
+        .count = h->rows,
+        .size = h->row_bytes};
+    return 0;
 }
 
 /* ---- memory files ---- */
@@ -359,7 +328,6 @@ void artefact_release(struct artefact *a)
         close(a->data_fd);
     abi_layout_free(&a->layout);
     wasm_module_free(&a->module);
-    free((void *)(uintptr_t)a->rows);
     free(a->function_order);
     free(a->tables);
     free(a);
@@ -397,15 +365,7 @@ int artefact_bytes(const struct artefact *a, struct buffer *out, struct error *e
 
 uint32_t artefact_wasm_offset(const struct artefact *a, uint32_t code_offset)
 {
-    uint32_t low = 0, high = a->row_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (a->rows[middle].code_offset <= code_offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low && code_offset < a->text_size ? a->rows[low - 1].wasm_offset : 0;
+    return code_offset < a->text_size ? line_rows_find(&a->rows, code_offset) : 0;
 }
 
 uint32_t artefact_function_at(const struct artefact *a, uint32_t code_offset)

@@ -10,6 +10,7 @@
 
 #include "crypto/hash.h"
 #include "engine/abi.h"
+#include "engine/line_rows.h"
 #include "engine/object.h"
 
 #define ARTEFACT_FORMAT 1
@@ -45,13 +46,12 @@ struct artefact {
     const uint32_t *body_offsets;  /* per defined function: module offset of its body (sorted) */
     const uint32_t *entry_offsets; /* per type; UINT32_MAX none */
     const uint32_t *import_offsets;
-    const struct line_row *rows;
-    uint32_t row_count;
 
     /* private to artefact.c */
     uint32_t references;
     uint8_t *tables; /* the file up to its code */
     size_t tables_size;
+    struct line_rows rows;    /* in tables */
     uint32_t *function_order; /* indices by code offset; NULL when they ascend already */
 };
 

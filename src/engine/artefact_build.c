@@ -47,38 +47,6 @@ static int code_admit(const struct wasm_module *m, const struct code_image *code
 
 /* ---- parts ---- */
 
-static bool append_unsigned(struct buffer *out, uint64_t value)
-{
-    bool ok = true;
-    do {
-        uint8_t byte = value & 0x7f;
-        value >>= 7;
-        if (value)
-            byte |= 0x80;
-        ok = buffer_append(out, &byte, 1);
-    } while (ok && value);
-    return ok;
-}
-
-/* Signed numbers in unsigned LEB128, small magnitudes first: 0 -1 1 -2 2 … (zigzag). */
-static bool append_signed(struct buffer *out, int64_t value)
-{
-    return append_unsigned(out, (uint64_t)value << 1 ^ (uint64_t)(value >> 63));
-}
-
-static bool rows_encode(const struct code_image *code, struct buffer *out)
-{
-    struct line_row previous = {0};
-    bool ok = true;
-    for (uint32_t i = 0; ok && i < code->row_count; i++) {
-        const struct line_row *row = &code->rows[i];
-        ok = append_unsigned(out, row->code_offset - previous.code_offset) &&
-             append_signed(out, (int64_t)row->wasm_offset - previous.wasm_offset);
-        previous = *row;
-    }
-    return ok;
-}
-
 static bool bodies_append(const struct wasm_module *m, struct buffer *out)
 {
     bool ok = true;
@@ -109,7 +77,7 @@ static uint32_t flags_of(const struct compile_options *options, const struct cod
 
 struct parts {
     struct initial_image image;
-    struct buffer rows, skeleton;
+    struct buffer row_blocks, row_bytes, skeleton;
 };
 
 static int parts_make(const struct wasm_module *m, const struct abi_layout *layout,
@@ -117,19 +85,21 @@ static int parts_make(const struct wasm_module *m, const struct abi_layout *layo
                       struct parts *parts, struct error *e)
 {
     int rc = initial_image_build(m, layout, (enum link_mode)options->link, code, &parts->image, e);
-    if (rc == 0 && !rows_encode(code, &parts->rows))
+    if (rc == 0 &&
+        !line_rows_pack(code->rows, code->row_count, &parts->row_blocks, &parts->row_bytes))
         rc = no_memory(e);
     if (rc == 0)
         rc = skeleton_write(m, parts->image.baked_datas, &parts->skeleton, e);
-    if (rc == 0 && parts->rows.len > UINT32_MAX)
-        rc = error_set(e, ATOLL_ELIMIT, "the line table takes %zu bytes", parts->rows.len);
+    if (rc == 0 && parts->row_bytes.len > UINT32_MAX)
+        rc = error_set(e, ATOLL_ELIMIT, "the line table takes %zu bytes", parts->row_bytes.len);
     return rc;
 }
 
 static void parts_free(struct parts *parts)
 {
     initial_image_free(&parts->image);
-    buffer_free(&parts->rows);
+    buffer_free(&parts->row_blocks);
+    buffer_free(&parts->row_bytes);
     buffer_free(&parts->skeleton);
 }
 
@@ -151,7 +121,7 @@ static struct artefact_header header_make(const struct wasm_module *m,
         .types = m->type_count,
         .imports = m->imported_functions,
         .rows = code->row_count,
-        .line_bytes = (uint32_t)parts->rows.len,
+        .row_bytes = (uint32_t)parts->row_bytes.len,
         .skeleton_size = (uint32_t)parts->skeleton.len,
         .extents = (uint32_t)(parts->image.extents.len / sizeof(struct image_extent)),
         .code_size = (uint32_t)align_up(code->bytes.len, 4096),
@@ -174,7 +144,8 @@ static bool parts_append(const struct wasm_module *m, const struct artefact_head
            bodies_append(m, out) && buffer_append(out, code->entry_offsets, h->types * table) &&
            buffer_append(out, code->import_offsets, h->imports * table) && buffer_align(out, 8) &&
            buffer_append(out, parts->image.extents.data, parts->image.extents.len) &&
-           buffer_append(out, parts->rows.data, parts->rows.len) &&
+           buffer_append(out, parts->row_blocks.data, parts->row_blocks.len) &&
+           buffer_append(out, parts->row_bytes.data, parts->row_bytes.len) &&
            buffer_append(out, parts->skeleton.data, parts->skeleton.len) && buffer_align(out, 8) &&
            buffer_append(out, code->bytes.data, code->bytes.len) &&
            buffer_append(out, NULL, h->code_size - code->bytes.len) &&
@@ -195,6 +166,9 @@ int artefact_build(const struct wasm_module *m, const struct abi_layout *layout,
         struct artefact_header h = header_make(m, options, code, &parts);
         if (!parts_append(m, &h, code, &parts, out))
             rc = no_memory(e);
+        else if (out->len > ARTEFACT_BYTES_MAX)
+            rc = error_set(e, ATOLL_ELIMIT, "the artefact has %zu bytes, more than %llu", out->len,
+                           ARTEFACT_BYTES_MAX);
     }
     parts_free(&parts);
     if (rc < 0)

@@ -10,8 +10,8 @@
  *        u32 import_offsets[imports]       per imported function
  *        zero bytes up to a multiple of 8
  *        struct image_extent[extents]      what of the initial image is not zero
- *        line rows, line_bytes bytes: per row LEB128 of the distance from the previous code offset,
- *                                  then LEB128 of the wasm offsets' distance, in zigzag form
+ *        struct row_block[]                the line rows (line_rows.h)
+ *        their packed bytes, row_bytes of them
  *        the module's skeleton, skeleton_size bytes (skeleton.h)
  *        zero bytes up to a multiple of 8
  *   T    the code image, code_size bytes (multiple of 4096)
@@ -25,7 +25,8 @@
 #include "engine/artefact.h"
 #include "engine/initial_image.h"
 
-#define ARTEFACT_MAGIC "ATOLLART"
+#define ARTEFACT_MAGIC     "ATOLLART"
+#define ARTEFACT_BYTES_MAX (1ull << 30)
 
 enum artefact_flag {
     ARTEFACT_FUEL = 1 << 0,
@@ -44,7 +45,7 @@ struct artefact_header {
     uint64_t cpu_features;
     uint8_t wasm_sha256[HASH_LEN];
     uint32_t functions, types, imports, rows;
-    uint32_t line_bytes, skeleton_size, extents, code_size;
+    uint32_t row_bytes, skeleton_size, extents, code_size;
     uint64_t data_size;
     uint32_t baked_elements, baked_datas;
     uint64_t reserved[2];
@@ -54,7 +55,7 @@ _Static_assert(sizeof(struct artefact_header) == 128, "the header has no padding
 /* Where each table begins. All sums fit: counts are below 2^32, sizes below 2^36. */
 struct artefact_tables {
     uint64_t function_offsets, function_sizes, body_offsets, entry_offsets, import_offsets;
-    uint64_t extents, rows, skeleton, code, extent_bytes;
+    uint64_t extents, row_blocks, row_bytes, skeleton, code, extent_bytes;
 };
 
 static inline struct artefact_tables artefact_tables_place(const struct artefact_header *h)
@@ -66,8 +67,9 @@ static inline struct artefact_tables artefact_tables_place(const struct artefact
     t.entry_offsets = t.body_offsets + 4ull * h->functions;
     t.import_offsets = t.entry_offsets + 4ull * h->types;
     t.extents = align_up(t.import_offsets + 4ull * h->imports, 8);
-    t.rows = t.extents + sizeof(struct image_extent) * (uint64_t)h->extents;
-    t.skeleton = t.rows + h->line_bytes;
+    t.row_blocks = t.extents + sizeof(struct image_extent) * (uint64_t)h->extents;
+    t.row_bytes = t.row_blocks + sizeof(struct row_block) * (uint64_t)row_blocks_count(h->rows);
+    t.skeleton = t.row_bytes + h->row_bytes;
     t.code = align_up(t.skeleton + h->skeleton_size, 8);
     t.extent_bytes = t.code + h->code_size;
     return t;

@@ -1,11 +1,17 @@
 /* Sealing, and artefacts as files of their own (artefact_save, artefact_load of compile.h). */
+#define _GNU_SOURCE
 #include "engine/artefact_seal.h"
 
 #include "base/file.h"
 #include "engine/compile.h"
 #include "engine/cpu.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void mac_make(const uint8_t id[static HASH_LEN], const uint8_t key[static HASH_LEN],
                      const uint8_t mac_key[static KEY_MAC_LEN], uint8_t out[static HASH_LEN])
@@ -43,6 +49,61 @@ int seal_open(const uint8_t *file, size_t len, const uint8_t mac_key[static KEY_
     return rc;
 }
 
+/* Reads exactly len bytes, and that the file ends there. */
+static int whole_read(int fd, uint8_t *to, size_t len, const char *path, struct error *e)
+{
+    uint8_t beyond;
+    for (size_t done = 0; done <= len;) {
+        ssize_t got = done < len ? read(fd, to + done, len - done) : read(fd, &beyond, 1);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_set_errno(e, 0, "cannot read %s", path);
+        if ((got == 0) != (done == len))
+            return error_set(e, ATOLL_ECORRUPT, "%s changed while it was read", path);
+        if (got == 0)
+            break;
+        done += (size_t)got;
+    }
+    return 0;
+}
+
+static int descriptor_open(int fd, const char *path, const uint8_t mac_key[static KEY_MAC_LEN],
+                           struct artefact **out, struct error *e)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return error_set_errno(e, 0, "cannot examine %s", path);
+    if (!S_ISREG(status.st_mode))
+        return error_set(e, ATOLL_ETYPE, "%s is not a regular file", path);
+    if (status.st_size < SEAL_LEN || (uint64_t)status.st_size > ARTEFACT_FILE_MAX)
+        return error_set(e, ATOLL_ECORRUPT, "%s does not have the size of an artefact", path);
+    size_t len = (size_t)status.st_size;
+    /* Faulting the pages in one by one would take as long as hashing them. */
+    void *bytes =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (bytes == MAP_FAILED)
+        return error_set_errno(e, ATOLL_ENOMEM, "no memory to read %s", path);
+    int rc = whole_read(fd, bytes, len, path, e);
+    if (rc == 0 && (rc = seal_open(bytes, len, mac_key, out, e)) < 0)
+        rc = error_prefix(e, "%s", path);
+    munmap(bytes, len);
+    return rc;
+}
+
+int seal_open_file(const char *path, const uint8_t mac_key[static KEY_MAC_LEN],
+                   struct artefact **out, struct error *e)
+{
+    *out = NULL;
+    /* O_NONBLOCK: opening a named pipe must not wait for a writer; it is refused. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return error_set_errno(e, 0, "cannot open %s", path);
+    int rc = descriptor_open(fd, path, mac_key, out, e);
+    close(fd);
+    return rc;
+}
+
 int artefact_save(const struct artefact *a, const char *path, struct error *e)
 {
     uint8_t mac_key[KEY_MAC_LEN], seal[SEAL_LEN];
@@ -66,14 +127,10 @@ int artefact_save(const struct artefact *a, const char *path, struct error *e)
 int artefact_load(const char *path, struct artefact **out, struct error *e)
 {
     uint8_t mac_key[KEY_MAC_LEN];
-    struct buffer file = {0};
     *out = NULL;
     int rc = key_artefact_mac(mac_key, e);
     if (rc == 0)
-        rc = file_read(path, ARTEFACT_FILE_MAX, &file, e);
-    if (rc == 0 && (rc = seal_open(file.data, file.len, mac_key, out, e)) < 0)
-        rc = error_prefix(e, "%s", path);
-    buffer_free(&file);
+        rc = seal_open_file(path, mac_key, out, e);
     if (rc == 0 && (rc = cpu_require((*out)->cpu_features, e)) < 0) {
         artefact_release(*out);
         *out = NULL;

@@ -13,10 +13,10 @@
 #include "base/bytes.h"
 #include "crypto/hash.h"
 #include "crypto/key.h"
-#include "engine/artefact.h"
+#include "engine/artefact_format.h"
 
 #define SEAL_LEN          (2 * HASH_LEN)
-#define ARTEFACT_FILE_MAX (1ull << 30)
+#define ARTEFACT_FILE_MAX (ARTEFACT_BYTES_MAX + SEAL_LEN)
 
 void seal_make(const uint8_t id[static HASH_LEN], const uint8_t key[static HASH_LEN],
                const uint8_t mac_key[static KEY_MAC_LEN], uint8_t out[static SEAL_LEN]);
@@ -26,5 +26,8 @@ void seal_make(const uint8_t id[static HASH_LEN], const uint8_t key[static HASH_
  * key. */
 int seal_open(const uint8_t *file, size_t len, const uint8_t mac_key[static KEY_MAC_LEN],
               struct artefact **out, struct error *e);
+/* The same for a regular file. */
+int seal_open_file(const char *path, const uint8_t mac_key[static KEY_MAC_LEN],
+                   struct artefact **out, struct error *e);
 
 #endif

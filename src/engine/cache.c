@@ -108,21 +108,17 @@ int cache_get(struct cache *c, const uint8_t key[static HASH_LEN], struct artefa
               struct error *e)
 {
     char path[PATH_MAX];
-    struct buffer file = {0};
     *out = NULL;
     int rc = entry_path(c, key, ENTRY_SUFFIX, path, e);
     if (rc < 0)
         return rc;
-    rc = file_read(path, ARTEFACT_FILE_MAX, &file, e);
-    if (rc == 0)
-        rc = seal_open(file.data, file.len, c->mac_key, out, e);
-    buffer_free(&file);
+    rc = seal_open_file(path, c->mac_key, out, e);
     if (rc == 0 && memcmp((*out)->key, key, HASH_LEN) != 0) {
         artefact_release(*out);
         *out = NULL;
         rc = error_set(e, ATOLL_ECORRUPT, "a cache entry has the name of another");
     }
-    if (rc == -ATOLL_ECORRUPT || rc == -ATOLL_ESTALE || rc == -ATOLL_ESIZE || rc == -ATOLL_ETYPE) {
+    if (rc == -ATOLL_ECORRUPT || rc == -ATOLL_ESTALE || rc == -ATOLL_ETYPE) {
         unlink(path);
         return error_set(e, ATOLL_ENOENT, "the cache entry was not usable and has been removed");
     }

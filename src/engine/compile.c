@@ -96,7 +96,7 @@ static int result_read(struct compiler *c, const struct compile_result *r, int f
         e->text[sizeof e->text - 1] = '\0';
         return r->code;
     }
-    if (fd < 0 || r->code > 0 || r->artefact_len > ARTEFACT_FILE_MAX - SEAL_LEN ||
+    if (fd < 0 || r->code > 0 || r->artefact_len > ARTEFACT_BYTES_MAX ||
         !compile_file_sealed(fd, r->artefact_len))
         return exchange_broken(c, e);
     return file_read_fd(fd, "the compiled artefact", r->artefact_len, artefact, e);

@@ -355,10 +355,12 @@ static int handler_install(int signal, void (*handler)(int, siginfo_t *, void *)
         .restorer = signal_restorer,
         .mask = mask,
     };
-    if (syscall(SYS_rt_sigaction, signal, &action, &previous_actions[signal], sizeof action.mask) !=
-        0)
+    struct kernel_sigaction previous;
+    if (syscall(SYS_rt_sigaction, signal, &action, &previous, sizeof action.mask) != 0)
         return error_set_errno(e, ATOLL_EUNAVAIL, "cannot install the handler of signal %d",
                                signal);
+    if (previous.handler != handler) /* else faults that are not ours would go round in a circle */
+        previous_actions[signal] = previous;
     return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "engine/cpu.h"
+#include "engine/link.h"
 #include "sandbox/image_format.h"
 #include "sandbox/pages.h"
 #include "sandbox/region.h"
@@ -248,6 +249,66 @@ static int runs_write(struct restore *r, struct error *e)
     return done == r->header.run_bytes ? 0 : corrupt(e, "pages without a place");
 }
 
+/* An import that calls the host here must have found its host function: its record holds the
+ * address of the thunk, where one that came from another module holds that module's code. */
+static int bindings_check(const struct instance *i, struct error *e)
+{
+    const struct wasm_module *m = &i->artefact->module;
+    int64_t image = (int64_t)(i->image_offset - ARENA_BASE);
+    for (uint32_t k = 0; k < m->import_count; k++) {
+        const struct wasm_import *import = &m->imports[k];
+        if (import->kind != WASM_KIND_FUNC || i->bindings[import->index].function)
+            continue;
+        int64_t code = instance_imports(i)[import->index].code;
+        if (code == image + i->artefact->import_offsets[import->index])
+            return error_set(e, ATOLL_ELINK, "unknown import: the image needs %.*s.%.*s",
+                             (int)(import->module.len < 200 ? import->module.len : 200),
+                             (const char *)m->bytes + import->module.offset,
+                             (int)(import->name.len < 200 ? import->name.len : 200),
+                             (const char *)m->bytes + import->name.offset);
+    }
+    return 0;
+}
+
+/* The descriptor of a linked module's memory is its own or another module's. */
+static bool descriptor_in_place(const struct restore *r, int64_t from_b)
+{
+    for (uint32_t k = 0; k < r->arena->instance_count; k++)
+        if (r->arena->instances[k]->vm - r->arena->base + FIELD_OWN_MEMORY == from_b)
+            return true;
+    return false;
+}
+
+/* Host functions reach as far as the size of a memory says: it must be mapped. */
+static int memory_check(const struct restore *r, const struct instance *i, struct error *e)
+{
+    const uint8_t *b = r->arena->base;
+    if (!i->artefact->module.memory_count)
+        return 0;
+    if (i->artefact->options.link == LINK_OTHER &&
+        !descriptor_in_place(r, *arena_field(i->vm, FIELD_MEMORY)))
+        return corrupt(e, "a module has lost its memory");
+    struct memory_view memory = instance_memory_view(i);
+    int64_t from_b = memory.base - b;
+    uint64_t room =
+        i->artefact->options.link == LINK_OTHER ? SLOT_SIZE - ARENA_REST : r->header.memory_bytes;
+    if (*memory.size % WASM_PAGE || *memory.limit > room ||
+        (*memory.size && !part_holds(r, from_b, *memory.size)))
+        return corrupt(e, "a memory is larger than its part of the arena");
+    return 0;
+}
+
+static int instances_check(const struct restore *r, struct error *e)
+{
+    int rc = 0;
+    for (uint32_t k = 0; rc == 0 && k < r->arena->instance_count; k++) {
+        rc = bindings_check(r->arena->instances[k], e);
+        if (rc == 0)
+            rc = memory_check(r, r->arena->instances[k], e);
+    }
+    return rc;
+}
+
 /* ---- regions and references ---- */
 
 static int regions_restore(struct restore *r, struct error *e)
@@ -421,7 +482,8 @@ static int restore_into(struct restore *r, struct error *e)
             return rc;
     if (!r->arena->stack_low && (rc = arena_prepare(r->arena, e)) < 0)
         return rc;
-    if ((rc = parts_map(r, e)) < 0 || (rc = runs_write(r, e)) < 0)
+    if ((rc = parts_map(r, e)) < 0 || (rc = runs_write(r, e)) < 0 ||
+        (rc = instances_check(r, e)) < 0)
         return rc;
     for (uint32_t k = 0; k < r->arena->instance_count; k++)
         if ((rc = instance_adopt_types(r->arena->instances[k], e)) < 0)

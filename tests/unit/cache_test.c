@@ -418,6 +418,26 @@ static void a_saved_artefact_can_be_loaded_again_but_not_changed(void **state)
     buffer_free(&file);
 }
 
+static void an_artefact_for_another_processor_is_refused_by_name(void **state)
+{
+    (void)state;
+    struct buffer file = {0};
+    uint8_t key[HASH_LEN] = {0}, id[HASH_LEN], seal[SEAL_LEN];
+    struct artefact *a;
+    struct error e;
+    append_bytes(&file, sample.data, sample.len);
+    struct artefact_header *header = (struct artefact_header *)(void *)file.data;
+    header->cpu_features |= 1ull << 63; /* no machine has what has no name */
+    hash_blake2b(file.data, file.len, NULL, 0, id);
+    seal_make(id, key, cache->mac_key, seal);
+    append_bytes(&file, seal, sizeof seal);
+    file_write(scratch_path("foreign"), file.data, file.len);
+    assert_int_equal(artefact_load(scratch_path("foreign"), &a, &e), -ATOLL_ECPU);
+    assert_non_null(strstr(e.text, "lacks unknown"));
+    assert_null(a);
+    buffer_free(&file);
+}
+
 #define CACHE_TEST(name) cmocka_unit_test_setup_teardown(name, cache_start, cache_end)
 
 int main(void)
@@ -438,6 +458,7 @@ int main(void)
         CACHE_TEST(a_second_builder_waits_for_the_first),
         CACHE_TEST(two_processes_never_hold_one_key),
         CACHE_TEST(the_lock_of_a_killed_builder_is_free),
+        CACHE_TEST(an_artefact_for_another_processor_is_refused_by_name),
         CACHE_TEST(a_saved_artefact_can_be_loaded_again_but_not_changed),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_destroy);

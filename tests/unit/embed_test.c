@@ -622,33 +622,31 @@ static void foreign_faults_reach_the_handler_before_however_often_ours_are_insta
     sigaction(SIGSEGV, &before, NULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup(name, handlers_begin)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(header_and_library_have_one_version),
-        TEST(a_bad_module_is_refused_with_its_class_and_place),
-        TEST(imports_and_exports_of_an_artefact_are_listed),
-        TEST(the_cache_keeps_artefacts_and_files_keep_them_too),
-        TEST(a_compiler_that_is_not_there_is_an_error),
-        TEST(tail_calls_need_no_option),
-        TEST(values_of_every_type_cross_in_both_directions),
-        TEST(values_of_wrong_number_or_type_are_refused),
-        TEST(globals_are_read_and_written_by_type),
-        TEST(imports_are_checked_by_name_and_type),
-        TEST(modules_of_one_arena_share_memory_functions_and_globals),
-        TEST(a_linked_module_may_have_a_memory_of_its_own),
-        TEST(what_does_not_fit_the_limits_leaves_an_arena_to_destroy),
-        TEST(a_trap_names_the_functions_it_came_through),
-        TEST(host_functions_finish_trap_exit_and_call_back),
-        TEST(a_parked_call_goes_on_when_its_wait_is_over),
-        TEST(an_endless_loop_is_interrupted_continued_and_abandoned),
-        TEST(a_suspended_run_goes_on_in_another_thread),
-        TEST(fuel_ends_an_endless_loop),
-        TEST(copies_from_and_to_a_guest_stay_inside_its_memory),
-        TEST(arenas_share_a_region),
-        TEST(foreign_faults_reach_the_handler_before_however_often_ours_are_installed),
+        cmocka_unit_test(header_and_library_have_one_version),
+        cmocka_unit_test(a_bad_module_is_refused_with_its_class_and_place),
+        cmocka_unit_test(imports_and_exports_of_an_artefact_are_listed),
+        cmocka_unit_test(the_cache_keeps_artefacts_and_files_keep_them_too),
+        cmocka_unit_test(a_compiler_that_is_not_there_is_an_error),
+        cmocka_unit_test(tail_calls_need_no_option),
+        cmocka_unit_test(values_of_every_type_cross_in_both_directions),
+        cmocka_unit_test(values_of_wrong_number_or_type_are_refused),
+        cmocka_unit_test(globals_are_read_and_written_by_type),
+        cmocka_unit_test(imports_are_checked_by_name_and_type),
+        cmocka_unit_test(modules_of_one_arena_share_memory_functions_and_globals),
+        cmocka_unit_test(a_linked_module_may_have_a_memory_of_its_own),
+        cmocka_unit_test(what_does_not_fit_the_limits_leaves_an_arena_to_destroy),
+        cmocka_unit_test(a_trap_names_the_functions_it_came_through),
+        cmocka_unit_test(host_functions_finish_trap_exit_and_call_back),
+        cmocka_unit_test(a_parked_call_goes_on_when_its_wait_is_over),
+        cmocka_unit_test(an_endless_loop_is_interrupted_continued_and_abandoned),
+        cmocka_unit_test(a_suspended_run_goes_on_in_another_thread),
+        cmocka_unit_test(fuel_ends_an_endless_loop),
+        cmocka_unit_test(copies_from_and_to_a_guest_stay_inside_its_memory),
+        cmocka_unit_test(arenas_share_a_region),
+        cmocka_unit_test(foreign_faults_reach_the_handler_before_however_often_ours_are_installed),
     };
     return cmocka_run_group_tests(tests, compiler_begin, compiler_end);
 }

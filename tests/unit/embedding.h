@@ -47,13 +47,6 @@ static int compiler_end(void **state)
     return 0;
 }
 
-/* cmocka puts handlers of its own in front at the start of every test. */
-static int handlers_begin(void **state)
-{
-    (void)state;
-    return atoll_handlers_install(&error);
-}
-
 static inline struct atoll_bytes module_read(const char *name)
 {
     char path[512];
@@ -79,6 +72,8 @@ static inline struct atoll_artefact *guest_compile(const char *name,
 static inline struct atoll_arena *arena_new(void)
 {
     struct atoll_arena *arena;
+    /* cmocka puts handlers of its own in front at the start of every test. */
+    GOOD(atoll_handlers_install(&error));
     GOOD(atoll_arena_create(ATOLL_SLOT_ANY, NULL, &arena, &error));
     return arena;
 }
