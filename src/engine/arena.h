@@ -191,6 +191,8 @@ int signals_prepare_thread(struct error *);
 struct arena *signals_enter_arena(struct arena *);
 void signals_leave_arena(struct arena *previous);
 void signals_kick(int thread); /* async-signal-safe */
+/* Lets a stop signal through that this thread has sent to itself. Before every way into the guest. */
+void signals_release_kick(void);
 /* Blocks the stop signal on this thread; *before receives the mask to put back. */
 void signals_hold_kick(sigset_t *before);
 /* The largest XSAVE image that this processor's signal frames hold. */

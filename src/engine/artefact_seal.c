@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define HUGE_PAGE (2u << 20)
+
 static void mac_make(const uint8_t id[static HASH_LEN], const uint8_t key[static HASH_LEN],
                      const uint8_t mac_key[static KEY_MAC_LEN], uint8_t out[static HASH_LEN])
 {
@@ -68,6 +70,20 @@ static int whole_read(int fd, uint8_t *to, size_t len, const char *path, struct 
     return 0;
 }
 
+/* Room for len bytes, on huge pages where the kernel gives them: clearing and mapping ordinary
+ * pages one by one would take half as long as hashing them. Returns what to unmap, len + HUGE_PAGE
+ * bytes. */
+static uint8_t *buffer_map(size_t len, uint8_t **bytes)
+{
+    void *reserved =
+        mmap(NULL, len + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (reserved == MAP_FAILED)
+        return NULL;
+    *bytes = (uint8_t *)(uintptr_t)align_up((uintptr_t)reserved, HUGE_PAGE);
+    (void)madvise(*bytes, len, MADV_HUGEPAGE); /* a wish */
+    return reserved;
+}
+
 static int descriptor_open(int fd, const char *path, const uint8_t mac_key[static KEY_MAC_LEN],
                            struct artefact **out, struct error *e)
 {
@@ -79,15 +95,13 @@ static int descriptor_open(int fd, const char *path, const uint8_t mac_key[stati
     if (status.st_size < SEAL_LEN || (uint64_t)status.st_size > ARTEFACT_FILE_MAX)
         return error_set(e, ATOLL_ECORRUPT, "%s does not have the size of an artefact", path);
     size_t len = (size_t)status.st_size;
-    /* Faulting the pages in one by one would take as long as hashing them. */
-    void *bytes =
-        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (bytes == MAP_FAILED)
+    uint8_t *bytes, *reserved = buffer_map(len, &bytes);
+    if (!reserved)
         return error_set_errno(e, ATOLL_ENOMEM, "no memory to read %s", path);
     int rc = whole_read(fd, bytes, len, path, e);
     if (rc == 0 && (rc = seal_open(bytes, len, mac_key, out, e)) < 0)
         rc = error_prefix(e, "%s", path);
-    munmap(bytes, len);
+    munmap(reserved, len + HUGE_PAGE);
     return rc;
 }
 

@@ -107,7 +107,7 @@ bool arena_suspended(const struct arena *);
 const struct host_park *arena_park(const struct arena *);
 
 /* Asks the arena to stop at the next instruction (guest) or gate (host). Any thread, and
- * async-signal-safe. Sticky until a run returns RUN_INTERRUPTED. */
+ * async-signal-safe, also in a handler on the thread that runs the arena. Sticky until a run returns RUN_INTERRUPTED. */
 void arena_interrupt(struct arena *);
 
 /* Waits (poll) until a parked arena may go on: 0. When arena_interrupt asked it to stop meanwhile,

@@ -68,6 +68,8 @@ uint32_t line_rows_find(const struct line_rows *r, uint32_t code_offset)
     uint32_t rows_left = r->count - (uint32_t)(block - r->blocks) * ROWS_PER_BLOCK - 1;
     if (rows_left > ROWS_PER_BLOCK - 1)
         rows_left = ROWS_PER_BLOCK - 1;
+    if (r->size == 0) /* bytes may be NULL then */
+        return wasm;
     const uint8_t *end = r->bytes + r->size;
     const uint8_t *at = block->position < r->size ? r->bytes + block->position : end;
     for (; rows_left; rows_left--) {

@@ -105,6 +105,7 @@ static int dispatch(struct context *c, uint8_t *vm, uint32_t number, struct host
     int status = number < GATE_IMPORT ? dispatch_builtin(c, i, number, park, resumed)
                                       : dispatch_import(c, i, number - GATE_IMPORT, park, resumed);
     a->caller = outer;
+    signals_release_kick();
     return status == LEAVE_PARKED ? park_keep(c, vm, number, park) : status;
 }
 
@@ -188,6 +189,7 @@ static struct entry entry_begin(struct context *c)
     *arena_field(c->arena->base, FIELD_CONTEXT) = (int64_t)(uintptr_t)c;
     c->trap_pc = 0;
     c->depth++;
+    signals_release_kick();
     return entry;
 }
 

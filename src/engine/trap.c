@@ -76,11 +76,35 @@ void signals_leave_arena(struct arena *previous)
         atomic_store(&previous->context.runner, (int)syscall(SYS_gettid));
 }
 
+/* The stop signal is blocked on this thread until the host lets go of it. */
+static _Thread_local bool kick_held __attribute__((tls_model("initial-exec")));
+
+/*
+ * A thread that signals itself may stand in a handler of some other signal that interrupted the
+ * guest. The stop signal must not arrive there, where it would find the handler instead of the
+ * guest: it is blocked first. The handler's return restores the mask of the guest, and with it the
+ * signal arrives at the guest's instruction. Host code that is in no handler lets go at its next
+ * step towards the guest, where the stop flag is tested anyway.
+ */
 void signals_kick(int thread)
 {
     int saved = errno;
+    if (thread == (int)syscall(SYS_gettid)) {
+        uint64_t kick = 1ull << (kick_signal - 1);
+        kick_held = true;
+        syscall(SYS_rt_sigprocmask, SIG_BLOCK, &kick, NULL, sizeof kick);
+    }
     syscall(SYS_tgkill, getpid(), thread, kick_signal);
     errno = saved;
+}
+
+void signals_release_kick(void)
+{
+    if (!kick_held)
+        return;
+    uint64_t kick = 1ull << (kick_signal - 1);
+    kick_held = false;
+    syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &kick, NULL, sizeof kick);
 }
 
 void signals_hold_kick(sigset_t *before)

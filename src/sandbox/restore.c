@@ -198,17 +198,21 @@ static bool part_in_place(const struct restore *r, const struct image_part *p)
     return end <= (int64_t)r->header.memory_bytes || p->from_b >= rest;
 }
 
+static bool range_holds(int64_t start, uint64_t size, int64_t from_b, uint64_t len)
+{
+    uint64_t at = (uint64_t)from_b - (uint64_t)start;
+    return from_b >= start && at <= size && len <= size - at;
+}
+
 static bool part_holds(const struct restore *r, int64_t from_b, uint64_t len)
 {
     const struct arena *a = r->arena;
-    int64_t stack = a->stack_low - a->base, stack_end = a->stack_high - a->base;
-    if (from_b >= stack && from_b + (int64_t)len <= stack_end)
+    if (range_holds(a->stack_low - a->base, (uint64_t)(a->stack_high - a->stack_low), from_b, len))
         return true;
     for (uint32_t k = 0; k < r->header.part_count; k++) {
         struct image_part p;
         memcpy(&p, r->parts + k * sizeof p, sizeof p);
-        if (from_b >= p.from_b && from_b - p.from_b <= (int64_t)p.len &&
-            len <= p.len - (uint64_t)(from_b - p.from_b))
+        if (range_holds(p.from_b, p.len, from_b, len))
             return true;
     }
     return false;
@@ -424,9 +428,9 @@ static int run_restore(struct restore *r, struct error *e)
     if (h->suspended == LEAVE_INTERRUPTED &&
         (rc = vector_state_store(&r->vectors, &c->registers, signals_xsave_max(), e)) < 0)
         return rc;
-    c->park->deadline_ns = h->deadline_left_ns == HOST_NO_DEADLINE
-                               ? HOST_NO_DEADLINE
-                               : clock_monotonic_ns() + h->deadline_left_ns;
+    int64_t now = clock_monotonic_ns();
+    c->park->deadline_ns =
+        h->deadline_left_ns > INT64_MAX - now ? HOST_NO_DEADLINE : now + h->deadline_left_ns;
     c->suspended_rsp = h->suspended_rsp;
     c->running_instance = h->running_instance;
     c->running_function = h->running_function;

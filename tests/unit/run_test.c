@@ -5,9 +5,11 @@
 
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -202,6 +204,40 @@ static void an_endless_loop_is_interrupted_and_goes_on(void **state)
     arena_destroy(arena);
 }
 
+static struct arena *alarmed;
+
+static void on_alarm(int signal)
+{
+    (void)signal;
+    arena_interrupt(alarmed);
+}
+
+static void a_handler_on_the_guests_own_thread_can_stop_it(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_ONSTACK}, before;
+    struct itimerval soon = {.it_value = {.tv_usec = 3000}};
+    union host_slot slots[4];
+    struct run_result r;
+    alarmed = basics();
+    sigaction(SIGALRM, &action, &before);
+    for (int k = 0; k < 5; k++) {
+        setitimer(ITIMER_REAL, &soon, NULL);
+        if (k == 0)
+            r = guest_call(alarmed, "spin", slots, 0, 0, 0);
+        else
+            assert_int_equal(arena_resume(alarmed, slots, &r, &e), 0);
+        assert_int_equal(r.status, RUN_INTERRUPTED);
+    }
+    /* So can a host function, or whoever called it. */
+    arena_abandon(alarmed);
+    arena_interrupt(alarmed);
+    assert_int_equal(guest_call(alarmed, "spin", slots, 0, 0, 0).status, RUN_INTERRUPTED);
+    sigaction(SIGALRM, &before, NULL);
+    arena_destroy(alarmed);
+}
+
 static void an_interrupt_wakes_an_arena_that_waits(void **state)
 {
     (void)state;
@@ -284,6 +320,7 @@ int main(void)
         cmocka_unit_test(host_calls_finish_exit_and_nest),
         cmocka_unit_test(a_parked_call_is_retried_until_its_deadline),
         cmocka_unit_test(an_endless_loop_is_interrupted_and_goes_on),
+        cmocka_unit_test(a_handler_on_the_guests_own_thread_can_stop_it),
         cmocka_unit_test(an_interrupt_wakes_an_arena_that_waits),
         cmocka_unit_test(a_request_that_comes_before_the_call_is_not_lost),
         cmocka_unit_test(fuel_runs_out_at_the_same_place_every_time),
