@@ -1,0 +1,17 @@
+;; Imports the table of bounds.wat, puts functions of its own types into it, and calls what is there.
+(module
+  (type $narrow (func (param i32) (result i32)))
+  (type $number (func (result i32)))
+  (type $text (func (param f64) (result f64)))
+  (import "bounds" "calls" (table $calls 4 funcref))
+  (func $mine (type $text) (local.get 0))
+  (func $alike (type $number) (i32.const 33))
+  (elem declare func $mine $alike)
+  (func (export "plant_mine") (param i32 i32 i32)
+    (table.set $calls (local.get 0) (ref.func $mine)))
+  (func (export "plant_alike") (param i32 i32 i32)
+    (table.set $calls (local.get 0) (ref.func $alike)))
+  (func (export "call") (param i32 i32 i32) (result i32)
+    (call_indirect $calls (type $number) (local.get 0)))
+  (func (export "call_narrow") (param i32 i32 i32) (result i32)
+    (call_indirect $calls (type $narrow) (i32.const 1) (local.get 0))))
