@@ -7,7 +7,7 @@
  * An image is as powerful as code. capture_restore therefore checks an Ed25519 signature by a key
  * the caller names before it parses anything else; the checks behind it find damage and mistakes.
  * Native frames hold absolute addresses of the arena, so an image returns to its own slot and
- * brings the identical artefacts along. docs/formats.md draws the file.
+ * brings the identical artefacts along. image_format.h draws the file.
  */
 #ifndef SANDBOX_CAPTURE_H
 #define SANDBOX_CAPTURE_H

@@ -1,5 +1,5 @@
 /* Compiles and links the guests of the tests (guest.h). GUEST_MODULES and ATOLL_CC come from the
- * build. */
+ * build; $ATOLL_CC names another compiler. */
 #include "guest.h"
 
 #include "base/clock.h"
@@ -24,12 +24,20 @@ static void compiler_stop(void)
 static void compiler_start(void)
 {
     struct error e = {0};
-    struct compiler_settings settings = {.program = ATOLL_CC, .cache = ""};
+    const char *chosen = getenv("ATOLL_CC");
+    struct compiler_settings settings = {.program = chosen ? chosen : ATOLL_CC, .cache = ""};
     if (compiler)
         return;
     if (compiler_create(&settings, &compiler, &e) < 0)
         fail_msg("%s", e.text);
     atexit(compiler_stop);
+}
+
+int guest_compile(const uint8_t *wasm, size_t len, const struct compile_options *options,
+                  struct artefact **out, struct error *e)
+{
+    compiler_start();
+    return compiler_load(compiler, wasm, len, options, out, NULL, e);
 }
 
 struct artefact *guest_artefact_with(const char *name, const struct compile_options *options)
@@ -38,10 +46,9 @@ struct artefact *guest_artefact_with(const char *name, const struct compile_opti
     struct buffer wasm = {0};
     struct artefact *artefact = NULL;
     char path[512];
-    compiler_start();
     snprintf(path, sizeof path, "%s/%s.wasm", GUEST_MODULES, name);
     if (file_read(path, WASM_MAX_MODULE_BYTES, &wasm, &e) < 0 ||
-        compiler_load(compiler, wasm.data, wasm.len, options, &artefact, NULL, &e) < 0)
+        guest_compile(wasm.data, wasm.len, options, &artefact, &e) < 0)
         fail_msg("%s: %s", name, e.text);
     buffer_free(&wasm);
     return artefact;

@@ -15,6 +15,9 @@
 struct artefact *guest_artefact(const char *name, enum compile_tier, enum compile_mode);
 /* The same with every option. */
 struct artefact *guest_artefact_with(const char *name, const struct compile_options *);
+/* The same for a module's bytes; errors are the test's. */
+int guest_compile(const uint8_t *wasm, size_t len, const struct compile_options *,
+                  struct artefact **out, struct error *e);
 
 /* An arena with the artefact as its primary instance (limits may be NULL). */
 struct arena *guest_arena(struct artefact *, const struct arena_limits *);

@@ -80,7 +80,7 @@ static void the_cache_keeps_artefacts_and_files_keep_them_too(void **state)
     char directory[] = "/tmp/atoll-embed-XXXXXX", path[64], command[80];
     assert_non_null(mkdtemp(directory));
     setenv("ATOLL_HOME", directory, 1);
-    struct atoll_compiler_settings settings = {.program = ATOLL_CC, .cache = directory};
+    struct atoll_compiler_settings settings = {.program = compiler_path(), .cache = directory};
     struct atoll_compiler *caching;
     struct atoll_artefact *artefact;
     struct atoll_bytes wasm = module_read("tail");

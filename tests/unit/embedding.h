@@ -1,6 +1,7 @@
 /*
  * What the tests of the public interface share: guests of tests/guest compiled, linked and called
- * through include/atoll alone. GUEST_MODULES and ATOLL_CC come from the build.
+ * through include/atoll alone. GUEST_MODULES and ATOLL_CC come from the build;
+ * $ATOLL_CC names another compiler.
  */
 #ifndef TESTS_EMBEDDING_H
 #define TESTS_EMBEDDING_H
@@ -33,10 +34,16 @@
 static struct atoll_error error;
 static struct atoll_compiler *compiler;
 
+static inline const char *compiler_path(void)
+{
+    const char *chosen = getenv("ATOLL_CC");
+    return chosen ? chosen : ATOLL_CC;
+}
+
 static int compiler_begin(void **state)
 {
     (void)state;
-    struct atoll_compiler_settings settings = {.program = ATOLL_CC, .cache = ""};
+    struct atoll_compiler_settings settings = {.program = compiler_path(), .cache = ""};
     return atoll_compiler_create(&settings, &compiler, &error);
 }
 
