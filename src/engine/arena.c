@@ -1,22 +1,16 @@
 /*
- * Slots of the address space and what is mapped in them (abi.h draws an arena).
+ * Arenas: what is mapped in a slot (abi.h draws one), and guest memory as host functions see it.
  *
- * One PROT_NONE reservation per slot; everything else is mapped over it. Mappings are budgeted: an
+ * Everything is mapped over the slot's reservation. Mappings are budgeted: an
  * idle instance has about eight (gate, image, stack, one for tables, fields and initial memory, and
  * the reservation between them).
  */
-#include "engine/arena.h"
-
-#include "base/file.h"
+#include "engine/slot.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 #define PAGE           4096u
 #define DEFAULT_MEMORY (512ull << 20)
@@ -33,102 +27,6 @@ _Static_assert(offsetof(struct context, vm) == CONTEXT_VM, "gate.h");
 _Static_assert(offsetof(struct context, code) == CONTEXT_CODE, "gate.h");
 _Static_assert(offsetof(struct context, area) == CONTEXT_AREA, "gate.h");
 _Static_assert(ARENA_BASE - ARENA_GATE == GATE_TO_B, "gate.h");
-
-/* ---- the gate pages: one memory file for the process, mapped into every arena ---- */
-
-static int gate_fd = -1;
-static pthread_once_t engine_once = PTHREAD_ONCE_INIT;
-static struct error engine_error;
-
-static void engine_initialize_once(void)
-{
-    uint8_t pages[GATE_DATA + 8] = {0};
-    assert((size_t)(gate_code_end - gate_code_start) <= GATE_DATA);
-    memcpy(pages, gate_code_start, (size_t)(gate_code_end - gate_code_start));
-    store_u64(pages + GATE_DATA, (uint64_t)(uintptr_t)context_dispatch);
-    gate_fd =
-        memory_file("atoll-gate", pages, sizeof pages, GATE_DATA + PAGE, true, true, &engine_error);
-    if (gate_fd >= 0)
-        (void)signals_initialize(&engine_error);
-}
-
-int engine_initialize(struct error *e)
-{
-    pthread_once(&engine_once, engine_initialize_once);
-    if (engine_error.code)
-        *e = engine_error;
-    return engine_error.code;
-}
-
-void gate_identity(uint8_t out[static HASH_LEN])
-{
-    hash_blake2b(gate_code_start, (size_t)(gate_code_end - gate_code_start), NULL, 0, out);
-}
-
-/* ---- slots ---- */
-
-static uint8_t *slot_address(uint32_t slot)
-{
-    return (uint8_t *)((uintptr_t)slot << SLOT_BITS);
-}
-
-/* Reserves the whole slot. 0, -ATOLL_EBUSY when something lies there, -ATOLL_ENOMEM. */
-static int slot_reserve(uint32_t slot)
-{
-    void *wanted = slot_address(slot);
-    void *got = mmap(wanted, SLOT_SIZE, PROT_NONE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    if (got == MAP_FAILED)
-        return errno == EEXIST ? -ATOLL_EBUSY : -ATOLL_ENOMEM;
-    if (got != wanted) { /* a kernel that does not know MAP_FIXED_NOREPLACE */
-        munmap(got, SLOT_SIZE);
-        return -ATOLL_EBUSY;
-    }
-    return 0;
-}
-
-/* Slots are handed out at random, so that a captured instance finds its slot free elsewhere. */
-static uint32_t slot_random(void)
-{
-    static _Thread_local uint64_t state;
-    if (!state && getrandom(&state, sizeof state, 0) != sizeof state)
-        state = (uint64_t)getpid();
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return SLOT_FIRST + (uint32_t)((state >> 11) % (SLOT_END - SLOT_FIRST));
-}
-
-static int slot_take(uint32_t wanted, uint32_t *slot, struct error *e)
-{
-    if (wanted != SLOT_ANY) {
-        if (wanted < SLOT_FIRST || wanted >= SLOT_END)
-            return error_set(e, ATOLL_EINVAL, "slot %u is outside [%u, %u)", wanted, SLOT_FIRST,
-                             SLOT_END);
-        int rc = slot_reserve(*slot = wanted);
-        if (rc == -ATOLL_EBUSY)
-            return error_set(e, ATOLL_EBUSY, "slot %u is taken in this process", wanted);
-        if (rc < 0)
-            return error_set_errno(e, ATOLL_ENOMEM, "cannot reserve slot %u", wanted);
-        return 0;
-    }
-    uint32_t start = 0;
-    for (uint32_t i = 0; i < SLOT_ATTEMPTS + (SLOT_END - SLOT_FIRST); i++) {
-        if (i <= SLOT_ATTEMPTS)
-            start = slot_random();
-        *slot = i < SLOT_ATTEMPTS ? start
-                                  : SLOT_FIRST + (start - SLOT_FIRST + i) % (SLOT_END - SLOT_FIRST);
-        int rc = slot_reserve(*slot);
-        if (rc != -ATOLL_EBUSY)
-            return rc == 0
-                       ? 0
-                       : error_set_errno(e, ATOLL_ENOMEM,
-                                         "cannot reserve an arena of 16 GiB; see `atoll doctor` "
-                                         "(address space limit, vm.max_map_count)");
-    }
-    return error_set(e, ATOLL_ENOMEM, "all %u arena slots of this process are taken",
-                     SLOT_END - SLOT_FIRST);
-}
 
 /* ---- arenas ---- */
 
@@ -152,15 +50,7 @@ static int limits_settle(const struct arena_limits *given, struct arena_limits *
     return 0;
 }
 
-static int map_over(void *at, uint64_t len, int protection, int flags, int fd, struct error *e,
-                    const char *what)
-{
-    if (mmap(at, len, protection, flags | MAP_FIXED, fd, 0) == MAP_FAILED)
-        return error_set_errno(e, ATOLL_ENOMEM, "cannot map the %s of an arena", what);
-    return 0;
-}
-
-int arena_create(uint32_t slot, const struct arena_limits *limits, struct arena **out,
+int arena_create(uint32_t wanted, const struct arena_limits *limits, struct arena **out,
                  struct error *e)
 {
     *out = NULL;
@@ -171,19 +61,20 @@ int arena_create(uint32_t slot, const struct arena_limits *limits, struct arena 
     if (!a)
         return error_set(e, ATOLL_ENOMEM, "no memory for an arena");
     a->context.arena = a;
-    if ((rc = limits_settle(limits, &a->limits, e)) < 0 ||
-        (rc = slot_take(slot, &a->slot, e)) < 0) {
+    struct slot slot = {0};
+    rc = limits_settle(limits, &a->limits, e);
+    if (rc == 0)
+        rc = slot_take(wanted, &slot, e);
+    if (rc < 0) {
         free(a);
         return rc;
     }
+    a->slot = slot.index;
     a->base = slot_address(a->slot) + ARENA_BASE;
     a->images_end = ARENA_IMAGES;
     a->rest_used = ARENA_REST + ARENA_FAR_TABLES;
-    if ((rc = map_over(a->base + GATE_FROM_B, GATE_DATA + PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE,
-                       gate_fd, e, "gate pages")) < 0) {
-        arena_destroy(a);
-        return rc;
-    }
+    a->spare_low = slot.stack_low;
+    a->spare_high = slot.stack_high;
     *out = a;
     return 0;
 }
@@ -200,7 +91,11 @@ int arena_map_stack(struct arena *a, uint64_t low_size, struct error *e)
                          (unsigned long long)(low_size >> 20),
                          (unsigned long long)(a->limits.stack_bytes >> 20));
     uint8_t *high = a->base - top, *low = high - a->limits.stack_bytes;
-    if (mprotect(low, a->limits.stack_bytes, PROT_READ | PROT_WRITE) != 0)
+    bool there = a->spare_low == low && a->spare_high == high;
+    if (a->spare_low && !there && !slot_close(a->spare_low, a->spare_high))
+        return error_set_errno(e, ATOLL_ENOMEM, "cannot map the stack of an arena");
+    a->spare_low = a->spare_high = NULL;
+    if (!there && mprotect(low, a->limits.stack_bytes, PROT_READ | PROT_WRITE) != 0)
         return error_set_errno(e, ATOLL_ENOMEM, "cannot map the stack of an arena");
     a->stack_low = low;
     a->stack_high = high;
@@ -241,7 +136,9 @@ void arena_destroy(struct arena *a)
     if (!a)
         return;
     assert(a->context.depth == 0);
-    munmap(slot_address(a->slot), SLOT_SIZE);
+    struct slot slot = {a->slot, a->stack_low ? a->stack_low : a->spare_low,
+                        a->stack_high ? a->stack_high : a->spare_high};
+    slot_give_back(&slot);
     for (uint32_t i = 0; i < a->instance_count; i++)
         instance_free(a->instances[i]);
     arena_types_free(a);

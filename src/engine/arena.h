@@ -88,8 +88,9 @@ struct instance {
 struct arena {
     struct context context;
     uint32_t slot;
-    uint8_t *base; /* B */
-    uint8_t *stack_low, *stack_high;
+    uint8_t *base;                   /* B */
+    uint8_t *stack_low, *stack_high; /* NULL before the first instance or run */
+    uint8_t *spare_low, *spare_high; /* a stack that the slot's last arena left mapped, empty */
     struct arena_limits limits;
     struct instance *primary;
     struct instance *caller; /* whose host call is running: its memory is what host functions see */
@@ -191,7 +192,8 @@ int signals_prepare_thread(struct error *);
 struct arena *signals_enter_arena(struct arena *);
 void signals_leave_arena(struct arena *previous);
 void signals_kick(int thread); /* async-signal-safe */
-/* Lets a stop signal through that this thread has sent to itself. Before every way into the guest. */
+/* Lets a stop signal through that this thread has sent to itself. Before every way into the guest.
+ */
 void signals_release_kick(void);
 /* Blocks the stop signal on this thread; *before receives the mask to put back. */
 void signals_hold_kick(sigset_t *before);

@@ -7,6 +7,7 @@
  */
 #include "engine/lower_function.h"
 #include "engine/lower_relax.h"
+#include "engine/lower_reverse.h"
 
 #include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOWERING_REVISION "2"
+#define LOWERING_REVISION "3"
 #define TRIPLE            "x86_64-unknown-linux-gnu"
 
 /* A shard beyond either bound is compiled at `quick` even when `opt` is asked for: some passes take
@@ -44,6 +45,10 @@ int lower_initialize(struct error *e)
          * modulo 2^32. Widened to 64 bits, such a counter no longer yields addresses that the
          * vectoriser sees through; left at 32, it does. */
         "-indvars-widen-indvars=false",
+        /* Such counters step by the size of an element, so that the number of rounds takes a
+         * subtraction and a shift. By default that is too dear, and inner loops of nests, whose
+         * bounds the outer loop computes, are not unrolled. */
+        "-scev-cheap-expansion-budget=12",
         /* A block that cannot be reached may otherwise have no code at all, and a branch to it,
          * never taken, leads out of the function. */
         "-trap-unreachable",
@@ -312,7 +317,7 @@ static int passes_run(struct lowering *l, LLVMTargetMachineRef machine, const ch
 
 /* Weak functions are never looked into from outside: nothing is inferred across calls from here on,
  * so that calls whose results are unused, and with them traps, stay. */
-static int functions_seal(struct lowering *l, struct error *e)
+static int functions_seal(struct lowering *l, bool opt, struct error *e)
 {
     bool relax = l->options->mode == MODE_FAST && !l->bounded;
     for (LLVMValueRef f = LLVMGetFirstFunction(l->llvm); f; f = LLVMGetNextFunction(f)) {
@@ -320,6 +325,8 @@ static int functions_seal(struct lowering *l, struct error *e)
             continue;
         if (relax && !lower_relax(f))
             return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loads");
+        if (relax && opt)
+            lower_reverse(f);
         LLVMSetLinkage(f, LLVMWeakAnyLinkage);
     }
     return 0;
@@ -331,7 +338,7 @@ static int shard_optimise(struct lowering *l, LLVMTargetMachineRef machine, bool
     int rc = passes_run(l, machine, opt ? FIRST LIGHT ",cgscc(inline)," LIGHT : FIRST LIGHT, e);
     if (rc < 0)
         return rc;
-    rc = functions_seal(l, e);
+    rc = functions_seal(l, opt, e);
     if (rc < 0)
         return rc;
     return passes_run(l, machine, opt ? "default<O2>" : "function(dce)", e);

@@ -7,12 +7,14 @@
 #include "sandbox/pages.h"
 #include "sandbox/vector_state.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define RED_ZONE   128u
 #define RUNS_BATCH 256
+#define SMALL_COPY (2u << 20) /* copied without large pages */
 
 struct capture {
     struct image_header header;
@@ -43,28 +45,30 @@ static bool runs_reserve(struct capture *c)
     return true;
 }
 
-/* Anonymous memory grown by remapping: copying 16 MiB must not copy earlier copies again. */
-static bool pages_reserve(struct capture *c, uint64_t extra)
+/* Room for copies of all the arena's parts and its stack: address space, which costs nothing until
+ * it is written. Large pages, where there are any, save most of the faults of a large copy; a small
+ * one does without. */
+static int pages_reserve(struct capture *c, const struct arena *a, struct error *e)
 {
-    uint64_t need = c->header.run_bytes + extra, capacity = c->pages_capacity;
-    if (need <= capacity)
-        return true;
-    capacity = align_up(need > 2 * capacity ? need : 2 * capacity, 1u << 20);
-    void *grown = c->pages ? mremap(c->pages, c->pages_capacity, capacity, MREMAP_MAYMOVE)
-                           : mmap(NULL, capacity, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (grown == MAP_FAILED)
-        return false;
-    c->pages = grown;
-    c->pages_capacity = capacity;
-    return true;
+    c->pages_capacity = (uint64_t)(a->stack_high - a->stack_low);
+    for (uint32_t k = 0; k < c->header.part_count; k++)
+        c->pages_capacity += c->parts[k].len;
+    void *pages = mmap(NULL, c->pages_capacity, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (pages == MAP_FAILED)
+        return error_set_errno(e, ATOLL_ENOMEM, "no room to copy the pages of an arena");
+    c->pages = pages;
+    if (c->pages_capacity > SMALL_COPY)
+        (void)madvise(c->pages + SMALL_COPY, c->pages_capacity - SMALL_COPY, MADV_HUGEPAGE);
+    return 0;
 }
 
 static int run_copy(struct capture *c, const struct arena *a, const uint8_t *start, uint64_t len,
                     struct error *e)
 {
-    if (!runs_reserve(c) || !pages_reserve(c, len))
+    if (!runs_reserve(c))
         return error_set(e, ATOLL_ENOMEM, "no memory to copy the pages of an arena");
+    assert(len <= c->pages_capacity - c->header.run_bytes);
     c->runs[c->header.run_count++] = (struct image_part){start - a->base, len};
     memcpy(c->pages + c->header.run_bytes, start, len);
     c->header.run_bytes += len;
@@ -215,6 +219,8 @@ static int capture_fill(struct capture *c, struct arena *a, struct error *e)
         rc = modules_copy(c, a, e);
     if (rc == 0)
         rc = tables_copy(c, a, e);
+    if (rc == 0)
+        rc = pages_reserve(c, a, e);
     *arena_field(a->base, FIELD_CONTEXT) = 0; /* written again at each enter */
     for (uint32_t k = 0; rc == 0 && k < c->header.part_count; k++)
         rc = extent_copy(c, a, &c->parts[k], e);

@@ -61,10 +61,9 @@ struct artefact *guest_artefact(const char *name, enum compile_tier tier, enum c
     return guest_artefact_with(name, &options);
 }
 
-struct arena *guest_arena(struct artefact *artefact, const struct arena_limits *limits)
+struct arena *guest_fill(struct arena *arena, struct artefact *artefact)
 {
     struct error e = {0};
-    struct arena *arena;
     struct instance *instance;
     const struct wasm_module *m = &artefact->module;
     struct link_import imports[16] = {0};
@@ -75,10 +74,19 @@ struct arena *guest_arena(struct artefact *artefact, const struct arena_limits *
             fail_msg("%s", e.text);
     }
     /* cmocka puts handlers of its own in front at the start of every test. */
-    if (arena_create(SLOT_ANY, limits, &arena, &e) < 0 || signals_install(&e) < 0 ||
+    if (signals_install(&e) < 0 ||
         instance_create(arena, artefact, imports, m->import_count, &instance, &e) < 0)
         fail_msg("%s", e.text);
     return arena;
+}
+
+struct arena *guest_arena(struct artefact *artefact, const struct arena_limits *limits)
+{
+    struct error e = {0};
+    struct arena *arena;
+    if (arena_create(SLOT_ANY, limits, &arena, &e) < 0)
+        fail_msg("%s", e.text);
+    return guest_fill(arena, artefact);
 }
 
 uint32_t guest_function(struct arena *arena, const char *name)

@@ -22,6 +22,9 @@ int guest_compile(const uint8_t *wasm, size_t len, const struct compile_options 
 /* An arena with the artefact as its primary instance (limits may be NULL). */
 struct arena *guest_arena(struct artefact *, const struct arena_limits *);
 
+/* The same in an arena that is empty; returns it. */
+struct arena *guest_fill(struct arena *, struct artefact *);
+
 /* Index of an exported function. */
 uint32_t guest_function(struct arena *, const char *name);
 /* Calls an export with up to three i64 arguments (an i32 parameter takes the low half). */

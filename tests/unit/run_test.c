@@ -2,6 +2,7 @@
 #include "../guest/guest.h"
 
 #include "base/clock.h"
+#include "engine/arena.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -309,6 +310,33 @@ static void slots_are_refused_when_taken_and_free_again_after(void **state)
     assert_int_equal(arena_create(SLOT_END, NULL, &b, &e), -ATOLL_EINVAL);
 }
 
+static void a_slot_used_again_shows_nothing_of_its_last_arena(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct artefact *artefact = guest_artefact("basics", TIER_OPT, MODE_FAST);
+    struct arena *first = guest_arena(artefact, NULL), *second;
+    uint32_t slot = arena_slot(first);
+    union host_slot slots[4];
+    assert_int_equal(guest_call(first, "descend", slots, 0, 0, 0).status, RUN_TRAP);
+    guest_call(first, "grow", slots, 3, 0, 0);
+    guest_call(first, "fill", slots, 0, 0x77, 4 * 65536);
+    arena_destroy(first);
+    assert_int_equal(arena_create(slot, NULL, &second, &e), 0);
+    second = guest_fill(second, artefact);
+    for (const uint8_t *at = second->stack_low; at < second->stack_high; at++)
+        if (*at)
+            fail_msg("stack byte %zd below the top is 0x%02x", second->stack_high - at, *at);
+    assert_int_equal(guest_call(second, "load", slots, 4096, 0, 0).status, RUN_DONE);
+    assert_int_equal(slots[0].i32, 0);
+    assert_int_equal(guest_call(second, "load", slots, 65536, 0, 0).status, RUN_TRAP);
+    guest_call(second, "grow", slots, 1, 0, 0);
+    assert_int_equal(guest_call(second, "load", slots, 65536, 0, 0).status, RUN_DONE);
+    assert_int_equal(slots[0].i32, 0);
+    arena_destroy(second);
+    artefact_release(artefact);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +353,7 @@ int main(void)
         cmocka_unit_test(a_request_that_comes_before_the_call_is_not_lost),
         cmocka_unit_test(fuel_runs_out_at_the_same_place_every_time),
         cmocka_unit_test(slots_are_refused_when_taken_and_free_again_after),
+        cmocka_unit_test(a_slot_used_again_shows_nothing_of_its_last_arena),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
