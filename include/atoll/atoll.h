@@ -572,6 +572,10 @@ int atoll_snapshot_take(struct atoll_arena *, struct atoll_snapshot **out, struc
 struct atoll_snapshot *atoll_snapshot_retain(struct atoll_snapshot *);
 void atoll_snapshot_release(struct atoll_snapshot *);
 uint64_t atoll_snapshot_bytes(const struct atoll_snapshot *);
+/* How many written pages of each of an arena's parts (tables and fields with memory 0; other
+ * memories) a reset copies back, so that the next run writes them without a fault; it drops the
+ * rest. Default 64. Not while another thread resets an arena of the snapshot. */
+void atoll_snapshot_keep_pages(struct atoll_snapshot *, uint32_t pages);
 
 /* A new arena in the snapshot's state, copy-on-write. Host functions are bound as they were, with
  * the same data; a WASI world is not part of it: attach one. Errors as of atoll_arena_create. Any

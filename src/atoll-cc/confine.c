@@ -160,9 +160,10 @@ static bool limit_set(int resource, rlim_t most)
     return setrlimit((__rlimit_resource_t)resource, &limit) == 0;
 }
 
-int confine_enter(unsigned descriptors)
+int confine_enter(pid_t parent, unsigned descriptors)
 {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+    /* A parent that died before it was asked for would never be noticed. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
         return 1;
     if (close_range(descriptors, ~0u, 0) < 0)
         return 2;

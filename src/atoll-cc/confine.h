@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 
+#include <sys/types.h>
+
 /* What one shard may use. LLVM needs up to about 250 MiB for the largest usual shard. */
 #define CONFINE_MEMORY_BYTES (2ull << 30)
 #define CONFINE_CPU_SECONDS  600u
@@ -17,8 +19,9 @@
  * no connection and no program. Prepares the narrower filter of its children. Once. */
 int confine_parent(struct error *e);
 
-/* In the child: keeps descriptors below `descriptors` open and no others, sets the limits and the
- * filter. There is no way back. 0, or the number of the step that failed. */
-int confine_enter(unsigned descriptors);
+/* In the child of `parent`, with which it ends: keeps descriptors below `descriptors` open and no
+ * others, sets the limits and the filter. There is no way back. 0, or the number of the step that
+ * failed. */
+int confine_enter(pid_t parent, unsigned descriptors);
 
 #endif

@@ -40,8 +40,8 @@ struct answer {
 #define CHILD_ANSWER      3
 #define CHILD_DESCRIPTORS 4u
 
-static _Noreturn void child_run(const struct shard_input *in, const struct shard *shard,
-                                uint8_t tier, int answer, int log)
+static _Noreturn void child_run(pid_t parent, const struct shard_input *in,
+                                const struct shard *shard, uint8_t tier, int answer, int log)
 {
     struct error e = {.offset = ERROR_NOWHERE, .function = UINT32_MAX};
     struct error write_error;
@@ -55,7 +55,7 @@ static _Noreturn void child_run(const struct shard_input *in, const struct shard
         _exit(100);
     close(0);
     close(1);
-    int step = confine_enter(CHILD_DESCRIPTORS);
+    int step = confine_enter(parent, CHILD_DESCRIPTORS);
     if (step)
         _exit(100 + step);
     int rc = lower_shard(in->module, in->layout, &options, shard, &object, &e);
@@ -106,9 +106,9 @@ int shard_start(struct shard_process *p, const struct shard_input *in, uint32_t 
     int rc = pipes_open(answer, log, e);
     if (rc < 0)
         return rc;
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     if (pid == 0)
-        child_run(in, shard, tier, answer[1], log[1]);
+        child_run(parent, in, shard, tier, answer[1], log[1]);
     close(answer[1]);
     close(log[1]);
     if (pid < 0) {

@@ -179,8 +179,8 @@ static int refuse(const struct wasm_module *m, const struct wasm_import *import,
                      (const char *)m->bytes + import->name.offset);
 }
 
-static int wasi_bind(const struct wasm_module *m, const struct wasm_import *import,
-                     const struct wasi *world, struct bound *b, struct error *e)
+static int wasi_bind(const struct wasm_module *m, const struct wasm_import *import, bool has_world,
+                     struct bound *b, struct error *e)
 {
     struct wasm_signature s = wasm_function_signature(m, import->index);
     void *unused;
@@ -189,20 +189,20 @@ static int wasi_bind(const struct wasm_module *m, const struct wasm_import *impo
                           &b->wasi, &unused, e);
     if (rc == -ATOLL_ENOENT)
         return refuse(m, import, e, "unknown import");
-    if (rc == 0 && !world)
+    if (rc == 0 && !has_world)
         return refuse(m, import, e, "unknown import, as the arena has no WASI world yet");
     return rc;
 }
 
 int import_bind(const struct wasm_module *m, const struct wasm_import *import,
-                const struct atoll_import *offer, const struct wasi *world, struct bound *b,
+                const struct atoll_import *offer, bool has_world, struct bound *b,
                 host_function *function, void **data, struct error *e)
 {
     if (import->kind != WASM_KIND_FUNC)
         return refuse(m, import, e, offer ? "the host offers functions only" : "unknown import");
     int rc;
     if (!offer) {
-        rc = wasi_bind(m, import, world, b, e);
+        rc = wasi_bind(m, import, has_world, b, e);
     } else if (!offer->function || !offer->type) {
         rc = error_set(e, ATOLL_EINVAL,
                        "the offer for %s.%s has neither function and type nor an "

@@ -84,11 +84,11 @@ void wasi_config_inside(const struct atoll_wasi_config *, struct wasi_config *ou
 struct bound *bindings_add(struct bindings **list, uint32_t count);
 struct bindings *bindings_retain(struct bindings *); /* NULL is fine */
 void bindings_release(struct bindings *);            /* NULL is fine */
-/* Binds an import of a function to the offer, or if that is NULL to WASI (world: NULL = the arena
- * has none). Fills bound and what the engine is to call. -ATOLL_ELINK, -ATOLL_EINVAL. */
+/* Binds an import of a function to the offer, or if that is NULL to WASI. Fills bound and what the
+ * engine is to call. has_world: the arena has a WASI world, or need not have one yet. -ATOLL_ELINK,
+ * -ATOLL_EINVAL. */
 int import_bind(const struct wasm_module *, const struct wasm_import *, const struct atoll_import *,
-                const struct wasi *world, struct bound *, host_function *, void **data,
-                struct error *e);
+                bool has_world, struct bound *, host_function *, void **data, struct error *e);
 /* The first offer for an import's names, or NULL. */
 const struct atoll_import *offer_find(const struct wasm_module *, const struct wasm_import *,
                                       const struct atoll_import *, size_t count);

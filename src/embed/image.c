@@ -163,10 +163,12 @@ static int restoration_resolve(void *context, const struct wasm_module *m,
     struct restoration *r = context;
     const struct atoll_import *offer =
         offer_find(m, import, r->settings->imports, r->settings->import_count);
+    if (offer && offer->from) /* comes with the image */
+        offer = NULL;
     struct bound *bound = bindings_add(&r->bindings, 1);
     if (!bound)
         return error_set(e, ATOLL_ENOMEM, "no memory for the imports of an image");
-    int rc = import_bind(m, import, offer, r->wasi, bound, function, data, e);
+    int rc = import_bind(m, import, offer, true, bound, function, data, e);
     if (rc < 0)
         *function = NULL;
     /* Without an offer it may have come from another module of the image. */

@@ -45,7 +45,7 @@ static int imports_resolve(const struct atoll_arena *a, const struct wasm_module
         if (offer && offer->from)
             rc = offer_from_instance(a->arena, m, import, offer, &links[k], e);
         else if (bindings)
-            rc = import_bind(m, import, offer, a->wasi, &bound[k], &links[k].function,
+            rc = import_bind(m, import, offer, a->wasi != NULL, &bound[k], &links[k].function,
                              &links[k].data, e);
     }
     if (rc < 0) {

@@ -47,6 +47,11 @@ uint64_t atoll_snapshot_bytes(const struct atoll_snapshot *s)
     return snapshot_bytes(s->snapshot);
 }
 
+void atoll_snapshot_keep_pages(struct atoll_snapshot *s, uint32_t pages)
+{
+    snapshot_keep_pages(s->snapshot, pages);
+}
+
 int atoll_arena_from_snapshot(struct atoll_snapshot *s, uint32_t slot, struct atoll_arena **out,
                               struct atoll_error *error)
 {

@@ -60,6 +60,7 @@ static void a_reset_leaves_nothing_of_what_was_done(void **state)
         struct atoll_outcome outcome;
         assert_int_equal(guest_call(instance, "load", 40000, 0), 0);
         assert_int_equal(guest_call(instance, "size", 0, 0), 1);
+        atoll_snapshot_keep_pages(snapshot, round == 1 ? 0 : 64);
         guest_call(instance, "store", 40000, 7);
         guest_call(instance, "grow", 3, 0);
         atoll_interrupt(arena);
@@ -357,6 +358,51 @@ static void a_captured_program_keeps_its_wasi_world(void **state)
     atoll_key_destroy(key);
 }
 
+static enum atoll_answer host_twice(struct atoll_call *call)
+{
+    call->slots[0].u64 = call->slots[0].u32 * 2;
+    return ATOLL_CALL_DONE;
+}
+
+static void a_captured_arena_brings_all_its_modules(void **state)
+{
+    (void)state;
+    struct atoll_key *key = user_key("own");
+    uint8_t public_key[1][ATOLL_KEY_BYTES];
+    struct atoll_instance *provider = guest_link("provider", NULL, 0), *consumer;
+    struct atoll_arena *arena = atoll_instance_arena(provider);
+    struct atoll_import imports[] = {
+        {.module = "provider", .from = provider},
+        {.module = "host", .name = "twice", .type = "i32 -> i32", .function = host_twice},
+    };
+    struct atoll_compile_options options = {.link = ATOLL_LINK_SHARED};
+    struct atoll_artefact *artefact = guest_compile("consumer", &options);
+    struct atoll_val result;
+    struct atoll_outcome outcome;
+    atoll_key_public(key, public_key[0]);
+    GOOD(atoll_link(arena, artefact, imports, 2, &consumer, &error));
+    assert_int_equal(guest_call(consumer, "work", 5, 0), 110);
+    atoll_interrupt(arena);
+    assert_int_equal(guest_try(consumer, "work", 7, 0, &result).status, ATOLL_INTERRUPTED);
+    struct atoll_bytes image = capture(arena, key, NULL);
+    atoll_arena_destroy(arena);
+    atoll_artefact_release(artefact);
+    struct atoll_restore_settings settings = {
+        .trusted = public_key, .trusted_count = 1, .imports = imports, .import_count = 1};
+    REFUSED(ATOLL_ELINK, atoll_restore(image.data, image.len, &settings, &arena, &error));
+    assert_non_null(strstr(error.text, "host.twice"));
+    settings.import_count = 2;
+    GOOD(atoll_restore(image.data, image.len, &settings, &arena, &error));
+    GOOD(atoll_resume(arena, &result, 1, &outcome, &error));
+    assert_int_equal(outcome.status, ATOLL_DONE);
+    assert_int_equal(result.of.i32, 124);
+    assert_int_equal(guest_call(atoll_arena_instance(arena, 0), "load", 64, 0), 7);
+    assert_int_equal(guest_call(atoll_arena_instance(arena, 1), "work", 1, 0), 126);
+    atoll_arena_destroy(arena);
+    atoll_bytes_free(&image);
+    atoll_key_destroy(key);
+}
+
 static int lagoon = -1;
 
 static int region_open(void *context, const char *name)
@@ -469,6 +515,7 @@ int main(void)
         cmocka_unit_test(a_captured_run_ends_as_it_would_have),
         cmocka_unit_test(images_that_are_forged_or_lack_an_import_are_refused),
         cmocka_unit_test(a_captured_program_keeps_its_wasi_world),
+        cmocka_unit_test(a_captured_arena_brings_all_its_modules),
         cmocka_unit_test(a_captured_arena_finds_its_regions_by_name),
         cmocka_unit_test(an_arena_that_is_not_suspended_is_not_captured),
         cmocka_unit_test(written_pages_are_reported_once),

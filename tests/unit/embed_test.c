@@ -139,7 +139,7 @@ static enum atoll_answer host_swap(struct atoll_call *call)
     union atoll_slot a = call->slots[0], b = call->slots[1], c = call->slots[2], d = call->slots[3];
     call->slots[0].f64 = d.f64 * 2;
     call->slots[1].f32 = c.f32 * 2;
-    call->slots[2].i64 = b.i64 * 2;
+    call->slots[2].u64 = b.u64 * 2;
     call->slots[3].u64 = a.u32 * 2;
     return ATOLL_CALL_DONE;
 }
