@@ -9,6 +9,7 @@
  * by the compiler to 128 bits before Atoll sees it.
  */
 #define _GNU_SOURCE
+#include "engine/cpu.h"
 #include "measure.h"
 #include "peer.h"
 
@@ -64,6 +65,9 @@ static const char usage[] =
     "  --milliseconds N     length of one native run (default 150)\n"
     "  --tier quick|opt     compilation tier (default opt)\n"
     "  --mode fast|exact    trap mode (default fast)\n"
+    "  --cpu v2|v3|v4|native  what Atoll compiles for (default v3; native code stays at v3, V8 "
+    "uses\n"
+    "                       what the machine has)\n"
     "  --no-v8              leave V8 out\n"
     "  --kernels DIR        the built kernels (default: beside this program)\n"
     "  --script FILE        v8.mjs (default: beside the kernels)\n"
@@ -174,10 +178,11 @@ static void row_print(struct row *row)
 static void header_print(const struct settings *s)
 {
     environment_print();
-    printf("# atoll: tier %s, mode %s, x86-64-v3; native: clang -O3 -march=x86-64-v3; "
+    printf("# atoll: tier %s, mode %s, level %s; native: clang -O3 -march=x86-64-v3; "
            "V8: TurboFan only; CPU time, %d rounds\n",
            s->options.tier == TIER_OPT ? "opt" : "quick",
-           s->options.mode == MODE_FAST ? "fast" : "exact", s->rounds);
+           s->options.mode == MODE_FAST ? "fast" : "exact", cpu_level_name(s->options.cpu),
+           s->rounds);
     printf("# ratios: median [smallest largest]\n");
     printf("%-15s %-6s %9s  %22s  %22s  %22s\n", "kernel", "build", "native ms", "atoll/native",
            "v8/native", "v8/atoll");
@@ -350,6 +355,14 @@ static void path_option(char *to, const char *text)
         bench_fail(2, "a path is too long");
 }
 
+static uint8_t cpu_option(const char *word)
+{
+    for (int level = CPU_NATIVE; level <= CPU_V4; level++)
+        if (strcmp(word, cpu_level_name((enum cpu_level)level)) == 0)
+            return (uint8_t)level;
+    bench_fail(2, "\"%s\" is not a processor level: v2, v3, v4 or native", word);
+}
+
 static void settings_defaults(struct settings *s)
 {
     char here[PATH_SIZE - 64];
@@ -371,6 +384,7 @@ static void settings_parse(struct settings *s, int argc, char **argv)
         MILLISECONDS,
         TIER,
         MODE,
+        CPU,
         NO_V8,
         KERNELS,
         SCRIPT,
@@ -385,6 +399,7 @@ static void settings_parse(struct settings *s, int argc, char **argv)
         {"milliseconds", required_argument, NULL, MILLISECONDS},
         {"tier", required_argument, NULL, TIER},
         {"mode", required_argument, NULL, MODE},
+        {"cpu", required_argument, NULL, CPU},
         {"no-v8", no_argument, NULL, NO_V8},
         {"kernels", required_argument, NULL, KERNELS},
         {"script", required_argument, NULL, SCRIPT},
@@ -401,6 +416,7 @@ static void settings_parse(struct settings *s, int argc, char **argv)
         case MILLISECONDS: s->milliseconds = number_option(optarg, 1, 60000); break;
         case TIER: s->options.tier = word_option(optarg, "quick", "opt"); break;
         case MODE: s->options.mode = word_option(optarg, "fast", "exact"); break;
+        case CPU: s->options.cpu = cpu_option(optarg); break;
         case NO_V8: s->with_v8 = false; break;
         case KERNELS: path_option(s->kernels, optarg); break;
         case SCRIPT: path_option(s->script, optarg); break;
