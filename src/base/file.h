@@ -18,7 +18,6 @@ int file_replace(const char *path, const void *data, size_t len, mode_t mode, st
 int file_write_all(int fd, const void *data, size_t len, struct error *e);
 /* mkdir -p with the given mode for what it makes. */
 int directory_make(const char *path, mode_t mode, struct error *e);
-/* Whether the file system has room for len bytes at path is the caller's matter: errors say so. */
 
 /* An anonymous memory file with these bytes from offset 0, size bytes long (the rest holes). When
  * sealed, it can be neither written, grown nor shrunk from then on. Returns the descriptor or a

@@ -75,11 +75,6 @@ static int run_copy(struct capture *c, const struct arena *a, const uint8_t *sta
     return 0;
 }
 
-static bool page_is_zero(const uint8_t *page)
-{
-    return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
-}
-
 /* Copies [start, start + len). From zero_base on the base is zero, so zero pages can be left out.
  */
 static int range_copy(struct capture *c, const struct arena *a, const uint8_t *start, uint64_t len,

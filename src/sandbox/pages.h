@@ -12,6 +12,7 @@
 #include "engine/arena.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #define PAGE_BYTES 4096u
 
@@ -29,6 +30,11 @@ int pages_written(const uint8_t *start, uint64_t len, struct page_run *out, size
  * last protected; protects them again in the same step. Results as above. */
 int pages_marked(const uint8_t *start, uint64_t len, struct page_run *out, size_t cap,
                  struct error *e);
+
+static inline bool page_is_zero(const uint8_t *page)
+{
+    return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
+}
 
 /* A part of an arena that guests write to. */
 struct arena_extent {

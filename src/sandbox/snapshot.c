@@ -81,11 +81,6 @@ static int instances_record(struct snapshot *s, const struct arena *a, struct er
     return 0;
 }
 
-static bool page_is_zero(const uint8_t *page)
-{
-    return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
-}
-
 /* Writes the extents' non-zero pages to the file; zero pages stay holes. */
 static int extents_write(const struct snapshot *s, const struct arena *a, struct error *e)
 {
