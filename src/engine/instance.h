@@ -123,8 +123,8 @@ uint64_t instance_memory_bytes(const struct instance *);
 uint8_t *instance_memory(const struct instance *);
 
 /* References as seen from outside: an externref handle <-> host pointer-sized value. A funcref is
- * opaque; 0 is null for both. arena_externref returns 0 when the handle limit (1024 by default, 64
- * Ki at most) is reached. */
+ * opaque; 0 is null for both. arena_externref returns 0 when the limit of 65,536
+ * handles is reached. */
 uint64_t arena_externref(struct arena *, uint64_t value);
 uint64_t arena_externref_value(const struct arena *, uint64_t handle);
 
