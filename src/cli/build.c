@@ -5,10 +5,15 @@
  * libraries by itself, but would search /usr/include, the host's headers, behind wasi-libc's:
  * -nostdlibinc takes both away (and leaves the compiler's own) and -isystem brings one back.
  * $WASI_SYSROOT names another installation, with include/wasm32-wasi and lib/wasm32-wasi in it.
+ *
+ * Beside the C library a program gets the guest's SDK (sdk/c): its headers, and sources that the
+ * linker takes up only where they are needed (cli/sdk.h).
  */
 #define _GNU_SOURCE
+#include "base/file.h"
 #include "cli/options.h"
 #include "cli/report.h"
+#include "cli/sdk.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -19,6 +24,7 @@
 #include <unistd.h>
 
 #define STACK_BYTES_DEFAULT (UINT64_C(1) << 20)
+#define SOURCE_BYTES_MAX    (16u << 20) /* that is looked through for atoll_main */
 
 struct build_command {
     const char *output, *optimise, *standard;
@@ -85,9 +91,44 @@ static void sysroot_add(struct arguments *a)
     }
 }
 
+/* Whether a source defines the entry of a function. It is C's text that is looked at: where macros
+ * hide it, --reactor must be said. */
+static bool function_defined(const char *path)
+{
+    static const char *const entries[] = {"ATOLL_FUNCTION(", "atoll_main(", "atoll_on_request("};
+    struct buffer text = {0};
+    struct error ignored;
+    size_t len = strlen(path);
+    bool found = false;
+    if (len < 2 || strcmp(path + len - 2, ".c") != 0 ||
+        file_read(path, SOURCE_BYTES_MAX, &text, &ignored) < 0)
+        return false;
+    for (size_t i = 0; i < sizeof entries / sizeof entries[0] && !found; i++)
+        found = memmem(text.data, text.len, entries[i], strlen(entries[i]));
+    buffer_free(&text);
+    return found;
+}
+
+static bool makes_function(const struct build_command *c)
+{
+    for (size_t i = 0; i < c->sources.count; i++) {
+        if (function_defined(c->sources.items[i]))
+            return true;
+    }
+    return false;
+}
+
+/* What a function needs beside a program: exports instead of main, its table for atoll_chain_fn. */
+static void function_add(struct arguments *a)
+{
+    arguments_add(a, "", "-mexec-model=reactor");
+    arguments_add(a, "", "-Wl,--export-table");
+}
+
 static void arguments_make(const struct build_command *c, struct arguments *a)
 {
-    char stack[64];
+    char stack[64], sdk[PATH_MAX];
+    bool has_sdk = sdk_find(sdk);
     arguments_add(a, "", compiler_program());
     sysroot_add(a);
     arguments_add(a, "-O", c->optimise ? c->optimise : "2");
@@ -107,10 +148,16 @@ static void arguments_make(const struct build_command *c, struct arguments *a)
     arguments_add(a, "", "-mnontrapping-fptoint");
     arguments_add_all(a, "-m", &c->features);
     arguments_add_all(a, "-I", &c->include_directories);
+    if (has_sdk) {
+        arguments_add(a, "", "-isystem");
+        arguments_add(a, sdk, "/c/include");
+    }
     arguments_add_all(a, "-D", &c->definitions);
     arguments_add_all(a, "-W", &c->warnings);
     arguments_add_all(a, "-L", &c->library_directories);
-    if (c->reactor)
+    if (makes_function(c))
+        function_add(a);
+    else if (c->reactor)
         arguments_add(a, "", "-mexec-model=reactor");
     /* The stack lies below the data, so that overflowing it traps instead of overwriting. */
     snprintf(stack, sizeof stack, "-Wl,-z,stack-size=%llu,--stack-first",
@@ -123,6 +170,12 @@ static void arguments_make(const struct build_command *c, struct arguments *a)
     arguments_add(a, "", "-o");
     arguments_add(a, "", c->output);
     arguments_add_all(a, "", &c->sources);
+    if (has_sdk) {
+        /* As if it were in a library. */
+        arguments_add(a, "", "-Wl,--start-lib");
+        arguments_add(a, sdk, "/c/src/random.c");
+        arguments_add(a, "", "-Wl,--end-lib");
+    }
     arguments_add_all(a, "-l", &c->libraries);
 }
 
@@ -267,7 +320,12 @@ const struct command command_build = {
         "wasi-libc. Vectors (simd128), bulk memory, sign extension and saturating conversions\n"
         "are on: every Atoll runs them.\n"
         "\n"
-        "Environment: WASI_CC, another compiler; WASI_SYSROOT, another C library.\n"
+        "The headers of functions (atoll.h and those beside it) are found without -I. Sources "
+        "that\n"
+        "define ATOLL_FUNCTION or atoll_main make a function: --reactor is implied.\n"
+        "\n"
+        "Environment: WASI_CC, another compiler; WASI_SYSROOT, another C library; ATOLL_SDK,\n"
+        "another directory with the headers of functions.\n"
         "\n"
         "Exit code: 0, or\n"
         "  1    the sources do not compile\n"

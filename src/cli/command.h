@@ -33,7 +33,7 @@ struct command {
 };
 
 extern const struct command command_build, command_compile, command_doctor, command_inspect,
-    command_resume, command_run, command_version;
+    command_resume, command_run, command_up, command_version;
 
 /* Prints "atoll: " and the error's sentence on the error output; with its place, when it has one.
  */

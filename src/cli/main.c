@@ -5,8 +5,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_run,     &command_resume, &command_build,   &command_compile,
-    &command_inspect, &command_doctor, &command_version,
+    &command_run, &command_resume,  &command_build,  &command_compile,
+    &command_up,  &command_inspect, &command_doctor, &command_version,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

@@ -5,7 +5,7 @@
  * idle instance has about eight (gate, image, stack, one for tables, fields and initial memory, and
  * the reservation between them).
  */
-#include "engine/slot.h"
+#include "engine/arena.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -50,8 +50,15 @@ static int limits_settle(const struct arena_limits *given, struct arena_limits *
     return 0;
 }
 
-int arena_create(uint32_t wanted, const struct arena_limits *limits, struct arena **out,
-                 struct error *e)
+static struct slot_code artefact_code(const struct artefact *artefact)
+{
+    struct slot_code code = {.size = artefact->code_size};
+    memcpy(code.id, artefact->id, HASH_LEN);
+    return code;
+}
+
+int arena_create_for(uint32_t wanted, const struct arena_limits *limits,
+                     const struct artefact *artefact, struct arena **out, struct error *e)
 {
     *out = NULL;
     int rc = engine_initialize(e);
@@ -61,22 +68,27 @@ int arena_create(uint32_t wanted, const struct arena_limits *limits, struct aren
     if (!a)
         return error_set(e, ATOLL_ENOMEM, "no memory for an arena");
     a->context.arena = a;
-    struct slot slot = {0};
+    struct slot_code code = artefact ? artefact_code(artefact) : (struct slot_code){0};
     rc = limits_settle(limits, &a->limits, e);
     if (rc == 0)
-        rc = slot_take(wanted, &slot, e);
+        rc = slot_take(wanted, artefact ? &code : NULL, &a->left, e);
     if (rc < 0) {
         free(a);
         return rc;
     }
-    a->slot = slot.index;
+    a->slot = a->left.index;
     a->base = slot_address(a->slot) + ARENA_BASE;
     a->images_end = ARENA_IMAGES;
     a->rest_used = ARENA_REST + ARENA_FAR_TABLES;
-    a->spare_low = slot.stack_low;
-    a->spare_high = slot.stack_high;
+    a->data_end = a->left.data_high > ARENA_BASE ? a->left.data_high : ARENA_BASE;
     *out = a;
     return 0;
+}
+
+int arena_create(uint32_t slot, const struct arena_limits *limits, struct arena **out,
+                 struct error *e)
+{
+    return arena_create_for(slot, limits, NULL, out, e);
 }
 
 /* The stack lies below the primary module's tables, so it is mapped when these are known. */
@@ -91,14 +103,46 @@ int arena_map_stack(struct arena *a, uint64_t low_size, struct error *e)
                          (unsigned long long)(low_size >> 20),
                          (unsigned long long)(a->limits.stack_bytes >> 20));
     uint8_t *high = a->base - top, *low = high - a->limits.stack_bytes;
-    bool there = a->spare_low == low && a->spare_high == high;
-    if (a->spare_low && !there && !slot_close(a->spare_low, a->spare_high))
+    bool there = a->left.stack_low == low && a->left.stack_high == high;
+    if (a->left.stack_low && !there && !slot_close(a->left.stack_low, a->left.stack_high))
         return error_set_errno(e, ATOLL_ENOMEM, "cannot map the stack of an arena");
-    a->spare_low = a->spare_high = NULL;
+    a->left.stack_low = a->left.stack_high = NULL;
     if (!there && mprotect(low, a->limits.stack_bytes, PROT_READ | PROT_WRITE) != 0)
         return error_set_errno(e, ATOLL_ENOMEM, "cannot map the stack of an arena");
     a->stack_low = low;
     a->stack_high = high;
+    return 0;
+}
+
+int arena_map_code(struct arena *a, const struct artefact *artefact, uint64_t offset,
+                   struct error *e)
+{
+    uint8_t *slot = slot_address(a->slot);
+    struct slot_code code = artefact_code(artefact), left = a->left.code;
+    bool there = offset == ARENA_IMAGES && left.size && slot_code_equal(&code, &left);
+    if (left.size && !there && !slot_close(slot + ARENA_IMAGES, slot + ARENA_IMAGES + left.size))
+        return error_set_errno(e, ATOLL_ENOMEM, "cannot map the code of a module");
+    a->left.code.size = 0;
+    if (!there && code.size &&
+        mmap(slot + offset, code.size, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED,
+             artefact->code_fd, 0) == MAP_FAILED)
+        return error_set_errno(e, ATOLL_ENOMEM, "cannot map the code of a module");
+    return 0;
+}
+
+int arena_map_data(struct arena *a, uint8_t *start, uint64_t len, int fd, uint64_t offset,
+                   struct error *e)
+{
+    uint8_t *end = start + len, *left = slot_address(a->slot) + a->left.data_high;
+    arena_reach(a, end);
+    if (mmap(start, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
+             (off_t)offset) == MAP_FAILED ||
+        (a->left.data_high && left > end && !slot_close(end, left)))
+        return error_set_errno(e, ATOLL_ENOMEM, "cannot map the data of a module");
+    a->mapped_low = (uint64_t)(start - a->base) + ARENA_BASE;
+    a->mapped_high = a->mapped_low + len;
+    a->left.data_low = a->left.data_high = 0;
+    a->fields_mapped = true;
     return 0;
 }
 
@@ -119,6 +163,7 @@ int arena_take_rest(struct arena *a, uint64_t size, uint8_t **out, struct error 
         return error_set(e, ATOLL_ENOMEM,
                          "the linked modules of an arena need more than its slot holds");
     a->rest_used = at + align_up(size, 64u << 10);
+    a->data_end = SLOT_SIZE;
     *out = slot_address(a->slot) + at;
     return 0;
 }
@@ -131,14 +176,36 @@ static void instance_free(struct instance *i)
     free(i);
 }
 
+#define KEPT_DATA_MAX (1ull << 20) /* a mapping that is left in the slot keeps its file alive */
+
+/* What stays mapped in the slot for the next arena of the same code. */
+static struct slot slot_leave(const struct arena *a)
+{
+    struct slot slot = a->left;
+    slot.data_low = slot.data_high = 0;
+    if (a->stack_low) {
+        slot.stack_low = a->stack_low;
+        slot.stack_high = a->stack_high;
+    }
+    for (uint32_t i = 0; i < a->instance_count; i++)
+        if (a->instances[i]->image_offset == ARENA_IMAGES)
+            slot.code = artefact_code(a->instances[i]->artefact);
+    if (a->from_snapshot && a->primary && a->instance_count == 1 && !a->region_count &&
+        a->mapped_high - a->mapped_low <= KEPT_DATA_MAX) {
+        slot.data_low = a->mapped_low;
+        slot.data_high = a->mapped_high;
+    }
+    return slot;
+}
+
 void arena_destroy(struct arena *a)
 {
     if (!a)
         return;
     assert(a->context.depth == 0);
-    struct slot slot = {a->slot, a->stack_low ? a->stack_low : a->spare_low,
-                        a->stack_high ? a->stack_high : a->spare_high};
-    slot_give_back(&slot);
+    struct slot slot = slot_leave(a);
+    bool wide = a->data_end == SLOT_SIZE; /* linked modules, or parts anywhere */
+    slot_give_back(&slot, wide ? SLOT_SIZE : a->images_end, a->data_end);
     for (uint32_t i = 0; i < a->instance_count; i++)
         instance_free(a->instances[i]);
     arena_types_free(a);

@@ -8,6 +8,7 @@
 
 #include "engine/gate.h"
 #include "engine/instance.h"
+#include "engine/slot.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -90,16 +91,18 @@ struct arena {
     uint32_t slot;
     uint8_t *base;                   /* B */
     uint8_t *stack_low, *stack_high; /* NULL before the first instance or run */
-    uint8_t *spare_low, *spare_high; /* a stack that the slot's last arena left mapped, empty */
+    struct slot left; /* what the slot's last arena left mapped and this one has not taken over */
     struct arena_limits limits;
     struct instance *primary;
     struct instance *caller; /* whose host call is running: its memory is what host functions see */
     struct instance **instances;
     uint32_t instance_count, instance_capacity;
-    uint64_t images_end; /* slot offset behind the last image */
-    uint64_t rest_used;  /* slot offset behind the last allocation in the rest */
-    bool fields_mapped;  /* the page below B is accessible */
-    bool from_snapshot;  /* its private pages lie over a snapshot, not over artefacts' images */
+    uint64_t images_end;              /* slot offset behind the last image */
+    uint64_t rest_used;               /* slot offset behind the last allocation in the rest */
+    uint64_t data_end;                /* slot offset; nothing behind it is mapped */
+    uint64_t mapped_low, mapped_high; /* slot offsets of the mapping around B; 0, 0: none */
+    bool fields_mapped;               /* the page below B is accessible */
+    bool from_snapshot; /* its private pages lie over a snapshot, not over artefacts' images */
 
     /* Structural types of linked modules and their numbers. */
     struct interned_type *types;
@@ -119,12 +122,24 @@ static inline int64_t *arena_field(uint8_t *vm, int offset)
     return (int64_t *)(void *)(vm + offset);
 }
 
+/* Notes, before it is done, that something is mapped below `end`. */
+static inline void arena_reach(struct arena *a, const uint8_t *end)
+{
+    uint64_t offset = (uint64_t)(end - a->base) + ARENA_BASE;
+    if (offset > a->data_end)
+        a->data_end = offset;
+}
+
 static inline uint64_t arena_memory_size(const struct arena *a)
 {
     return a->fields_mapped ? (uint64_t)*arena_field(a->base, FIELD_MEMORY_SIZE) : 0;
 }
 
 /* ---- arena.c: slots and mappings ---- */
+/* As arena_create; prefers a slot that has the code of this artefact (NULL: none) mapped already.
+ */
+int arena_create_for(uint32_t slot, const struct arena_limits *, const struct artefact *,
+                     struct arena **out, struct error *);
 extern const char gate_code_start[], gate_code_end[], gate_reenter[], gate_reenter_end[],
     gate_enter[], gate_enter_range[], gate_enter_range_end[], gate_leave[], gate_return[];
 /* Address of a gate label in this arena. */
@@ -136,6 +151,12 @@ static inline uint8_t *arena_gate(const struct arena *a, const char *label)
 void gate_identity(uint8_t out[static HASH_LEN]);
 /* Maps the guest stack below the primary module's low_size bytes (0: no primary yet). */
 int arena_map_stack(struct arena *, uint64_t low_size, struct error *);
+/* Maps an artefact's code at an offset of the slot, which holds it. */
+int arena_map_code(struct arena *, const struct artefact *, uint64_t offset, struct error *);
+/* Maps a primary module's tables, fields and memory: len bytes from `start`, of a file at offset.
+ */
+int arena_map_data(struct arena *, uint8_t *start, uint64_t len, int fd, uint64_t offset,
+                   struct error *);
 /* Makes the page below B accessible when no primary module has done so. */
 int arena_map_fields(struct arena *, struct error *);
 /* size bytes of the rest of the slot (multiple of 64 KiB), reserved, not accessible. */

@@ -56,6 +56,10 @@ enum link_mode arena_link_mode(const struct arena *, const struct wasm_module *,
 int instance_create(struct arena *, struct artefact *, const struct link_import *, uint32_t count,
                     struct instance **out, struct error *e);
 
+/* Gives the host functions that are bound with data `from` the data `to` instead: an instance from
+ * a snapshot is bound as the original was. While it does not run. */
+void instance_rebind(struct instance *, const void *from, void *to);
+
 struct arena *instance_arena(const struct instance *);
 const struct artefact *instance_artefact(const struct instance *);
 
@@ -107,7 +111,8 @@ bool arena_suspended(const struct arena *);
 const struct host_park *arena_park(const struct arena *);
 
 /* Asks the arena to stop at the next instruction (guest) or gate (host). Any thread, and
- * async-signal-safe, also in a handler on the thread that runs the arena. Sticky until a run returns RUN_INTERRUPTED. */
+ * async-signal-safe, also in a handler on the thread that runs the arena. Sticky until a run
+ * returns RUN_INTERRUPTED. */
 void arena_interrupt(struct arena *);
 
 /* Waits (poll) until a parked arena may go on: 0. When arena_interrupt asked it to stop meanwhile,

@@ -138,6 +138,13 @@ static int imports_bind(struct instance *i, const struct link_import *links, str
     return 0;
 }
 
+void instance_rebind(struct instance *i, const void *from, void *to)
+{
+    for (uint32_t f = 0; f < i->artefact->module.imported_functions; f++)
+        if (i->bindings[f].function && i->bindings[f].data == from)
+            i->bindings[f].data = to;
+}
+
 /* ---- initialisation ---- */
 
 static void globals_initialise(struct instance *i)

@@ -81,6 +81,7 @@ static int32_t memory_grow(struct instance *i, uint32_t pages)
     uint64_t old = *memory.size, extra = (uint64_t)pages * WASM_PAGE;
     if (extra > *memory.limit - old)
         return -1;
+    arena_reach(i->arena, memory.base + old + extra);
     if (extra && mprotect(memory.base + old, extra, PROT_READ | PROT_WRITE) != 0)
         return -1;
     *memory.size = old + extra;

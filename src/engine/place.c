@@ -50,14 +50,13 @@ void arena_widen_vectors(struct arena *a, uint8_t level)
 
 static int map_image(struct instance *i, uint64_t offset, struct error *e)
 {
-    uint8_t *at = i->arena->base - ARENA_BASE + offset;
     const struct artefact *artefact = i->artefact;
     if (offset + artefact->code_size > ARENA_IMAGES + ARENA_IMAGES_SIZE)
         return error_set(e, ATOLL_ELIMIT, "the code of an arena's modules exceeds %llu MiB",
                          ARENA_IMAGES_SIZE >> 20);
-    if (artefact->code_size && mmap(at, artefact->code_size, PROT_READ | PROT_EXEC,
-                                    MAP_PRIVATE | MAP_FIXED, artefact->code_fd, 0) == MAP_FAILED)
-        return error_set_errno(e, ATOLL_ENOMEM, "cannot map the code of a module");
+    int rc = arena_map_code(i->arena, artefact, offset, e);
+    if (rc < 0)
+        return rc;
     i->image_offset = offset;
     uint64_t end = align_up(offset + artefact->code_size, PAGE);
     if (end > i->arena->images_end)
@@ -109,10 +108,11 @@ int instance_map_primary(struct instance *i, struct error *e)
     if (rc < 0 || (rc = map_image(i, ARENA_IMAGES, e)) < 0)
         return rc;
     i->vm = a->base;
-    if ((rc = map_data(a->base - artefact->layout.low_size, artefact->data_size, artefact->data_fd,
-                       e)) < 0)
+    if ((rc = arena_map_data(a, a->base - artefact->layout.low_size, artefact->data_size,
+                             artefact->data_fd, 0, e)) < 0)
         return rc;
-    a->fields_mapped = true;
+    if (artefact->layout.far_size)
+        a->data_end = SLOT_SIZE;
     if (artefact->layout.far_size &&
         mprotect(a->base - ARENA_BASE + ARENA_REST, artefact->layout.far_size,
                  PROT_READ | PROT_WRITE) != 0)

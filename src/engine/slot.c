@@ -7,6 +7,7 @@
 #include "engine/slot.h"
 
 #include "base/file.h"
+#include "engine/arena.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -85,8 +86,9 @@ static uint32_t slot_random(void)
 }
 
 /*
- * Slots of destroyed arenas that stay reserved, with gate and stack mapped and nothing else: the
- * next arena starts in one of them with fewer system calls and faults.
+ * Slots of destroyed arenas that stay reserved, with gate, stack and code mapped and nothing else:
+ * the next arena starts in one of them with fewer system calls and faults, above all one of the
+ * same code.
  */
 #define SPARES_MAX 64u
 
@@ -94,22 +96,41 @@ static struct slot spares[SPARES_MAX];
 static uint32_t spare_count;
 static pthread_mutex_t spares_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* Takes the given slot, or a random one, from the spares. */
-static bool spare_take(uint32_t wanted, struct slot *out)
+bool slot_code_equal(const struct slot_code *a, const struct slot_code *b)
 {
-    bool found = false;
-    uint32_t random = slot_random();
+    return a->size == b->size && memcmp(a->id, b->id, HASH_LEN) == 0;
+}
+
+/* How well a spare suits, 0: not at all. */
+static int spare_fit(const struct slot *s, uint32_t wanted, const struct slot_code *code)
+{
+    if (wanted != SLOT_ANY)
+        return s->index == wanted ? 3 : 0;
+    if (code && slot_code_equal(&s->code, code))
+        return 3;
+    return s->code.size ? 1 : 2; /* code of others is better left to them */
+}
+
+/* Takes the given slot, or the one that suits best, from the spares. */
+static bool spare_take(uint32_t wanted, const struct slot_code *code, struct slot *out)
+{
+    int best = 0;
+    uint32_t chosen = 0, random = slot_random();
     pthread_mutex_lock(&spares_lock);
-    for (uint32_t k = 0; k < spare_count && !found; k++) {
+    for (uint32_t k = 0; k < spare_count && best < 3; k++) {
         uint32_t at = (random + k) % spare_count;
-        found = wanted == SLOT_ANY || spares[at].index == wanted;
-        if (found) {
-            *out = spares[at];
-            spares[at] = spares[--spare_count];
+        int fit = spare_fit(&spares[at], wanted, code);
+        if (fit > best) {
+            best = fit;
+            chosen = at;
         }
     }
+    if (best) {
+        *out = spares[chosen];
+        spares[chosen] = spares[--spare_count];
+    }
     pthread_mutex_unlock(&spares_lock);
-    return found;
+    return best != 0;
 }
 
 bool slot_close(uint8_t *start, const uint8_t *end)
@@ -118,24 +139,46 @@ bool slot_close(uint8_t *start, const uint8_t *end)
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
 }
 
-/* Drops whatever the guest could write. The top page of the stack stays resident, as zeros. */
-static bool slot_clear(const struct slot *s)
+static bool range_close(uint8_t *start, const uint8_t *end)
 {
-    uint8_t *start = slot_address(s->index) + ARENA_IMAGES;
-    uint8_t *end = slot_address(s->index) + SLOT_SIZE;
+    return start >= end || slot_close(start, end);
+}
+
+static bool range_drop(uint8_t *start, const uint8_t *end)
+{
+    return start >= end || madvise(start, (size_t)(end - start), MADV_DONTNEED) == 0;
+}
+
+/* Drops whatever the guest could write. The top page of the stack stays resident, as zeros. */
+static bool slot_clear(const struct slot *s, uint64_t images_end, uint64_t data_end)
+{
+    uint8_t *slot = slot_address(s->index), *images = slot + ARENA_IMAGES + s->code.size;
     if (!s->stack_low)
-        return slot_close(start, end);
-    uint8_t *top = s->stack_high - PAGE;
-    if (!slot_close(start, s->stack_low) || !slot_close(s->stack_high, end) ||
-        madvise(s->stack_low, (size_t)(top - s->stack_low), MADV_DONTNEED) != 0)
+        return range_close(images, slot + data_end);
+    uint8_t *images_high = slot + images_end < s->stack_low ? slot + images_end : s->stack_low;
+    uint8_t *top = s->stack_high - PAGE, *data_high = slot + s->data_high;
+    if (!range_close(images, images_high) || !range_drop(s->stack_low, top) ||
+        !range_drop(slot + s->data_low, data_high) ||
+        !range_close(s->data_high ? data_high : s->stack_high, slot + data_end))
         return false;
     memset(top, 0, PAGE);
     return true;
 }
 
-void slot_give_back(const struct slot *s)
+/* Makes a spare fit for an arena of this code. */
+static bool slot_suit(struct slot *s, const struct slot_code *code)
 {
-    if (slot_clear(s)) {
+    uint8_t *slot = slot_address(s->index);
+    if (code && slot_code_equal(&s->code, code))
+        return true;
+    uint64_t low = s->data_low, high = s->data_high;
+    s->data_low = s->data_high = 0;
+    return range_close(slot + low, slot + high);
+}
+
+void slot_give_back(const struct slot *s, uint64_t images_end, uint64_t data_end)
+{
+    if (slot_clear(s, images_end, data_end)) {
         pthread_mutex_lock(&spares_lock);
         bool kept = spare_count < SPARES_MAX;
         if (kept)
@@ -178,11 +221,15 @@ static int slot_find(uint32_t wanted, uint32_t *slot, struct error *e)
                      SLOT_END - SLOT_FIRST);
 }
 
-int slot_take(uint32_t wanted, struct slot *out, struct error *e)
+int slot_take(uint32_t wanted, const struct slot_code *code, struct slot *out, struct error *e)
 {
     *out = (struct slot){0};
-    if (spare_take(wanted, out))
-        return 0;
+    if (spare_take(wanted, code, out)) {
+        if (slot_suit(out, code))
+            return 0;
+        munmap(slot_address(out->index), SLOT_SIZE);
+        return error_set_errno(e, ATOLL_ENOMEM, "cannot clear a slot");
+    }
     int rc = slot_find(wanted, &out->index, e);
     if (rc < 0)
         return rc;

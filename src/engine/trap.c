@@ -55,6 +55,21 @@ HANDLER __attribute__((noinline)) static struct arena *arena_of_thread(void)
     return current_arena;
 }
 
+/* This thread's number in the system, 0 before it was asked for and in a child after fork. */
+static _Thread_local int thread_number;
+
+static void thread_number_forget(void)
+{
+    thread_number = 0;
+}
+
+static int thread_number_get(void)
+{
+    if (!thread_number)
+        thread_number = (int)syscall(SYS_gettid);
+    return thread_number;
+}
+
 struct arena *signals_enter_arena(struct arena *a)
 {
     struct arena *previous = current_arena;
@@ -62,7 +77,7 @@ struct arena *signals_enter_arena(struct arena *a)
         atomic_store(&previous->context.runner, 0);
     current_arena = a;
     if (a)
-        atomic_store(&a->context.runner, (int)syscall(SYS_gettid));
+        atomic_store(&a->context.runner, thread_number_get());
     return previous;
 }
 
@@ -73,7 +88,7 @@ void signals_leave_arena(struct arena *previous)
         atomic_store(&a->context.runner, 0);
     current_arena = previous;
     if (previous)
-        atomic_store(&previous->context.runner, (int)syscall(SYS_gettid));
+        atomic_store(&previous->context.runner, thread_number_get());
 }
 
 /* The stop signal is blocked on this thread until the host lets go of it. */
@@ -403,7 +418,8 @@ int signals_initialize(struct error *e)
     unsigned eax, ebx = 0, ecx, edx;
     __cpuid_count(0xd, 0, eax, ebx, ecx, edx); /* ebx: what XCR0 enables now */
     xsave_max = (uint32_t)align_up((ebx > FRAME_LEGACY_BYTES ? ebx : FRAME_LEGACY_BYTES) + 64, 64);
-    if (pthread_key_create(&handler_stack_key, handler_stack_free) != 0)
+    if (pthread_key_create(&handler_stack_key, handler_stack_free) != 0 ||
+        pthread_atfork(NULL, NULL, thread_number_forget) != 0)
         return error_set(e, ATOLL_ENOMEM, "no thread-specific key for signal stacks");
     return signals_install(e);
 }

@@ -1,4 +1,6 @@
-/* Finds written pages through the kernel's page map, and lists an arena's writable parts. */
+/* Finds written pages through the kernel's page map, drops pages, and lists an arena's writable
+ * parts. */
+#define _GNU_SOURCE
 #include "sandbox/pages.h"
 
 #include <errno.h>
@@ -6,6 +8,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* linux/fs.h of kernel 6.7; older headers lack it. */
@@ -68,9 +72,23 @@ static void pagemap_open(void)
     scan_works = pagemap_fd >= 0 && scan(&own_pages, probe, sizeof probe, &found, 1) == 1;
 }
 
+/* The descriptor shows the process that opened it: a child needs its own. */
+static void pagemap_open_in_child(void)
+{
+    if (pagemap_fd >= 0)
+        close(pagemap_fd);
+    pagemap_open();
+}
+
+static void pagemap_prepare(void)
+{
+    pagemap_open();
+    (void)pthread_atfork(NULL, NULL, pagemap_open_in_child);
+}
+
 bool pages_scan_available(void)
 {
-    pthread_once(&pagemap_once, pagemap_open);
+    pthread_once(&pagemap_once, pagemap_prepare);
     return scan_works;
 }
 
@@ -149,6 +167,78 @@ int pages_marked(const uint8_t *start, uint64_t len, struct page_run *out, size_
     return scan_runs(&marked_pages, start, len, out, cap, e);
 }
 
+/* ---- dropping pages ---- */
+
+/* linux/pidfd.h of kernel 6.15; process_madvise takes MADV_DONTNEED for the caller since 6.13. */
+#define SELF (-10001)
+
+static int range_drop(const struct iovec *range, struct error *e)
+{
+    if (madvise(range->iov_base, range->iov_len, MADV_DONTNEED) != 0)
+        return error_set_errno(e, ATOLL_ENOMEM, "cannot drop pages of an arena");
+    return 0;
+}
+
+int pages_drop_all(struct page_drops *d, struct error *e)
+{
+    uint32_t count = d->count;
+    uint64_t bytes = 0;
+    d->count = 0;
+    for (uint32_t k = 0; k < count; k++)
+        bytes += d->ranges[k].iov_len;
+    if (count > 1 && syscall(SYS_process_madvise, SELF, d->ranges, (size_t)count, MADV_DONTNEED,
+                             0) == (long)bytes)
+        return 0;
+    int rc = 0;
+    for (uint32_t k = 0; k < count && rc == 0; k++)
+        rc = range_drop(&d->ranges[k], e);
+    return rc;
+}
+
+int pages_drop(struct page_drops *d, uint8_t *page, struct error *e)
+{
+    struct iovec *last = d->count ? &d->ranges[d->count - 1] : NULL;
+    if (last && (uint8_t *)last->iov_base + last->iov_len == page) {
+        last->iov_len += PAGE_BYTES;
+        return 0;
+    }
+    int rc = d->count == sizeof d->ranges / sizeof *d->ranges ? pages_drop_all(d, e) : 0;
+    if (rc == 0)
+        d->ranges[d->count++] = (struct iovec){page, PAGE_BYTES};
+    return rc;
+}
+
+/* ---- huge pages ---- */
+
+static bool huge_imposed;
+static pthread_once_t huge_once = PTHREAD_ONCE_INIT;
+
+/* The mode in brackets is the one in force. */
+static bool mode_is(const char *path, const char *mode)
+{
+    char text[128] = {0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    return got > 0 && strstr(text, mode);
+}
+
+static void huge_look(void)
+{
+    huge_imposed = mode_is("/sys/kernel/mm/transparent_hugepage/enabled", "[always]") ||
+                   mode_is("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "[always]") ||
+                   mode_is("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "[within_size]") ||
+                   mode_is("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "[force]");
+}
+
+void pages_refuse_huge(uint8_t *start, uint64_t len)
+{
+    pthread_once(&huge_once, huge_look);
+    if (huge_imposed) /* advice: without it things are only slower */
+        (void)madvise(start, len, MADV_NOHUGEPAGE);
+}
+
 /* ---- the writable parts of an arena ---- */
 
 static uint32_t instance_extents(const struct instance *i, struct arena_extent out[static 3])
@@ -158,17 +248,22 @@ static uint32_t instance_extents(const struct instance *i, struct arena_extent o
     int64_t vm = i->vm - i->arena->base;
     uint64_t low = artefact->layout.low_size;
     uint32_t count = 0;
-    out[count++] = (struct arena_extent){vm - (int64_t)low, low};
+    out[count++] = (struct arena_extent){vm - (int64_t)low, low, low};
     if (artefact->options.link == LINK_PRIMARY) {
         if (m->memory_count)
             out[0].len += arena_memory_size(i->arena);
+        if (artefact->data_populated > low)
+            out[0].known = align_up(artefact->data_populated, PAGE_BYTES);
         if (artefact->layout.far_size)
-            out[count++] = (struct arena_extent){(int64_t)(ARENA_REST - ARENA_BASE),
-                                                 align_up(artefact->layout.far_size, PAGE_BYTES)};
+            out[count++] =
+                (struct arena_extent){(int64_t)(ARENA_REST - ARENA_BASE),
+                                      align_up(artefact->layout.far_size, PAGE_BYTES), 0};
     } else if (artefact->options.link == LINK_OTHER && m->memory_count && !m->imported_memories) {
         uint8_t *memory = instance_memory(i);
-        out[count++] = (struct arena_extent){memory - i->arena->base, instance_memory_bytes(i)};
+        out[count++] = (struct arena_extent){memory - i->arena->base, instance_memory_bytes(i), 0};
     }
+    for (uint32_t k = 0; i->arena->from_snapshot && k < count; k++)
+        out[k].known = out[k].len; /* the snapshot knows more than the artefact */
     return count;
 }
 
@@ -180,10 +275,45 @@ int arena_extents(const struct arena *a, struct arena_extent **out, uint32_t *co
     if (!extents)
         return error_set(e, ATOLL_ENOMEM, "no memory for the list of an arena's parts");
     if (!a->primary && a->fields_mapped) /* context, fuel */
-        extents[n++] = (struct arena_extent){-(int64_t)PAGE_BYTES, PAGE_BYTES};
+        extents[n++] = (struct arena_extent){-(int64_t)PAGE_BYTES, PAGE_BYTES, PAGE_BYTES};
     for (uint32_t k = 0; k < a->instance_count; k++)
         n += instance_extents(a->instances[k], extents + n);
     *out = extents;
     *count = n;
     return 0;
+}
+
+/* The runs of non-zero pages in [at, end). */
+static int range_visit(const uint8_t *at, const uint8_t *end, run_visit visit, void *context,
+                       struct error *e)
+{
+    while (at < end) {
+        const uint8_t *run = at;
+        while (run < end && !page_is_zero(run))
+            run += PAGE_BYTES;
+        int rc = run > at ? visit(context, at, (uint64_t)(run - at), e) : 0;
+        if (rc < 0)
+            return rc;
+        at = run + PAGE_BYTES;
+    }
+    return 0;
+}
+
+int extent_visit(const struct arena *a, const struct arena_extent *x, run_visit visit,
+                 void *context, struct error *e)
+{
+    const uint8_t *start = a->base + x->from_b, *end = start + x->len, *at = start + x->known;
+    struct page_run runs[64];
+    int rc = range_visit(start, at < end ? at : end, visit, context, e);
+    while (rc == 0 && at < end) {
+        int count = pages_written(at, (uint64_t)(end - at), runs, 64, e);
+        if (count < 0) /* the page map cannot be asked: look at every page */
+            return range_visit(at, end, visit, context, e);
+        for (int k = 0; rc == 0 && k < count; k++)
+            rc = range_visit(runs[k].start, runs[k].start + runs[k].len, visit, context, e);
+        if (count < 64)
+            break;
+        at = runs[count - 1].start + runs[count - 1].len;
+    }
+    return rc;
 }

@@ -13,6 +13,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #define PAGE_BYTES 4096u
 
@@ -40,13 +41,35 @@ static inline bool page_is_zero(const uint8_t *page)
 struct arena_extent {
     int64_t from_b;
     uint64_t len;
+    uint64_t
+        known; /* bytes from its start that may be other than zero without having been written */
 };
 
 /* The writable parts: for each instance its tables, fields and memory; far tables. The stack is not
  * among them. *out is malloc'ed for the caller. */
 int arena_extents(const struct arena *, struct arena_extent **out, uint32_t *count, struct error *);
 
-/* Whether the kernel answers PAGEMAP_SCAN (probed once). */
+/* Calls visit for the runs of pages of an extent that are not all zero, in order; ends with the
+ * first negative answer. Pages that were never written are not read, where that can be known. */
+typedef int (*run_visit)(void *context, const uint8_t *start, uint64_t len, struct error *e);
+int extent_visit(const struct arena *, const struct arena_extent *, run_visit visit, void *context,
+                 struct error *e);
+
+/* Whether the kernel answers PAGEMAP_SCAN. The first call in a process opens /proc/self/pagemap;
+ * pages_written needs it too: make it before the process is confined. */
 bool pages_scan_available(void);
+
+/* Pages to be emptied (private changes dropped), collected so that many take one system call.
+ * Zero-initialise; end with pages_drop_all. */
+struct page_drops {
+    struct iovec ranges[64];
+    uint32_t count;
+};
+int pages_drop(struct page_drops *, uint8_t *page, struct error *e);
+int pages_drop_all(struct page_drops *, struct error *e);
+
+/* Forbids huge pages in a mapping where the system imposes them: on copy-on-write images they
+ * multiply memory and the cost of a reset. */
+void pages_refuse_huge(uint8_t *start, uint64_t len);
 
 #endif

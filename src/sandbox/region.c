@@ -86,6 +86,7 @@ static int region_insert(struct arena *a, const struct region *r, int fd, struct
     if (rc < 0)
         return rc;
     int protection = PROT_READ | (r->rights & GUEST_WRITE ? PROT_WRITE : 0);
+    arena_reach(a, a->base + r->address + r->len);
     if (mmap(a->base + r->address, r->len, protection, MAP_SHARED | MAP_FIXED, fd,
              (off_t)r->offset) == MAP_FAILED)
         return error_set_errno(e, 0, "cannot map region %s", r->name);

@@ -522,6 +522,7 @@ int capture_restore(const uint8_t *image, size_t len, const struct capture_host 
                                   .no_window = r.header.no_window};
     if ((rc = arena_create(r.header.slot, &limits, &r.arena, e)) < 0)
         return rc;
+    r.arena->data_end = SLOT_SIZE; /* parts can lie anywhere */
     r.header.memory_bytes = r.arena->limits.memory_bytes;
     if ((rc = restore_into(&r, e)) < 0) {
         arena_destroy(r.arena);

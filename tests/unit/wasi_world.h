@@ -1,13 +1,11 @@
 /*
- * A guest without an engine: a piece of memory, a temporary directory, and host functions called
- * directly. Defines the guest memory functions of engine/host.h, so that a test links without the
- * runtime's. Included by the wasi tests only, once per program.
+ * A guest without an engine (wasi_guest.h) in a temporary directory of the host, and short ways to
+ * call WASI. Included by the wasi tests only, once per program.
  */
 #ifndef TESTS_UNIT_WASI_WORLD_H
 #define TESTS_UNIT_WASI_WORLD_H
 
-#include "sandbox/wasi/preview1.h"
-#include "sandbox/wasi/wasi.h"
+#include "wasi_guest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,58 +19,16 @@
 
 #include <cmocka.h>
 
-#define MEMORY_BYTES (1u << 20)
-#define SCRATCH      0x80000u /* results are stored from here on; texts grow from 0x1000 */
+#define SCRATCH 0x80000u /* results are stored from here on; texts grow from 0x1000 */
 
-struct arena {
-    uint8_t memory[MEMORY_BYTES];
-    uint32_t text_end;
-};
-
-static struct arena arena;
-static struct wasi *wasi;
 static enum host_status status;
-static struct host_park park;
-static struct host_call last_call;
-static union host_slot slots[16];
 static char top[64]; /* the host directory that the guest has as descriptor 3 */
-
-void *guest_range(struct arena *a, uint32_t address, uint64_t len, enum guest_right right)
-{
-    (void)right;
-    bool good = address <= MEMORY_BYTES && len <= MEMORY_BYTES - address;
-    return good ? a->memory + address : NULL;
-}
-
-int guest_read(struct arena *a, void *to, uint32_t address, size_t len)
-{
-    const void *from = guest_range(a, address, len, GUEST_READ);
-    if (from != NULL) {
-        memcpy(to, from, len);
-    }
-    return from != NULL ? 0 : -ATOLL_EFAULT;
-}
-
-int guest_write(struct arena *a, uint32_t address, const void *from, size_t len)
-{
-    void *to = guest_range(a, address, len, GUEST_WRITE);
-    if (to != NULL && len > 0) {
-        memcpy(to, from, len);
-    }
-    return to != NULL ? 0 : -ATOLL_EFAULT;
-}
 
 /* Makes the call, or makes it again after a park. The preview 1 error, when it is done. */
 static inline uint16_t call_again(host_function function, const uint64_t *args, size_t count,
                                   bool resumed)
 {
-    last_call = (struct host_call){
-        .arena = &arena, .data = wasi, .slots = slots, .park = &park, .resumed = resumed};
-    memset(slots, 0xee, sizeof slots);
-    for (size_t i = 0; i < count; i++) {
-        slots[i].u64 = args[i];
-    }
-    status = function(&last_call);
+    status = guest_call(function, args, count, resumed);
     return status == HOST_DONE ? (uint16_t)slots[0].u32 : UINT16_MAX;
 }
 
@@ -221,5 +177,28 @@ static inline bool world_begin(enum wasi_resolution resolution, bool read_only)
     }
     return true;
 }
+
+/* A world with a tree of these files, and no standard streams. */
+static inline void tree_begin(const struct vfs_entry *entries, uint32_t count,
+                              struct vfs_config *tree)
+{
+    struct error e;
+    struct wasi_config config = {.stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .tree = tree};
+    wasi_destroy(wasi);
+    wasi = NULL;
+    int result = vfs_base_create(entries, count, &tree->base, &e);
+    if (result == 0) {
+        result = wasi_create(&config, &wasi, &e);
+        vfs_base_release(tree->base);
+    }
+    if (result != 0) {
+        fail_msg("%s", e.text);
+    }
+}
+
+#define TEXT_FILE(name, content) \
+    {.path = (name), .type = VFS_FILE, .bytes = (content), .len = sizeof(content) - 1}
+#define TEXT_LINK(name, target) \
+    {.path = (name), .type = VFS_LINK, .bytes = (target), .len = sizeof(target) - 1}
 
 #endif

@@ -8,6 +8,11 @@ enum host_status call_done(struct host_call *call, uint16_t error)
     return HOST_DONE;
 }
 
+enum host_status call_end(struct host_call *call, long result)
+{
+    return result == VFS_WAIT ? HOST_PARK : call_done(call, wasi_result(result));
+}
+
 enum host_status call_park(struct host_call *call, int fd, short events)
 {
     call->park->deadline_ns = HOST_NO_DEADLINE;
@@ -29,6 +34,16 @@ uint16_t call_path(struct host_call *call, uint32_t address, uint32_t len, char 
         return WASI_ENOENT;
     }
     return memchr(path, '\0', len) != NULL ? WASI_EINVAL : WASI_SUCCESS;
+}
+
+uint16_t call_directory(struct host_call *call, uint32_t number, uint64_t rights, uint32_t address,
+                        uint32_t len, struct descriptor **d, char path[WASI_MAX_PATH])
+{
+    uint16_t error = descriptor_get(call_world(call), number, rights, d);
+    if (error == WASI_SUCCESS && (*d)->filetype != WASI_FILETYPE_DIRECTORY) {
+        error = WASI_ENOTDIR;
+    }
+    return error != WASI_SUCCESS ? error : call_path(call, address, len, path);
 }
 
 uint16_t call_room(struct host_call *call, uint32_t address, uint64_t len)
@@ -66,6 +81,7 @@ uint16_t call_vectors(struct host_call *call, uint32_t address, uint32_t count,
             return WASI_EFAULT;
         }
         v->list[i] = (struct iovec){.iov_base = bytes, .iov_len = pairs[2 * i + 1]};
+        v->addresses[i] = pairs[2 * i];
         v->total += pairs[2 * i + 1];
     }
     return WASI_SUCCESS;

@@ -7,7 +7,7 @@
  * with other processes.
  */
 #define _GNU_SOURCE
-#include "sandbox/wasi/world.h"
+#include "sandbox/wasi/back_end.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -53,6 +53,7 @@ int descriptor_describe(struct descriptor *d, int fd)
     if (flags < 0 || fstat(fd, &status) != 0) {
         return -errno;
     }
+    d->back_end = &back_end_host;
     d->fd = fd;
     d->filetype = filetype_of(fd, &status);
     d->waits = S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode) || S_ISCHR(status.st_mode);
@@ -84,7 +85,7 @@ static uint16_t table_grow(struct wasi *w, uint32_t number)
     if (number < w->capacity) {
         return WASI_SUCCESS;
     }
-    uint32_t capacity = w->capacity < 16 ? 16 : w->capacity;
+    uint32_t capacity = w->capacity < 4 ? 4 : w->capacity;
     while (capacity <= number) {
         capacity *= 2;
     }
@@ -123,7 +124,8 @@ uint16_t descriptor_put(struct wasi *w, const struct descriptor *d, uint32_t num
 {
     uint16_t error = table_grow(w, number);
     if (error != WASI_SUCCESS) {
-        close(d->fd);
+        struct descriptor unwanted = *d;
+        descriptor_close(w, &unwanted);
         return error;
     }
     assert(w->descriptors[number].kind == DESCRIPTOR_FREE);
@@ -137,18 +139,27 @@ void descriptor_close(struct wasi *w, struct descriptor *d)
         w->listing_bytes -= listing_bytes(d->listing);
         listing_free(d->listing);
     }
-    close(d->fd);
+    free(d->publish);
+    d->back_end->close(w, d);
     *d = (struct descriptor){.kind = DESCRIPTOR_FREE};
+}
+
+/* Closes it for the guest. The descriptor is gone whatever the result, except with VFS_WAIT. */
+static int descriptor_finish(struct host_call *call, struct descriptor *d)
+{
+    int result = d->back_end->finish != NULL ? d->back_end->finish(call, d) : 0;
+    if (result != VFS_WAIT) {
+        descriptor_close(call_world(call), d);
+    }
+    return result;
 }
 
 enum host_status preview1_fd_close(struct host_call *call)
 {
     struct descriptor *d;
     uint16_t error = descriptor_get(call_world(call), call->slots[0].u32, 0, &d);
-    if (error == WASI_SUCCESS) {
-        descriptor_close(call_world(call), d);
-    }
-    return call_done(call, error);
+    return error != WASI_SUCCESS ? call_done(call, error)
+                                 : call_end(call, descriptor_finish(call, d));
 }
 
 /* Both numbers must be open: giving one a place of the guest's choice would let it fill the table
@@ -161,12 +172,15 @@ enum host_status preview1_fd_renumber(struct host_call *call)
     if (error == WASI_SUCCESS) {
         error = descriptor_get(w, call->slots[1].u32, 0, &to);
     }
-    if (error == WASI_SUCCESS && from != to) {
-        descriptor_close(w, to);
+    if (error != WASI_SUCCESS || from == to) {
+        return call_done(call, error);
+    }
+    int result = descriptor_finish(call, to);
+    if (result != VFS_WAIT) {
         *to = *from;
         *from = (struct descriptor){.kind = DESCRIPTOR_FREE};
     }
-    return call_done(call, error);
+    return call_end(call, result);
 }
 
 /* fdstat: filetype u8 @0, flags u16 @2, base u64 @8, inheriting u64 @16. */

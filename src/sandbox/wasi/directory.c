@@ -12,13 +12,10 @@
  * buffer that comes back full means that there may be more.
  */
 #define _GNU_SOURCE
-#include "sandbox/wasi/world.h"
+#include "sandbox/wasi/back_end.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 bool listing_add(struct listing *l, const char *name, size_t name_len, uint64_t inode,
                  uint8_t filetype)
@@ -57,87 +54,32 @@ void listing_free(struct listing *l)
     }
 }
 
-static uint8_t entry_type(int directory, const struct dirent *entry)
+int listing_put(const struct wasi *w, struct listing *l, const char *name, size_t name_len,
+                uint64_t inode, uint8_t filetype)
 {
-    struct stat status;
-    switch (entry->d_type) {
-    case DT_REG: return WASI_FILETYPE_REGULAR_FILE;
-    case DT_DIR: return WASI_FILETYPE_DIRECTORY;
-    case DT_LNK: return WASI_FILETYPE_SYMBOLIC_LINK;
-    case DT_CHR: return WASI_FILETYPE_CHARACTER_DEVICE;
-    case DT_BLK: return WASI_FILETYPE_BLOCK_DEVICE;
-    case DT_SOCK: return WASI_FILETYPE_SOCKET_STREAM;
-    case DT_UNKNOWN:
-        return fstatat(directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0
-                   ? filetype_of(-1, &status)
-                   : WASI_FILETYPE_UNKNOWN;
-    default: return WASI_FILETYPE_UNKNOWN;
-    }
+    bool good = name_len <= UINT8_MAX && listing_add(l, name, name_len, inode, filetype) &&
+                w->listing_bytes + listing_bytes(l) <= WASI_MAX_LISTINGS;
+    return good ? 0 : -ENOMEM;
 }
 
-static bool is_preopen(const struct wasi *w, const struct stat *directory)
+/* Takes the directory down anew. */
+static int listing_refresh(struct host_call *call, struct descriptor *d)
 {
-    struct stat status;
-    for (uint32_t i = 0; i < w->preopen_count; i++) {
-        if (fstat(w->preopens[i].fd, &status) == 0 && status.st_dev == directory->st_dev &&
-            status.st_ino == directory->st_ino) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Reads every entry of stream. A preopen is its own parent, as "/" is. */
-static uint16_t listing_fill(const struct wasi *w, struct listing *l, DIR *stream)
-{
-    struct stat self;
-    if (fstat(dirfd(stream), &self) != 0) {
-        return wasi_errno(errno);
-    }
-    bool top = is_preopen(w, &self);
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(stream);
-        if (entry == NULL) {
-            return errno != 0 ? wasi_errno(errno) : WASI_SUCCESS;
-        }
-        uint64_t inode = top && strcmp(entry->d_name, "..") == 0 ? self.st_ino : entry->d_ino;
-        if (!listing_add(l, entry->d_name, strlen(entry->d_name), inode,
-                         entry_type(dirfd(stream), entry)) ||
-            w->listing_bytes + listing_bytes(l) > WASI_MAX_LISTINGS) {
-            return WASI_ENOMEM;
-        }
-    }
-}
-
-/* Takes the directory down anew, through an open file of its own: positions are not shared. */
-static uint16_t listing_refresh(struct wasi *w, struct descriptor *d)
-{
+    struct wasi *w = call_world(call);
     if (d->listing != NULL) {
         w->listing_bytes -= listing_bytes(d->listing);
         listing_free(d->listing);
         d->listing = NULL;
     }
-    int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return wasi_errno(errno);
-    }
     struct listing *made = calloc(1, sizeof *made);
-    DIR *stream = made != NULL ? fdopendir(fd) : NULL;
-    if (stream == NULL) {
-        free(made);
-        close(fd);
-        return WASI_ENOMEM;
-    }
-    uint16_t error = listing_fill(w, made, stream);
-    closedir(stream);
-    if (error != WASI_SUCCESS) {
+    int result = made != NULL ? d->back_end->list(call, d, made) : -ENOMEM;
+    if (result != 0) {
         listing_free(made);
-        return error;
+        return result;
     }
     w->listing_bytes += listing_bytes(made);
     d->listing = made;
-    return WASI_SUCCESS;
+    return 0;
 }
 
 /* Copies entries from the cookie on into the guest's buffer; *used says how much of it. */
@@ -179,8 +121,10 @@ enum host_status preview1_fd_readdir(struct host_call *call)
     if (error == WASI_SUCCESS) {
         error = call_room(call, address, len);
     }
-    if (error == WASI_SUCCESS && (cookie == 0 || d->listing == NULL)) {
-        error = listing_refresh(w, d);
+    int result =
+        error == WASI_SUCCESS && (cookie == 0 || d->listing == NULL) ? listing_refresh(call, d) : 0;
+    if (result != 0) {
+        return call_end(call, result);
     }
     if (error == WASI_SUCCESS) {
         error = entries_give(call, d->listing, cookie, address, len, &used);

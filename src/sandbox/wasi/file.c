@@ -1,25 +1,21 @@
 /* Open files: position, space, advice and durability. */
 #define _GNU_SOURCE
-#include "sandbox/wasi/world.h"
+#include "sandbox/wasi/back_end.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 enum host_status preview1_fd_advise(struct host_call *call)
 {
-    static const int advices[] = {POSIX_FADV_NORMAL,   POSIX_FADV_SEQUENTIAL, POSIX_FADV_RANDOM,
-                                  POSIX_FADV_WILLNEED, POSIX_FADV_DONTNEED,   POSIX_FADV_NOREUSE};
     struct descriptor *d;
     uint64_t offset = call->slots[1].u64, len = call->slots[2].u64;
     uint32_t advice = call->slots[3].u32;
     uint16_t error = descriptor_get(call_world(call), call->slots[0].u32, WASI_RIGHT_FD_ADVISE, &d);
     if (error == WASI_SUCCESS &&
-        (advice >= sizeof advices / sizeof advices[0] || offset > INT64_MAX || len > INT64_MAX)) {
+        (advice > WASI_ADVICE_NOREUSE || offset > INT64_MAX || len > INT64_MAX)) {
         error = WASI_EINVAL;
     }
     if (error == WASI_SUCCESS) {
-        error = wasi_result(-posix_fadvise(d->fd, (off_t)offset, (off_t)len, advices[advice]));
+        error = wasi_result(d->back_end->advise(call_world(call), d, offset, len, (int)advice));
     }
     return call_done(call, error);
 }
@@ -33,12 +29,8 @@ enum host_status preview1_fd_allocate(struct host_call *call)
     if (error == WASI_SUCCESS && (offset > INT64_MAX || len > INT64_MAX)) {
         error = WASI_EFBIG;
     }
-    int result = 0;
     if (error == WASI_SUCCESS) {
-        do {
-            result = fallocate(d->fd, 0, (off_t)offset, (off_t)len);
-        } while (result != 0 && errno == EINTR);
-        error = result != 0 ? wasi_errno(errno) : WASI_SUCCESS;
+        error = wasi_result(d->back_end->allocate(call_world(call), d, offset, len));
     }
     return call_done(call, error);
 }
@@ -47,8 +39,8 @@ enum host_status preview1_fd_sync(struct host_call *call)
 {
     struct descriptor *d;
     uint16_t error = descriptor_get(call_world(call), call->slots[0].u32, WASI_RIGHT_FD_SYNC, &d);
-    if (error == WASI_SUCCESS && fsync(d->fd) != 0) {
-        error = wasi_errno(errno);
+    if (error == WASI_SUCCESS) {
+        error = wasi_result(d->back_end->sync(d, false));
     }
     return call_done(call, error);
 }
@@ -58,8 +50,8 @@ enum host_status preview1_fd_datasync(struct host_call *call)
     struct descriptor *d;
     uint16_t error =
         descriptor_get(call_world(call), call->slots[0].u32, WASI_RIGHT_FD_DATASYNC, &d);
-    if (error == WASI_SUCCESS && fdatasync(d->fd) != 0) {
-        error = wasi_errno(errno);
+    if (error == WASI_SUCCESS) {
+        error = wasi_result(d->back_end->sync(d, true));
     }
     return call_done(call, error);
 }
@@ -86,8 +78,8 @@ static enum host_status seek(struct host_call *call, int64_t offset, int whence,
     if (error != WASI_SUCCESS) {
         return call_done(call, error);
     }
-    off_t position = lseek(d->fd, offset, whence);
-    return call_done(call, position < 0 ? wasi_errno(errno)
+    int64_t position = d->back_end->seek(call_world(call), d, offset, whence);
+    return call_done(call, position < 0 ? wasi_result(position)
                                         : call_store_u64(call, result_address, (uint64_t)position));
 }
 

@@ -12,14 +12,10 @@
  */
 #define _GNU_SOURCE
 #include "base/clock.h"
-#include "sandbox/wasi/world.h"
+#include "sandbox/wasi/back_end.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/sockios.h>
 #include <poll.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #define SUBSCRIPTION_BYTES 48
 #define EVENT_BYTES        32
@@ -128,24 +124,6 @@ static uint16_t event_give(struct host_call *call, struct waiting *waiting,
     return guest_write(call->arena, address, event, sizeof event) == 0 ? WASI_SUCCESS : WASI_EFAULT;
 }
 
-/* How much can be moved at once: exact where the kernel says it, else 1, "at least something". */
-static uint64_t bytes_ready(const struct subscription *s)
-{
-    int fd = s->descriptor->fd, queued = 0, capacity = 0;
-    if (s->kind == WASI_EVENT_FD_READ) {
-        return ioctl(fd, FIONREAD, &queued) == 0 && queued >= 0 ? (uint64_t)queued : 1;
-    }
-    if (s->descriptor->filetype == WASI_FILETYPE_SOCKET_STREAM) {
-        bool known =
-            ioctl(fd, SIOCOUTQ, &queued) == 0 &&
-            getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &capacity, &(socklen_t){sizeof capacity}) == 0;
-        return known && capacity > queued ? (uint64_t)(capacity - queued) : 1;
-    }
-    capacity = fcntl(fd, F_GETPIPE_SZ);
-    bool known = capacity > 0 && ioctl(fd, FIONREAD, &queued) == 0 && capacity > queued;
-    return known ? (uint64_t)(capacity - queued) : 1;
-}
-
 /* What poll found for the subscription's descriptor; nothing when it is not ready. */
 static uint16_t descriptor_event(struct host_call *call, struct waiting *waiting,
                                  const struct subscription *s)
@@ -167,7 +145,10 @@ static uint16_t descriptor_event(struct host_call *call, struct waiting *waiting
         error = WASI_EPIPE; /* a pipe whose readers are gone */
         flags = WASI_EVENT_HANGUP;
     }
-    return event_give(call, waiting, s, error, error != WASI_SUCCESS ? 0 : bytes_ready(s), flags);
+    uint64_t ready = error == WASI_SUCCESS
+                         ? s->descriptor->back_end->ready(call_world(call), s->descriptor, reads)
+                         : 0;
+    return event_give(call, waiting, s, error, ready, flags);
 }
 
 static bool absolute_expired(const struct waiting *waiting, int64_t now_ns)

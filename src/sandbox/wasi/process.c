@@ -2,9 +2,11 @@
 #define _GNU_SOURCE
 #include "sandbox/wasi/world.h"
 
-#include <errno.h>
+#include "base/random.h"
+
 #include <stdio.h>
-#include <sys/random.h>
+
+#define CHUNK 1024u /* of random bytes at a time */
 
 /* Writes the strings to `bytes` and their addresses to the array `pointers`. */
 static uint16_t strings_give(struct host_call *call, const struct strings *s, uint32_t pointers,
@@ -79,18 +81,19 @@ enum host_status preview1_random_get(struct host_call *call)
     if (len > WASI_MAX_RANDOM) {
         return call_done(call, WASI_EINVAL);
     }
-    uint8_t *to = guest_range(call->arena, call->slots[0].u32, len, GUEST_WRITE);
-    if (to == NULL) {
-        return call_done(call, WASI_EFAULT);
-    }
-    for (size_t done = 0; done < len;) {
-        ssize_t got = getrandom(to + done, len - done, 0);
-        if (got < 0 && errno != EINTR) {
-            return call_done(call, wasi_errno(errno));
+    uint8_t chunk[CHUNK];
+    uint16_t error = call_room(call, call->slots[0].u32, len);
+    for (uint32_t done = 0; done < len && error == WASI_SUCCESS;) {
+        uint32_t part = len - done < CHUNK ? len - done : CHUNK;
+        if (random_bytes(chunk, part) != 0) {
+            error = WASI_EIO;
+        } else if (guest_write(call->arena, call->slots[0].u32 + done, chunk, part) != 0) {
+            error = WASI_EFAULT;
         }
-        done += got > 0 ? (size_t)got : 0;
+        done += part;
     }
-    return call_done(call, WASI_SUCCESS);
+    explicit_bzero(chunk, len < CHUNK ? len : CHUNK);
+    return call_done(call, error);
 }
 
 /* There is nobody to yield to: a guest has one thread, and workers are preempted. */

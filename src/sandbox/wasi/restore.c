@@ -2,20 +2,13 @@
  * Checkpoints of a guest's world: wasi_restore. The format is drawn in save.c.
  *
  * The bytes are outside input: every length is checked against what is left, every number against
- * its range, and descriptors get no right that such a file cannot have. A file is taken for the one
- * saved when it is the same inode, born at the same time; or, on another machine or from a copy,
- * when type, size and modification time agree (as copying tools preserve them). Of directories only
- * the type is compared: what a guest has begun to read of one is in the checkpoint.
+ * its range, and descriptors get no right that such a file cannot have.
  */
 #define _GNU_SOURCE
 #include "sandbox/wasi/save.h"
 
-#include "base/clock.h"
-
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* Takes bytes off the front; once something does not fit, `good` is false and all else yields 0. */
 struct cursor {
@@ -102,14 +95,25 @@ static const struct wasi_preopen *preopen_configured(const struct wasi_config *c
 static int take_preopens(struct cursor *c, struct wasi *w, const struct wasi_config *config,
                          struct error *e)
 {
-    uint32_t count = take_count(c, 12);
+    uint32_t count = take_count(c, 13);
     for (uint32_t i = 0; i < count; i++) {
-        char guest_name[WASI_MAX_PATH], host_path[WASI_MAX_PATH];
+        char guest_name[WASI_MAX_PATH], host_path[WASI_MAX_PATH] = "";
         take_path(c, guest_name);
-        take_path(c, host_path);
+        bool tree = take_u32(c) != 0;
+        if (!tree) {
+            take_path(c, host_path);
+        }
         bool read_only = take_u32(c) != 0;
-        if (!c->good) {
-            break;
+        if (!c->good || (tree && count != 1)) {
+            return damaged(e, "preopened directories");
+        }
+        if (tree != (w->tree.base != NULL)) {
+            return error_set(e, ATOLL_EINVAL, "this is the checkpoint of a program with %s",
+                             tree ? "a file tree in memory: give it one"
+                                  : "directories of the host, not with a file tree in memory");
+        }
+        if (tree) {
+            return preopen_add_tree(w, guest_name, e);
         }
         const struct wasi_preopen *given = preopen_configured(config, guest_name);
         int result = preopen_add(w, given != NULL ? given->host_path : host_path, guest_name,
@@ -122,14 +126,6 @@ static int take_preopens(struct cursor *c, struct wasi *w, const struct wasi_con
 }
 
 /* ---- descriptors ---- */
-
-/* The part that all descriptors have, and the rest of a file's. */
-struct saved {
-    uint32_t number, kind, source, filetype, flags, access;
-    uint64_t base, inheriting, position;
-    struct identity file;
-    char path[WASI_MAX_PATH];
-};
 
 static void take_saved(struct cursor *c, struct saved *s)
 {
@@ -164,71 +160,13 @@ static bool saved_good(const struct wasi *w, const struct saved *s)
            descriptor_get(w, s->number, 0, &taken) == WASI_EBADF;
 }
 
-static int gone(const struct saved *s, const struct preopen *p, const char *why, struct error *e)
-{
-    return error_set(e, ATOLL_ESTALE, "descriptor %u was the file %s in %s, which %s", s->number,
-                     s->path, p->guest_name, why);
-}
-
-static bool is_saved_file(const struct identity *saved, int fd)
-{
-    struct identity now;
-    if (!identity_of(fd, &now)) {
-        return false;
-    }
-    bool same =
-        now.device == saved->device && now.inode == saved->inode && now.born_ns == saved->born_ns;
-    return same || (now.size == saved->size && now.modified_ns == saved->modified_ns);
-}
-
-static int file_reopen(struct wasi *w, const struct saved *s, struct descriptor *made,
-                       struct error *e)
-{
-    const struct preopen *p = &w->preopens[s->source];
-    if (p->read_only && s->access != O_RDONLY) {
-        return gone(s, p, "was open for writing, but the directory is read-only now", e);
-    }
-    int fd = path_open_beneath(w, p->fd, s->path,
-                               (int)s->access | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
-    if (fd < 0) {
-        errno = -fd;
-        return error_set_errno(e, ATOLL_ESTALE,
-                               "descriptor %u was the file %s in %s, which cannot "
-                               "be opened again",
-                               s->number, s->path, p->guest_name);
-    }
-    if (descriptor_describe(made, fd) != 0 || made->filetype != s->filetype ||
-        (made->filetype == WASI_FILETYPE_REGULAR_FILE && !is_saved_file(&s->file, fd))) {
-        close(fd);
-        return gone(s, p, "has been replaced or changed since", e);
-    }
-    if (made->seekable && lseek(fd, (off_t)s->position, SEEK_SET) < 0) {
-        close(fd);
-        return gone(s, p, "does not have the saved position any more", e);
-    }
-    made->read_only = p->read_only;
-    return 0;
-}
-
-static int preopen_reopen(struct wasi *w, const struct saved *s, struct descriptor *made,
-                          struct error *e)
-{
-    const struct preopen *p = &w->preopens[s->source];
-    int fd = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0 || descriptor_describe(made, fd) != 0) {
-        return error_set_errno(e, ATOLL_EIO, "cannot duplicate the descriptor of directory %s",
-                               p->guest_name);
-    }
-    made->read_only = p->read_only;
-    return 0;
-}
-
 static int standard_reopen(struct wasi *w, const struct saved *s, const struct wasi_config *config,
                            struct error *e)
 {
     const int standard[] = {config->stdin_fd, config->stdout_fd, config->stderr_fd};
     struct descriptor *made;
-    int result = standard_add(w, s->number, s->source, standard[s->source], e);
+    int result = w->has_streams ? stream_add(w, s->number, s->source, e)
+                                : standard_add(w, s->number, s->source, standard[s->source], e);
     if (result == 0 && descriptor_get(w, s->number, 0, &made) == WASI_SUCCESS) {
         made->flags |= (uint16_t)s->flags;
         made->base &= s->base;
@@ -245,8 +183,7 @@ static int saved_reopen(struct wasi *w, const struct saved *s, const struct wasi
     }
     struct descriptor made = {
         .kind = (uint8_t)s->kind, .source = s->source, .flags = (uint16_t)s->flags};
-    int result = s->kind == DESCRIPTOR_PREOPEN ? preopen_reopen(w, s, &made, e)
-                                               : file_reopen(w, s, &made, e);
+    int result = w->preopens[s->source].back_end->reopen(w, s, &made, e);
     if (result != 0) {
         return result;
     }
@@ -325,8 +262,6 @@ static int take_descriptors(struct cursor *c, struct wasi *w, const struct wasi_
 
 static int take_head(struct cursor *c, struct wasi *w, struct error *e)
 {
-    static const clockid_t host_clocks[WASI_CLOCKS] = {
-        CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
     bool known = take_u32(c) == SAVE_MAGIC && take_u32(c) == SAVE_VERSION;
     w->resolution_ns = take_u64(c);
     w->limit = take_u32(c);
@@ -335,7 +270,7 @@ static int take_head(struct cursor *c, struct wasi *w, struct error *e)
         uint64_t ns = take_u64(c);
         clocks = clocks && ns <= INT64_MAX;
         w->clock_last[clock] = clocks ? (int64_t)ns : 0;
-        w->clock_offset[clock] = w->clock_last[clock] - clock_ns(host_clocks[clock]);
+        w->clock_offset[clock] = w->clock_last[clock] - host_clock(w, clock);
     }
     bool good = c->good && known && clocks && w->resolution_ns > 0 && w->limit > 0 &&
                 w->limit <= WASI_MAX_DESCRIPTORS;

@@ -6,7 +6,8 @@
  *     magic "ATWS" u32 | version u32 | resolution ns u64 | descriptor limit u32
  *     clocks as the guest last could have seen them: monotonic, process, thread u64 each
  *     arguments: count u32, strings | environment: the same
- *     preopens: count u32, then each: guest name, host path, read only u32
+ *     preopens: count u32, then each: guest name, 0 u32 and host path or 1 u32 (the tree),
+ *         read only u32
  *     descriptors: count u32, then each, by ascending number:
  *         number u32 | kind u32 | source u32 | filetype u32 | flags u32 | base u64 | inheriting u64
  *         of a file: path beneath its preopen, access mode u32, device u64, inode u64, born ns
@@ -14,36 +15,11 @@
  *         of a directory that is being read: 1 u32, count u32, entries (inode u64, filetype u32,
  *                    name); of anything else: 0 u32
  *
- * A file's path is what the kernel calls the open file now, so renames since do not matter. It is
- * tried out at once, by the guest's own means: if it does not lead back to the same file, then the
- * checkpoint could not be restored and is refused.
  */
 #define _GNU_SOURCE
 #include "sandbox/wasi/save.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
-
-static uint64_t statx_ns(const struct statx_timestamp *t)
-{
-    return (uint64_t)t->tv_sec * 1000000000u + t->tv_nsec;
-}
-
-bool identity_of(int fd, struct identity *identity)
-{
-    struct statx found;
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &found) != 0) {
-        return false;
-    }
-    identity->device = (uint64_t)found.stx_dev_major << 32 | found.stx_dev_minor;
-    identity->inode = found.stx_ino;
-    identity->born_ns = found.stx_mask & STATX_BTIME ? statx_ns(&found.stx_btime) : 0;
-    identity->size = found.stx_size;
-    identity->modified_ns = statx_ns(&found.stx_mtime);
-    return true;
-}
+#include <string.h>
 
 static bool put_string(struct buffer *b, const char *text, size_t len)
 {
@@ -73,51 +49,7 @@ static bool put_clocks(struct buffer *b, const struct wasi *w)
     return good;
 }
 
-/* The host's name of an open file. */
-static int open_path(int fd, char path[WASI_MAX_PATH], struct error *e)
-{
-    char proc[40];
-    snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
-    ssize_t len = readlink(proc, path, WASI_MAX_PATH);
-    if (len < 0) {
-        return error_set_errno(e, ATOLL_EUNAVAIL,
-                               "cannot find the paths of open files; checkpoints need /proc");
-    }
-    if (len == WASI_MAX_PATH) {
-        return error_set(e, ATOLL_ESIZE, "the path of an open file is longer than %u bytes",
-                         WASI_MAX_PATH - 1);
-    }
-    path[len] = '\0';
-    return 0;
-}
-
-/* What a host path is beneath a directory: "." for itself, NULL when it lies elsewhere. */
-static const char *path_beneath(const char *path, const char *directory)
-{
-    size_t len = strlen(directory);
-    if (len == 1) {
-        return path[1] != '\0' ? path + 1 : "."; /* the directory is "/" */
-    }
-    if (strncmp(path, directory, len) != 0 || (path[len] != '\0' && path[len] != '/')) {
-        return NULL;
-    }
-    return path[len] == '/' ? path + len + 1 : ".";
-}
-
-static bool leads_to(const struct wasi *w, int directory, const char *path,
-                     const struct identity *file)
-{
-    struct identity found;
-    int fd = path_open_beneath(w, directory, path, O_PATH | O_NOFOLLOW, 0);
-    bool same = fd >= 0 && identity_of(fd, &found) && found.device == file->device &&
-                found.inode == file->inode;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return same;
-}
-
-static int refuse(uint32_t number, const char *what, const char *path, struct error *e)
+int saved_refuse(uint32_t number, const char *what, const char *path, struct error *e)
 {
     return error_set(e, ATOLL_EBUSY,
                      "cannot checkpoint: descriptor %u is %s%s%s; let the program close it first",
@@ -127,31 +59,15 @@ static int refuse(uint32_t number, const char *what, const char *path, struct er
 static int put_file(struct buffer *b, const struct wasi *w, uint32_t number,
                     const struct descriptor *d, struct error *e)
 {
-    char path[WASI_MAX_PATH], directory[WASI_MAX_PATH];
-    struct identity file;
-    int result = open_path(d->fd, path, e);
-    if (result == 0) {
-        result = open_path(w->preopens[d->source].fd, directory, e);
-    }
+    struct saved s;
+    int result = d->back_end->save(w, number, d, &s, e);
     if (result != 0) {
         return result;
     }
-    if (!identity_of(d->fd, &file)) {
-        return error_set_errno(e, ATOLL_EIO, "cannot look at descriptor %u (%s)", number, path);
-    }
-    if (d->filetype == WASI_FILETYPE_UNKNOWN) {
-        return refuse(number, "a named pipe", path, e);
-    }
-    const char *beneath = path_beneath(path, directory);
-    if (beneath == NULL || !leads_to(w, w->preopens[d->source].fd, beneath, &file)) {
-        return refuse(number, "a file that was removed or moved out of its directory", path, e);
-    }
-    off_t position = d->seekable ? lseek(d->fd, 0, SEEK_CUR) : 0;
-    bool good = put_string(b, beneath, strlen(beneath)) &&
-                buffer_append_u32(b, (uint32_t)(fcntl(d->fd, F_GETFL) & O_ACCMODE)) &&
-                buffer_append_u64(b, file.device) && buffer_append_u64(b, file.inode) &&
-                buffer_append_u64(b, file.born_ns) && buffer_append_u64(b, file.size) &&
-                buffer_append_u64(b, file.modified_ns) && buffer_append_u64(b, (uint64_t)position);
+    bool good = put_string(b, s.path, strlen(s.path)) && buffer_append_u32(b, s.access) &&
+                buffer_append_u64(b, s.file.device) && buffer_append_u64(b, s.file.inode) &&
+                buffer_append_u64(b, s.file.born_ns) && buffer_append_u64(b, s.file.size) &&
+                buffer_append_u64(b, s.file.modified_ns) && buffer_append_u64(b, s.position);
     return good ? 0 : error_set(e, ATOLL_ENOMEM, "no memory for the checkpoint");
 }
 
@@ -174,7 +90,7 @@ static int put_descriptor(struct buffer *b, const struct wasi *w, uint32_t numbe
 {
     const struct descriptor *d = &w->descriptors[number];
     if (d->kind == DESCRIPTOR_SOCKET) {
-        return refuse(number, "a socket", "", e);
+        return saved_refuse(number, "a socket", "", e);
     }
     bool good = buffer_append_u32(b, number) && buffer_append_u32(b, d->kind) &&
                 buffer_append_u32(b, d->source) && buffer_append_u32(b, d->filetype) &&
@@ -196,12 +112,13 @@ static int put_preopens(struct buffer *b, const struct wasi *w, struct error *e)
     bool good = buffer_append_u32(b, w->preopen_count);
     for (uint32_t i = 0; good && i < w->preopen_count; i++) {
         const struct preopen *p = &w->preopens[i];
-        int result = open_path(p->fd, path, e);
+        bool tree = p->back_end == &back_end_vfs;
+        int result = tree ? 0 : host_path_of(p->fd, path, e);
         if (result != 0) {
             return result;
         }
-        good = put_string(b, p->guest_name, strlen(p->guest_name)) &&
-               put_string(b, path, strlen(path)) && buffer_append_u32(b, p->read_only);
+        good = put_string(b, p->guest_name, strlen(p->guest_name)) && buffer_append_u32(b, tree) &&
+               (tree || put_string(b, path, strlen(path))) && buffer_append_u32(b, p->read_only);
     }
     return good ? 0 : error_set(e, ATOLL_ENOMEM, "no memory for the checkpoint");
 }

@@ -1,52 +1,24 @@
 /* What files are: types, sizes, times; and setting the latter two. */
 #define _GNU_SOURCE
-#include "sandbox/wasi/world.h"
+#include "sandbox/wasi/back_end.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-uint8_t filetype_of(int fd, const struct stat *status)
-{
-    int type = SOCK_STREAM;
-    switch (status->st_mode & S_IFMT) {
-    case S_IFREG: return WASI_FILETYPE_REGULAR_FILE;
-    case S_IFDIR: return WASI_FILETYPE_DIRECTORY;
-    case S_IFLNK: return WASI_FILETYPE_SYMBOLIC_LINK;
-    case S_IFCHR: return WASI_FILETYPE_CHARACTER_DEVICE;
-    case S_IFBLK: return WASI_FILETYPE_BLOCK_DEVICE;
-    case S_IFSOCK:
-        if (fd >= 0) {
-            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof type});
-        }
-        return type == SOCK_DGRAM ? WASI_FILETYPE_SOCKET_DGRAM : WASI_FILETYPE_SOCKET_STREAM;
-    default: return WASI_FILETYPE_UNKNOWN; /* pipes have no type of their own */
-    }
-}
-
-/* Preview 1 counts nanoseconds since 1970 without a sign. */
-static uint64_t timestamp_from(struct timespec t)
-{
-    return t.tv_sec < 0 ? 0 : (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* filestat: device @0, inode @8, filetype u8 @16, links @24, size @32, atim @40, mtim @48, ctim
  * @56.
  */
-static uint16_t filestat_give(struct host_call *call, uint32_t address, int fd,
-                              const struct stat *status)
+static uint16_t filestat_give(struct host_call *call, uint32_t address,
+                              const struct filestat *status)
 {
     uint8_t filestat[64] = {0};
-    store_u64(filestat, status->st_dev);
-    store_u64(filestat + 8, status->st_ino);
-    filestat[16] = filetype_of(fd, status);
-    store_u64(filestat + 24, status->st_nlink);
-    store_u64(filestat + 32, (uint64_t)status->st_size);
-    store_u64(filestat + 40, timestamp_from(status->st_atim));
-    store_u64(filestat + 48, timestamp_from(status->st_mtim));
-    store_u64(filestat + 56, timestamp_from(status->st_ctim));
+    store_u64(filestat, status->device);
+    store_u64(filestat + 8, status->inode);
+    filestat[16] = status->filetype;
+    store_u64(filestat + 24, status->links);
+    store_u64(filestat + 32, status->size);
+    store_u64(filestat + 40, status->accessed_ns);
+    store_u64(filestat + 48, status->modified_ns);
+    store_u64(filestat + 56, status->changed_ns);
     return guest_write(call->arena, address, filestat, sizeof filestat) == 0 ? WASI_SUCCESS
                                                                              : WASI_EFAULT;
 }
@@ -54,14 +26,14 @@ static uint16_t filestat_give(struct host_call *call, uint32_t address, int fd,
 enum host_status preview1_fd_filestat_get(struct host_call *call)
 {
     struct descriptor *d;
-    struct stat status;
+    struct filestat status;
     uint16_t error =
         descriptor_get(call_world(call), call->slots[0].u32, WASI_RIGHT_FD_FILESTAT_GET, &d);
-    if (error == WASI_SUCCESS && fstat(d->fd, &status) != 0) {
-        error = wasi_errno(errno);
+    if (error == WASI_SUCCESS) {
+        error = wasi_result(d->back_end->look(call_world(call), d, &status));
     }
     if (error == WASI_SUCCESS) {
-        error = filestat_give(call, call->slots[1].u32, d->fd, &status);
+        error = filestat_give(call, call->slots[1].u32, &status);
     }
     return call_done(call, error);
 }
@@ -75,8 +47,8 @@ enum host_status preview1_fd_filestat_set_size(struct host_call *call)
     if (error == WASI_SUCCESS && size > INT64_MAX) {
         error = WASI_EINVAL;
     }
-    if (error == WASI_SUCCESS && ftruncate(d->fd, (off_t)size) != 0) {
-        error = wasi_errno(errno);
+    if (error == WASI_SUCCESS) {
+        error = wasi_result(d->back_end->resize(call_world(call), d, size));
     }
     return call_done(call, error);
 }
@@ -118,71 +90,36 @@ enum host_status preview1_fd_filestat_set_times(struct host_call *call)
     if (error == WASI_SUCCESS) {
         error = times_to_set(call->slots[1].u64, call->slots[2].u64, call->slots[3].u32, times);
     }
-    if (error == WASI_SUCCESS && futimens(d->fd, times) != 0) {
-        error = wasi_errno(errno);
+    if (error == WASI_SUCCESS) {
+        error = wasi_result(d->back_end->set_times(call_world(call), d, times));
     }
     return call_done(call, error);
-}
-
-/* Opens a path only to look at it. */
-static int path_look(const struct wasi *w, const struct descriptor *d, const char *path,
-                     uint32_t lookup)
-{
-    int flags = O_PATH | (lookup & WASI_LOOKUP_SYMLINK_FOLLOW ? 0 : O_NOFOLLOW);
-    return path_open_beneath(w, d->fd, path, flags, 0);
 }
 
 enum host_status preview1_path_filestat_get(struct host_call *call)
 {
-    struct wasi *w = call_world(call);
     struct descriptor *d;
-    struct stat status;
+    struct filestat status;
     char path[WASI_MAX_PATH];
-    uint16_t error = descriptor_get(w, call->slots[0].u32, WASI_RIGHT_PATH_FILESTAT_GET, &d);
-    if (error == WASI_SUCCESS) {
-        error = call_path(call, call->slots[2].u32, call->slots[3].u32, path);
-    }
+    bool follow = (call->slots[1].u32 & WASI_LOOKUP_SYMLINK_FOLLOW) != 0;
+    uint16_t error = call_directory(call, call->slots[0].u32, WASI_RIGHT_PATH_FILESTAT_GET,
+                                    call->slots[2].u32, call->slots[3].u32, &d, path);
     if (error != WASI_SUCCESS) {
         return call_done(call, error);
     }
-    int fd = path_look(w, d, path, call->slots[1].u32);
-    if (fd < 0) {
-        return call_done(call, wasi_result(fd));
-    }
-    error = fstat(fd, &status) != 0 ? wasi_errno(errno)
-                                    : filestat_give(call, call->slots[4].u32, -1, &status);
-    close(fd);
-    return call_done(call, error);
-}
-
-/* Sets the times of what an O_PATH descriptor stands for; older kernels need the way by /proc. */
-static int times_set(int fd, const struct timespec times[2])
-{
-    char proc[40];
-    if (utimensat(fd, "", times, AT_EMPTY_PATH) == 0) {
-        return 0;
-    }
-    if (errno != EINVAL) {
-        return -errno;
-    }
-    struct stat status;
-    if (fstat(fd, &status) != 0 || S_ISLNK(status.st_mode)) {
-        return -ENOTSUP;
-    }
-    snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
-    return utimensat(AT_FDCWD, proc, times, 0) == 0 ? 0 : -errno;
+    int result = d->back_end->path_look(call, d, path, follow, &status);
+    return result != 0 ? call_end(call, result)
+                       : call_done(call, filestat_give(call, call->slots[4].u32, &status));
 }
 
 enum host_status preview1_path_filestat_set_times(struct host_call *call)
 {
-    struct wasi *w = call_world(call);
     struct descriptor *d;
     struct timespec times[2];
     char path[WASI_MAX_PATH];
-    uint16_t error = descriptor_get(w, call->slots[0].u32, WASI_RIGHT_PATH_FILESTAT_SET_TIMES, &d);
-    if (error == WASI_SUCCESS) {
-        error = call_path(call, call->slots[2].u32, call->slots[3].u32, path);
-    }
+    bool follow = (call->slots[1].u32 & WASI_LOOKUP_SYMLINK_FOLLOW) != 0;
+    uint16_t error = call_directory(call, call->slots[0].u32, WASI_RIGHT_PATH_FILESTAT_SET_TIMES,
+                                    call->slots[2].u32, call->slots[3].u32, &d, path);
     if (error == WASI_SUCCESS) {
         error = times_to_set(call->slots[4].u64, call->slots[5].u64, call->slots[6].u32, times);
     }
@@ -192,11 +129,5 @@ enum host_status preview1_path_filestat_set_times(struct host_call *call)
     if (error != WASI_SUCCESS) {
         return call_done(call, error);
     }
-    int fd = path_look(w, d, path, call->slots[1].u32);
-    if (fd < 0) {
-        return call_done(call, wasi_result(fd));
-    }
-    error = wasi_result(times_set(fd, times));
-    close(fd);
-    return call_done(call, error);
+    return call_end(call, d->back_end->path_set_times(call, d, path, follow, times));
 }

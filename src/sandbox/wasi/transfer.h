@@ -1,8 +1,9 @@
-/* What transfer.c lends to the sockets. Counts or -errno, like the rest of the inside. */
+/* What transfer.c lends to sockets and files of the host. Counts or -errno, like the rest of the
+ * inside. */
 #ifndef SANDBOX_WASI_TRANSFER_H
 #define SANDBOX_WASI_TRANSFER_H
 
-#include "sandbox/wasi/world.h"
+#include "sandbox/wasi/back_end.h"
 
 #include <sys/types.h>
 

@@ -1,9 +1,10 @@
 /* The life of a struct wasi: made from a configuration, bound to imports, taken down. */
 #define _GNU_SOURCE
-#include "sandbox/wasi/world.h"
+#include "sandbox/wasi/save.h"
 
 #include "base/clock.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -98,6 +99,7 @@ int wasi_resolve(struct wasi *w, const char *module, size_t module_len, const ch
 
 bool strings_add(struct strings *s, const char *text, size_t len)
 {
+    assert(!s->borrowed);
     if (len >= WASI_MAX_STRINGS - s->len) {
         return false;
     }
@@ -111,6 +113,14 @@ bool strings_add(struct strings *s, const char *text, size_t len)
     s->len += (uint32_t)len + 1;
     s->count++;
     return true;
+}
+
+void strings_free(struct strings *s)
+{
+    if (!s->borrowed) {
+        free(s->bytes);
+    }
+    *s = (struct strings){0};
 }
 
 /* Describes fd, or closes it. */
@@ -142,7 +152,7 @@ int preopen_add(struct wasi *w, const char *host_path, const char *guest_name, b
         return error_set(e, ATOLL_ENOMEM, "no memory for the directory %s", host_path);
     }
     w->preopens = grown;
-    struct preopen made = {.read_only = read_only};
+    struct preopen made = {.back_end = &back_end_host, .read_only = read_only};
     made.fd = open(host_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (made.fd < 0) {
         return error_set_errno(e, 0, "cannot open the directory %s for the guest", host_path);
@@ -160,14 +170,14 @@ int preopen_add(struct wasi *w, const char *host_path, const char *guest_name, b
  * guest may close. */
 static int preopen_show(struct wasi *w, uint32_t index, struct error *e)
 {
-    struct descriptor made = {.kind = DESCRIPTOR_PREOPEN,
-                              .source = index,
-                              .read_only = w->preopens[index].read_only,
-                              .inheriting = WASI_RIGHTS_ALL};
+    const struct saved preopen = {
+        .kind = DESCRIPTOR_PREOPEN, .filetype = WASI_FILETYPE_DIRECTORY, .source = index};
+    struct descriptor made = {
+        .kind = DESCRIPTOR_PREOPEN, .source = index, .inheriting = WASI_RIGHTS_ALL};
     uint32_t number;
-    if (describe(&made, fcntl(w->preopens[index].fd, F_DUPFD_CLOEXEC, 0)) != 0) {
-        return error_set_errno(e, 0, "cannot duplicate the descriptor of directory %s",
-                               w->preopens[index].guest_name);
+    int result = w->preopens[index].back_end->reopen(w, &preopen, &made, e);
+    if (result != 0) {
+        return result;
     }
     made.base = descriptor_rights(&made);
     return descriptor_add(w, &made, 3, &number) == WASI_SUCCESS ? 0 : table_full(e);
@@ -222,13 +232,13 @@ int standard_add(struct wasi *w, uint32_t number, uint32_t source, int host_fd, 
 }
 
 /* accept4 has no flag against waiting, so a listening socket itself is made non-blocking. */
-static int socket_add(struct wasi *w, const struct wasi_socket *socket, struct error *e)
+static int socket_add(struct wasi *w, const struct wasi_socket *socket, uint32_t *number,
+                      struct error *e)
 {
     struct descriptor made = {.kind = DESCRIPTOR_SOCKET};
     struct descriptor *taken;
     struct stat status;
     int listening = 0;
-    uint32_t number;
     if (fstat(socket->fd, &status) != 0 || !S_ISSOCK(status.st_mode)) {
         return error_set(e, ATOLL_EINVAL, "descriptor %d is not a socket", socket->fd);
     }
@@ -244,14 +254,25 @@ static int socket_add(struct wasi *w, const struct wasi_socket *socket, struct e
         return error_set_errno(e, 0, "cannot duplicate socket %d for the guest", socket->fd);
     }
     made.base = made.inheriting = descriptor_rights(&made);
-    uint16_t error = socket->guest_fd == WASI_ANY_FD ? descriptor_add(w, &made, 3, &number)
+    *number = socket->guest_fd;
+    uint16_t error = socket->guest_fd == WASI_ANY_FD ? descriptor_add(w, &made, 3, number)
                                                      : descriptor_put(w, &made, socket->guest_fd);
     return error == WASI_SUCCESS ? 0 : table_full(e);
 }
 
+int wasi_add_socket(struct wasi *w, int fd, uint32_t *guest_fd, struct error *e)
+{
+    return socket_add(w, &(struct wasi_socket){.fd = fd, .guest_fd = WASI_ANY_FD}, guest_fd, e);
+}
+
 int world_create(const struct wasi_config *config, struct wasi **out, struct error *e)
 {
-    bool openat2 = config->resolution != WASI_RESOLVE_WALK && path_openat2_works();
+    if (config->tree != NULL && config->preopen_count > 0) {
+        return error_set(e, ATOLL_EINVAL,
+                         "a program has either directories of the host or a file tree in memory");
+    }
+    bool openat2 =
+        config->tree == NULL && config->resolution != WASI_RESOLVE_WALK && path_openat2_works();
     if (config->resolution == WASI_RESOLVE_OPENAT2 && !openat2) {
         return error_set(e, ATOLL_EUNAVAIL,
                          "this kernel or its system call filter has no openat2; choose the walk");
@@ -260,13 +281,21 @@ int world_create(const struct wasi_config *config, struct wasi **out, struct err
     if (w == NULL) {
         return error_set(e, ATOLL_ENOMEM, "no memory for a WASI world");
     }
+    if (config->tree != NULL) {
+        world_plant(w, config->tree);
+    }
+    w->has_streams = config->streams != NULL;
+    w->streams = w->has_streams ? *config->streams : (struct wasi_streams){0};
     w->openat2 = openat2;
-    w->resolution_ns = config->clock_resolution_ns != 0 ? config->clock_resolution_ns : 1;
+    w->resolution_ns = config->clock_resolution_ns != 0 ? config->clock_resolution_ns
+                       : config->tree != NULL           ? WASI_FUNCTION_RESOLUTION_NS
+                                                        : 1;
     w->limit = config->descriptor_limit != 0 ? config->descriptor_limit : WASI_DESCRIPTOR_LIMIT;
     w->limit = w->limit < WASI_MAX_DESCRIPTORS ? w->limit : WASI_MAX_DESCRIPTORS;
     w->clock_offset[WASI_CLOCK_MONOTONIC] = config->monotonic_offset_ns;
-    w->clock_offset[WASI_CLOCK_PROCESS] = -clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-    w->clock_offset[WASI_CLOCK_THREAD] = -clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    for (uint32_t clock = WASI_CLOCK_PROCESS; clock <= WASI_CLOCK_THREAD; clock++) {
+        w->clock_offset[clock] = -host_clock(w, clock);
+    }
     *out = w;
     return 0;
 }
@@ -291,7 +320,11 @@ static int world_fill(struct wasi *w, const struct wasi_config *config, struct e
     }
     const int standard[] = {config->stdin_fd, config->stdout_fd, config->stderr_fd};
     for (uint32_t i = 0; result == 0 && i < 3; i++) {
-        result = standard_add(w, i, i, standard[i], e);
+        result = w->has_streams ? stream_add(w, i, i, e) : standard_add(w, i, i, standard[i], e);
+    }
+    if (result == 0 && config->tree != NULL) {
+        result = preopen_add_tree(w, "/", e);
+        result = result == 0 ? preopen_show(w, 0, e) : result;
     }
     for (uint32_t i = 0; result == 0 && i < config->preopen_count; i++) {
         const struct wasi_preopen *p = &config->preopens[i];
@@ -301,7 +334,8 @@ static int world_fill(struct wasi *w, const struct wasi_config *config, struct e
         }
     }
     for (uint32_t i = 0; result == 0 && i < config->socket_count; i++) {
-        result = socket_add(w, &config->sockets[i], e);
+        uint32_t number;
+        result = socket_add(w, &config->sockets[i], &number, e);
     }
     return result;
 }
@@ -332,12 +366,19 @@ void wasi_destroy(struct wasi *w)
         }
     }
     for (uint32_t i = 0; i < w->preopen_count; i++) {
-        close(w->preopens[i].fd);
+        if (w->preopens[i].fd >= 0) {
+            close(w->preopens[i].fd);
+        }
         free(w->preopens[i].guest_name);
+    }
+    if (w->tree.base != NULL) {
+        vfs_end(&w->tree);
     }
     free(w->descriptors);
     free(w->preopens);
-    free(w->args.bytes);
-    free(w->env.bytes);
+    strings_free(&w->args);
+    strings_free(&w->env);
+    free(w->line);
+    wasi_image_release(w->image);
     free(w);
 }

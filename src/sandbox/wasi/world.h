@@ -27,11 +27,15 @@
 struct strings {
     char *bytes;
     uint32_t len, count;
+    bool borrowed; /* the bytes belong to the image or to the call */
 };
+
+struct back_end;
 
 struct preopen {
     char *guest_name;
-    int fd;
+    const struct back_end *back_end;
+    int fd; /* of the host's directory */
     bool read_only;
 };
 
@@ -44,6 +48,7 @@ enum descriptor_kind {
 };
 
 struct descriptor {
+    const struct back_end *back_end; /* says which of the members below have a meaning */
     uint8_t kind, filetype;
     uint16_t flags; /* fdflags as the guest sees them; applied to each operation, not to fd */
     bool seekable;
@@ -52,9 +57,14 @@ struct descriptor {
     bool host_append; /* ... has O_APPEND, which the guest cannot take away */
     bool read_only;   /* lies in a read-only preopen */
     uint32_t source;
-    int fd;
+    union {
+        int fd;        /* of the host */
+        uint32_t node; /* of the tree */
+    };
     uint64_t base, inheriting;
+    uint64_t position;       /* in a file of the tree */
     struct listing *listing; /* of a directory being read; see directory.c */
+    char *publish;           /* of a file of the tree: the path to publish it under at close */
 };
 
 struct wasi {
@@ -67,18 +77,34 @@ struct wasi {
     uint64_t resolution_ns;
     int64_t clock_offset[WASI_CLOCKS]; /* guest clock = host clock + offset */
     int64_t clock_last[WASI_CLOCKS];   /* what the guest saw last: the clocks never go back */
+    bool cpu_due; /* the CPU clocks go on from clock_last when they are first looked at */
     uint64_t listing_bytes;
+
+    struct vfs tree; /* base NULL: files are the host's */
+    struct wasi_streams streams;
+    bool has_streams;  /* instead of the host's standard descriptors */
+    uint64_t input_at; /* how much of the input was read */
+    char *line;        /* of standard error, so far: NULL or WASI_MAX_LINE bytes */
+    uint32_t line_len;
+    struct wasi_image *image; /* that a reset leads back to; NULL: none */
 };
 
 /* ---- wasi.c ---- */
 bool strings_add(struct strings *, const char *text, size_t len);
+void strings_free(struct strings *);
 /* Opens the host directory and appends it to the preopens. */
 int preopen_add(struct wasi *, const char *host_path, const char *guest_name, bool read_only,
                 struct error *);
 /* Puts a standard stream of the host at the guest's descriptor `number` (it is copied). */
 int standard_add(struct wasi *, uint32_t number, uint32_t source, int host_fd, struct error *);
+/* Stream `source` of the world at the guest's descriptor `number`, if the world has it. */
+int stream_add(struct wasi *, uint32_t number, uint32_t source, struct error *);
+/* The tree as a preopen. */
+int preopen_add_tree(struct wasi *, const char *guest_name, struct error *);
 /* An empty world: no descriptors, clocks as the host's. */
 int world_create(const struct wasi_config *, struct wasi **out, struct error *);
+/* Gives a world its tree. */
+void world_plant(struct wasi *, const struct vfs_config *);
 
 /* ---- errno.c ---- */
 uint16_t wasi_errno(int host_errno);
@@ -125,10 +151,15 @@ static inline struct wasi *call_world(const struct host_call *call)
     return call->data;
 }
 enum host_status call_done(struct host_call *, uint16_t error);
+/* The end of a call by what a back end returned: done, or parked with VFS_WAIT. */
+enum host_status call_end(struct host_call *, long result);
 /* Parks the call until fd is ready for events. */
 enum host_status call_park(struct host_call *, int fd, short events);
 /* Copies in a path: ENOENT when empty, ENAMETOOLONG, EINVAL with a NUL inside, EFAULT. */
 uint16_t call_path(struct host_call *, uint32_t address, uint32_t len, char path[WASI_MAX_PATH]);
+/* The same, and the directory that it starts from: ENOTDIR when the descriptor is another thing. */
+uint16_t call_directory(struct host_call *, uint32_t number, uint64_t rights, uint32_t address,
+                        uint32_t len, struct descriptor **, char path[WASI_MAX_PATH]);
 /* Whether len bytes can be stored there. Checked before anything happens, so that a bad pointer
  * costs the guest no data. */
 uint16_t call_room(struct host_call *, uint32_t address, uint64_t len);
@@ -136,7 +167,8 @@ uint16_t call_store_u32(struct host_call *, uint32_t address, uint32_t value);
 uint16_t call_store_u64(struct host_call *, uint32_t address, uint64_t value);
 
 struct vectors {
-    struct iovec list[WASI_MAX_VECTORS];
+    struct iovec list[WASI_MAX_VECTORS];  /* host addresses, for system calls */
+    uint32_t addresses[WASI_MAX_VECTORS]; /* the guest's, for guest_read and guest_write */
     int count;
     uint64_t total;
 };
@@ -145,11 +177,10 @@ uint16_t call_vectors(struct host_call *, uint32_t address, uint32_t count, enum
                       struct vectors *);
 
 /* ---- clock.c ---- */
+/* What the guest's clock is made from. */
+int64_t host_clock(const struct wasi *, uint32_t clock);
 /* The guest's clock before rounding; false when there is no such clock. */
 bool world_clock(struct wasi *, uint32_t clock, int64_t *ns);
-
-/* ---- stat.c ---- */
-uint8_t filetype_of(int fd, const struct stat *);
 
 /* ---- directory.c ---- */
 struct listing_entry {
@@ -168,6 +199,9 @@ struct listing {
 bool listing_add(struct listing *, const char *name, size_t name_len, uint64_t inode,
                  uint8_t filetype);
 uint64_t listing_bytes(const struct listing *);
+/* Adds an entry within the bounds of the guest's listings: 0 or -ENOMEM. */
+int listing_put(const struct wasi *, struct listing *, const char *name, size_t name_len,
+                uint64_t inode, uint8_t filetype);
 void listing_free(struct listing *);
 
 #endif

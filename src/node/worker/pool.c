@@ -1,0 +1,378 @@
+/*
+ * Faaslets: making them from a version's image, resetting them, keeping and evicting them.
+ *
+ *   restored ─▶ has a call ─▶ dirty ─▶ reset ─▶ clean ─▶ has a call …
+ *                  │ trapped, or its image was replaced ─▶ destroyed
+ *
+ * A call's faaslet is reset after its result has gone out: at the latest when the next call wants
+ * it, sooner by a thread that has nothing to do, at once when DIRTY_MAX of the version wait
+ * already. What does not concern memory (descriptors, locks, regions of state) was let go of when
+ * the call ended. Idle faaslets stay until the manifest's idle_ttl, or until a new arena needs
+ * their slot: then the one that was idle longest goes.
+ */
+#include "node/worker/process.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SWEEP_WARM_MAX 8u /* instances made by one sweep to be kept warm */
+
+/* ---- lists of idle faaslets, under worker.lock ---- */
+
+static void idle_add(struct worker *w, struct faaslet *f, bool dirty)
+{
+    struct version *v = f->version;
+    struct faaslet **list = dirty ? &v->dirty : &v->clean;
+    f->next = *list;
+    *list = f;
+    f->older = w->newest;
+    f->newer = NULL;
+    *(w->newest ? &w->newest->newer : &w->oldest) = f;
+    w->newest = f;
+    if (dirty) {
+        v->dirty_count++;
+        w->dirty_count++;
+    } else {
+        v->clean_count++;
+    }
+}
+
+static void idle_remove(struct worker *w, struct faaslet *f)
+{
+    struct version *v = f->version;
+    struct faaslet **at = f->used ? &v->dirty : &v->clean;
+    while (*at != f)
+        at = &(*at)->next;
+    *at = f->next;
+    *(f->older ? &f->older->newer : &w->oldest) = f->newer;
+    *(f->newer ? &f->newer->older : &w->newest) = f->older;
+    if (f->used) {
+        v->dirty_count--;
+        w->dirty_count--;
+    } else {
+        v->clean_count--;
+    }
+}
+
+/* ---- making and destroying ---- */
+
+struct faaslet *faaslet_create(struct worker *w, struct version *v)
+{
+    struct faaslet *f = calloc(1, sizeof *f);
+    if (f) {
+        f->worker = w;
+        f->version = v;
+        f->output.file = -1;
+    }
+    return f;
+}
+
+void faaslet_destroy(struct faaslet *f)
+{
+    struct worker *w = f->worker;
+    if (f->arena) {
+        arena_destroy(f->arena);
+        pthread_mutex_lock(&w->lock);
+        w->arenas--;
+        pthread_mutex_unlock(&w->lock);
+    }
+    wasi_destroy(f->wasi);
+    proto_release(f->proto);
+    output_free(&f->output);
+    buffer_free(&f->reply_head);
+    buffer_free(&f->payload);
+    free(f->answer);
+    free(f->failure);
+    free(f);
+}
+
+int arena_admit(struct worker *w, struct error *e)
+{
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        bool room = w->arenas < w->instances_max;
+        struct faaslet *victim = room ? NULL : w->oldest;
+        w->arenas += room;
+        if (victim)
+            idle_remove(w, victim);
+        pthread_mutex_unlock(&w->lock);
+        if (room)
+            return 0;
+        if (!victim)
+            return error_set(e, ATOLL_ENOMEM, "all %u instances of this worker have calls",
+                             w->instances_max);
+        faaslet_destroy(victim);
+    }
+}
+
+void arena_dismiss(struct worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->arenas--;
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* A faaslet from the image. */
+static int faaslet_restore(struct worker *w, struct version *v, struct proto *proto,
+                           struct faaslet **out, struct error *e)
+{
+    struct faaslet *f = faaslet_create(w, v);
+    if (!f)
+        return error_set(e, ATOLL_ENOMEM, "no memory for an instance");
+    int rc = arena_admit(w, e);
+    if (rc == 0 && (rc = snapshot_restore(proto->snapshot, SLOT_ANY, &f->arena, e)) < 0)
+        arena_dismiss(w);
+    if (rc == 0) {
+        f->arena->owner = f;
+        const struct vfs_config tree = {.base = v->files};
+        rc = wasi_instantiate(proto->wasi, &tree, &f->wasi, e);
+    }
+    if (rc < 0) {
+        faaslet_destroy(f);
+        return rc;
+    }
+    atomic_fetch_add(&proto->references, 1);
+    f->proto = proto;
+    instance_rebind(arena_primary(f->arena), proto->wasi_bound, f->wasi);
+    *out = f;
+    return 0;
+}
+
+static int faaslet_reset(struct worker *w, struct faaslet *f)
+{
+    struct error e;
+    int64_t begun = clock_monotonic_ns();
+    int rc = snapshot_reset(f->proto->snapshot, f->arena, &e);
+    uint64_t took = (uint64_t)(clock_monotonic_ns() - begun);
+    f->used = false;
+    pthread_mutex_lock(&w->lock);
+    f->version->tally.resets++;
+    f->version->tally.reset_ns += took;
+    pthread_mutex_unlock(&w->lock);
+    return rc;
+}
+
+void faaslet_limit_memory(struct faaslet *f, uint64_t bytes)
+{
+    int64_t *limit = arena_field(f->arena->base, FIELD_MEMORY_LIMIT);
+    if (bytes < (uint64_t)*limit)
+        *limit = (int64_t)bytes;
+}
+
+/* ---- taking ---- */
+
+/* An idle faaslet of the version, or its image (retained), or why there is neither. */
+static int pool_look(struct worker *w, struct version *v, bool fresh, struct faaslet **out,
+                     struct proto **proto, struct error *e)
+{
+    int rc = 0;
+    struct faaslet *f = NULL;
+    pthread_mutex_lock(&w->lock);
+    *proto = v->proto;
+    if (!v->proto && v->stage == VERSION_LOADING)
+        rc = error_set(e, ATOLL_EAGAIN, "the version is being loaded");
+    else if (!v->proto)
+        rc = (*e = v->problem).code;
+    else if (!fresh)
+        f = v->clean ? v->clean : v->dirty;
+    if (f)
+        idle_remove(w, f);
+    else if (rc == 0)
+        atomic_fetch_add(&v->proto->references, 1);
+    if (rc == 0)
+        w->memory_used += v->proto->charge;
+    pthread_mutex_unlock(&w->lock);
+    *out = f;
+    return rc;
+}
+
+static void charge_drop(struct worker *w, uint64_t charge)
+{
+    pthread_mutex_lock(&w->lock);
+    w->memory_used -= charge;
+    pthread_mutex_unlock(&w->lock);
+}
+
+int pool_take(struct worker *w, struct version *v, bool fresh, enum call_temperature *temperature,
+              struct faaslet **out, struct error *e)
+{
+    struct proto *proto;
+    struct faaslet *f;
+    int rc = pool_look(w, v, fresh, &f, &proto, e);
+    if (rc < 0)
+        return rc;
+    uint64_t charge = proto->charge;
+    *temperature = f ? CALL_HOT : CALL_WARM;
+    if (f && f->used && faaslet_reset(w, f) < 0) {
+        faaslet_destroy(f);
+        charge_drop(w, charge);
+        return pool_take(w, v, true, temperature, out, e);
+    }
+    if (!f) {
+        rc = faaslet_restore(w, v, proto, &f, e);
+        proto_release(proto);
+    }
+    if (rc < 0) {
+        charge_drop(w, charge);
+        return rc;
+    }
+    f->charge = charge;
+    f->used = true;
+    *out = f;
+    return 0;
+}
+
+/* ---- giving back ---- */
+
+static void call_traces_drop(struct faaslet *f)
+{
+    output_clear(&f->output);
+    if (f->output.bytes.capacity > OUTPUT_KEEP)
+        buffer_free(&f->output.bytes);
+    f->reply_head.len = 0;
+    f->log_bytes = f->log_lines = 0;
+    f->input_address = 0;
+    free(f->failure);
+    f->failure = NULL;
+    f->asked_name = false;
+    f->call = NULL;
+}
+
+void pool_give(struct worker *w, struct faaslet *f)
+{
+    struct version *v = f->version;
+    call_traces_drop(f);
+    pthread_mutex_lock(&w->lock);
+    w->memory_used -= f->charge;
+    f->charge = 0;
+    bool keep = f->proto && f->proto == v->proto && !f->trapped && !v->dropped;
+    bool later = keep && v->dirty_count < DIRTY_MAX;
+    f->idle_since_ns = 0;
+    if (later)
+        idle_add(w, f, true);
+    pthread_mutex_unlock(&w->lock);
+    if (later)
+        return;
+    if (!keep || faaslet_reset(w, f) < 0) {
+        faaslet_destroy(f);
+        return;
+    }
+    pthread_mutex_lock(&w->lock);
+    keep = f->proto == v->proto && !v->dropped;
+    if (keep)
+        idle_add(w, f, false);
+    pthread_mutex_unlock(&w->lock);
+    if (!keep)
+        faaslet_destroy(f);
+}
+
+bool pool_reset_one(struct worker *w)
+{
+    if (!atomic_load(&w->dirty_count))
+        return false;
+    pthread_mutex_lock(&w->lock);
+    struct faaslet *f = w->newest;
+    while (f && !f->used)
+        f = f->older;
+    if (f)
+        idle_remove(w, f);
+    pthread_mutex_unlock(&w->lock);
+    if (!f)
+        return false;
+    int rc = faaslet_reset(w, f);
+    pthread_mutex_lock(&w->lock);
+    bool keep = rc == 0 && f->proto == f->version->proto && !f->version->dropped;
+    if (keep)
+        idle_add(w, f, false);
+    pthread_mutex_unlock(&w->lock);
+    if (!keep)
+        faaslet_destroy(f);
+    return true;
+}
+
+/* ---- keeping ---- */
+
+void pool_drain(struct worker *w, struct version *v)
+{
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        struct faaslet *f = v->clean ? v->clean : v->dirty;
+        if (f)
+            idle_remove(w, f);
+        pthread_mutex_unlock(&w->lock);
+        if (!f)
+            return;
+        faaslet_destroy(f);
+    }
+}
+
+/* An idle faaslet that has been so for too long, taken out. Faaslets are stamped by the first sweep
+ * that sees them idle. */
+static struct faaslet *stale_take(struct worker *w, int64_t now_ns)
+{
+    struct faaslet *f, *found = NULL;
+    pthread_mutex_lock(&w->lock);
+    for (f = w->oldest; f && !found; f = f->newer) {
+        const struct version *v = f->version;
+        if (!f->idle_since_ns)
+            f->idle_since_ns = now_ns;
+        else if (now_ns - f->idle_since_ns > (int64_t)v->manifest.idle_ttl_ns &&
+                 v->clean_count + v->dirty_count + v->active > v->manifest.keep_warm)
+            found = f;
+    }
+    if (found)
+        idle_remove(w, found);
+    pthread_mutex_unlock(&w->lock);
+    return found;
+}
+
+/* A version that has fewer instances than are to be kept warm; its image is retained. */
+static struct version *cool_version(struct worker *w, struct proto **proto)
+{
+    struct version *v;
+    pthread_mutex_lock(&w->lock);
+    LIST_FOREACH(v, &w->all_versions, all)
+    {
+        if (v->proto && !v->dropped &&
+            v->clean_count + v->dirty_count + v->active < v->manifest.keep_warm &&
+            w->arenas < w->instances_max)
+            break;
+    }
+    if (v) {
+        *proto = v->proto;
+        atomic_fetch_add(&v->proto->references, 1);
+        v->calls++; /* keeps the version */
+    }
+    pthread_mutex_unlock(&w->lock);
+    return v;
+}
+
+static bool warm_one(struct worker *w)
+{
+    struct error e;
+    struct proto *proto;
+    struct faaslet *f = NULL;
+    struct version *v = cool_version(w, &proto);
+    if (!v)
+        return false;
+    int rc = faaslet_restore(w, v, proto, &f, &e);
+    pthread_mutex_lock(&w->lock);
+    bool keep = rc == 0 && v->proto == proto && !v->dropped;
+    if (keep)
+        idle_add(w, f, false);
+    if (--v->calls == 0)
+        version_unused(w, v);
+    pthread_mutex_unlock(&w->lock);
+    if (f && !keep)
+        faaslet_destroy(f);
+    proto_release(proto);
+    return keep;
+}
+
+void pool_sweep(struct worker *w, int64_t now_ns)
+{
+    for (struct faaslet *f; (f = stale_take(w, now_ns));)
+        faaslet_destroy(f);
+    for (uint32_t made = 0; made < SWEEP_WARM_MAX && warm_one(w); made++)
+        ;
+}

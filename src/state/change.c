@@ -1,0 +1,110 @@
+/* What calls say about a value here: ranges they wrote, how a range is merged, another size. */
+#include "state/tier.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* The end of a request's range, len 0 reaching to the value's end. False, and answered, when it
+ * does not lie in the value. */
+static bool range_end(struct pending *p, uint64_t *end)
+{
+    const struct state_request *r = &p->request;
+    if (r->off > p->value->size || r->len > p->value->size - r->off) {
+        pending_fail(p, ATOLL_ERANGE, "the range does not lie in the value");
+        return false;
+    }
+    *end = r->len ? r->off + r->len : p->value->size;
+    return true;
+}
+
+void dirty_start(struct pending *p)
+{
+    uint64_t end;
+    if (!range_end(p, &end))
+        return;
+    replica_mark(p->value, p->request.off, end);
+    pending_result(p, 0);
+}
+
+/* ---- in the value's line ---- */
+
+struct change {
+    struct task task;
+    struct pending *pending;
+};
+
+static void change_end(struct change *c)
+{
+    replica_publish(c->task.value);
+    line_leave(&c->task);
+    free(c);
+}
+
+static void change_enter(struct pending *p, void (*start)(struct task *), bool exclusive)
+{
+    struct change *c = calloc(1, sizeof *c);
+    if (!c) {
+        pending_fail(p, ATOLL_ENOMEM, "no memory for a request");
+        return;
+    }
+    c->pending = p;
+    line_enter(p->value, &c->task, start, exclusive);
+}
+
+static void merge_turn(struct task *task)
+{
+    struct change *c = (struct change *)task;
+    struct replica *v = task->value;
+    struct pending *p = c->pending;
+    uint32_t op = p->request.mode, width = twin_width(op);
+    uint64_t start = p->request.off, end;
+    struct error e;
+    if (!range_end(p, &end))
+        return change_end(c);
+    if (start % width || end % width)
+        pending_fail(p, ATOLL_EINVAL, "a merged range begins and ends at whole operands");
+    else if (range_map_touches(&v->written, start, end) || replica_differs(v, start, end))
+        pending_fail(p, ATOLL_EBUSY, "the range has bytes that were not pushed: push them first");
+    else if (op && start < end &&
+             replica_track(v, start / STATE_CHUNK, (end - 1) / STATE_CHUNK, &e) < 0)
+        pending_error(p, &e);
+    else if (range_map_set(&v->merges, start, end, op) < 0)
+        pending_fail(p, ATOLL_ELIMIT, "a value has at most %u ranges with a merge rule",
+                     STATE_MERGES_MAX);
+    else
+        pending_result(p, 0);
+    change_end(c);
+}
+
+void merge_start(struct pending *p)
+{
+    change_enter(p, merge_turn, false);
+}
+
+static void resize_turn(struct task *task)
+{
+    struct change *c = (struct change *)task;
+    struct replica *v = task->value;
+    struct pending *p = c->pending;
+    struct error e;
+    if (v->stale) {
+        pending_fail(p, ATOLL_ESTALE, "the value was deleted");
+    } else if (p->request.len == v->size) {
+        pending_result(p, 0);
+    } else if (replica_resize(v, p->request.len, true, &e) < 0) {
+        pending_error(p, &e);
+    } else {
+        v->resized = !v->local;
+        pending_result(p, 0);
+    }
+    change_end(c);
+}
+
+void resize_start(struct pending *p)
+{
+    uint64_t size = p->request.len, now = p->value->size;
+    p->resume = resize_start;
+    if (size > now && room_take(p, (size - now) * (p->value->tracked ? 2 : 1)) < 0)
+        return;
+    change_enter(p, resize_turn, true);
+}

@@ -1,0 +1,836 @@
+/* Values, entries, lists, records and watches of the store (src/store). */
+#define _GNU_SOURCE
+#include "store_calls.h"
+
+#include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#define CHUNK GT_CHUNK_BYTES
+
+static void fill(uint8_t *bytes, size_t len, unsigned seed)
+{
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)((i * 31 + seed) ^ i >> 8);
+}
+
+static void assert_get(const char *key, uint64_t off, const void *bytes, size_t len)
+{
+    uint8_t *got = malloc(len);
+    memset(got, 0x5a, len);
+    assert_int_equal(get_bytes(key, off, got, len), 0);
+    assert_memory_equal(got, bytes, len);
+    free(got);
+}
+
+/* ---- values ---- */
+
+static void what_was_committed_is_read_back(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("k");
+    assert_int_equal(GT(stat, &k), -ATOLL_ENOENT);
+    assert_int_equal(get_bytes("k", 0, &(uint8_t){0}, 1), -ATOLL_ENOENT);
+    assert_int_equal(commit_bytes("k", 0, "hello", 5), 0);
+    assert_int_equal(last.result.version, 1);
+    assert_int_equal(last.result.size, 5);
+    assert_true(last.result.gen > 0);
+    assert_get("k", 0, "hello", 5);
+    assert_get("k", 3, "lo\0\0", 4);
+    assert_int_equal(last.result.size, 5);
+    assert_int_equal(commit_bytes("k", 1, "EL", 2), 0);
+    assert_int_equal(last.result.version, 2);
+    assert_get("k", 0, "hELlo", 5);
+    assert_int_equal(GT(stat, &k), 0);
+    assert_int_equal(last.result.version, 2);
+    assert_int_equal(last.result.entries, 0);
+}
+
+static void ranges_cross_chunks_and_leave_holes_zero(void **state)
+{
+    (void)state;
+    size_t len = 3 * CHUNK + 100;
+    uint8_t *bytes = malloc(len), *zero = calloc(1, CHUNK);
+    fill(bytes, len, 1);
+    assert_int_equal(commit_bytes("k", 5 * CHUNK - 50, bytes, len), 0);
+    assert_int_equal(last.result.size, 8 * CHUNK + 50);
+    assert_get("k", 5 * CHUNK - 50, bytes, len);
+    assert_get("k", 5 * CHUNK, bytes + 50, CHUNK);
+    assert_get("k", 0, zero, CHUNK);
+    assert_get("k", 8 * CHUNK + 49, (uint8_t[]){bytes[len - 1], 0, 0}, 3);
+    assert_int_equal(commit_bytes("k", 6 * CHUNK - 1, "ab", 2), 0);
+    bytes[CHUNK + 49] = 'a';
+    bytes[CHUNK + 50] = 'b';
+    assert_get("k", 5 * CHUNK - 50, bytes, len);
+    free(bytes);
+    free(zero);
+}
+
+static void spans_of_one_read_come_from_one_version(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("k");
+    uint8_t bytes[300], a[10], b[10];
+    fill(bytes, sizeof bytes, 7);
+    assert_int_equal(commit_bytes("k", 0, bytes, sizeof bytes), 0);
+    struct gt_span spans[] = {{100, a, 10}, {0, b, 10}};
+    assert_int_equal(GT(getrange, &k, 0, spans, 2), 0);
+    assert_memory_equal(a, bytes + 100, 10);
+    assert_memory_equal(b, bytes, 10);
+    assert_int_equal(last.result.count, 2);
+    assert_int_equal(last.result.extents[0].off, 100);
+    assert_int_equal(last.result.extents[1].off, 0);
+    assert_int_equal(last.result.extents[1].len, 10);
+    assert_int_equal(last.result.version, 1);
+}
+
+static void a_read_since_a_version_brings_only_changed_chunks(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("k");
+    size_t len = 4 * CHUNK;
+    uint8_t *bytes = malloc(len), *copy = malloc(len);
+    fill(bytes, len, 3);
+    assert_int_equal(commit_bytes("k", 0, bytes, len), 0);
+    struct gt_span span = {0, copy, len};
+    assert_int_equal(GT(getrange, &k, 0, &span, 1), 0);
+    assert_int_equal(last.result.count, 1);
+    assert_memory_equal(copy, bytes, len);
+    assert_int_equal(commit_bytes("k", 2 * CHUNK + 5, "changed", 7), 0);
+    memcpy(bytes + 2 * CHUNK + 5, "changed", 7);
+    copy[0] ^= 1; /* a sign that this chunk is left alone */
+    assert_int_equal(GT(getrange, &k, 1, &span, 1), 0);
+    assert_int_equal(last.result.count, 1);
+    assert_int_equal(last.result.extents[0].off, 2 * CHUNK);
+    assert_int_equal(last.result.extents[0].len, CHUNK);
+    copy[0] ^= 1;
+    assert_memory_equal(copy, bytes, len);
+    assert_int_equal(GT(getrange, &k, 2, &span, 1), 0);
+    assert_int_equal(last.result.count, 0);
+    free(bytes);
+    free(copy);
+}
+
+static void what_was_cut_off_is_zero_also_for_reads_since_a_version(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("k");
+    size_t len = 2 * CHUNK;
+    uint8_t *bytes = malloc(len), *copy = malloc(len);
+    fill(bytes, len, 3);
+    assert_int_equal(commit_bytes("k", 0, bytes, len), 0);
+    struct gt_commit cut = {.expect_version = 1, .size = 100};
+    assert_int_equal(GT(commit, &k, &cut), 0);
+    assert_int_equal(last.result.version, 2);
+    assert_int_equal(last.result.size, 100);
+    struct gt_commit grow = {.expect_version = 2, .size = len};
+    assert_int_equal(GT(commit, &k, &grow), 0);
+    memset(bytes + 100, 0, len - 100);
+    assert_get("k", 0, bytes, len);
+    struct gt_span span = {0, copy, len};
+    memset(copy, 1, len);
+    assert_int_equal(GT(getrange, &k, 1, &span, 1), 0);
+    assert_memory_equal(copy, bytes, len);
+    free(bytes);
+    free(copy);
+}
+
+static void a_commit_with_another_version_than_expected_changes_nothing(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("k");
+    struct gt_range range = {.off = 0, .bytes = "x", .len = 1};
+    struct gt_commit c = {
+        .expect_version = 0, .size = GT_SIZE_KEEP, .range_count = 1, .ranges = &range};
+    assert_int_equal(GT(commit, &k, &c), 0);
+    uint64_t gen = last.result.gen;
+    assert_int_equal(GT(commit, &k, &c), -ATOLL_ESTALE);
+    assert_int_equal(last.result.version, 1);
+    c.expect_version = 7;
+    range.bytes = "y";
+    assert_int_equal(GT(commit, &k, &c), -ATOLL_ESTALE);
+    c.expect_version = 1;
+    c.expect_gen = gen + 1;
+    assert_int_equal(GT(commit, &k, &c), -ATOLL_ESTALE);
+    assert_get("k", 0, "x", 1);
+    c.expect_gen = gen;
+    assert_int_equal(GT(commit, &k, &c), 0);
+    assert_get("k", 0, "y", 1);
+}
+
+static void a_range_beyond_the_end_is_refused_unless_the_value_may_grow(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("k");
+    assert_int_equal(commit_range("k", 0, "abc", 3, GT_SET, 0), 0);
+    assert_int_equal(commit_range("k", 2, "de", 2, GT_SET, 0), -ATOLL_ERANGE);
+    assert_get("k", 0, "abc", 3);
+    assert_int_equal(commit_range("k", 2, "de", 2, GT_SET, GT_GROW), 0);
+    assert_get("k", 0, "abde", 4);
+    struct gt_range range = {.off = 3, .bytes = "zz", .len = 2};
+    struct gt_commit c = {
+        .expect_version = GT_VERSION_ANY, .size = 4, .range_count = 1, .ranges = &range};
+    assert_int_equal(GT(commit, &k, &c), -ATOLL_ERANGE);
+    c.size = 5;
+    assert_int_equal(GT(commit, &k, &c), 0);
+    assert_get("k", 0, "abdzz", 5);
+}
+
+static void a_deleted_key_made_again_has_another_gen(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("k");
+    assert_int_equal(GT(delete, &k, 0), -ATOLL_ENOENT);
+    assert_int_equal(commit_bytes("k", 0, "old bytes", 9), 0);
+    uint64_t gen = last.result.gen;
+    assert_int_equal(GT(append, &k, "entry", 5, 0), 0);
+    assert_int_equal(GT(delete, &k, 0), 0);
+    assert_int_equal(GT(stat, &k), -ATOLL_ENOENT);
+    assert_int_equal(GT(entries, &k, 0, 1, 100), -ATOLL_ENOENT);
+    assert_int_equal(commit_bytes("k", 3, "new", 3), 0);
+    assert_true(last.result.gen > gen);
+    assert_int_equal(last.result.version, 1);
+    assert_int_equal(last.result.entries, 0);
+    assert_get("k", 0, "\0\0\0new", 6);
+}
+
+static void keys_of_tenants_are_apart(void **state)
+{
+    (void)state;
+    struct gt_key a = {"a", "b-x", 3}, ab = {"a-b", "x", 1};
+    struct gt_range range = {.bytes = "1", .len = 1};
+    struct gt_commit c = {.size = GT_SIZE_KEEP, .range_count = 1, .ranges = &range};
+    assert_int_equal(GT(commit, &a, &c), 0);
+    assert_int_equal(GT(stat, &ab), -ATOLL_ENOENT);
+    assert_int_equal(GT(commit, &ab, &c), 0);
+    struct gt_key all = {"a", "", 0};
+    assert_int_equal(GT(list, &all, "", 0, 1000), 0);
+    assert_int_equal(last.result.count, 1);
+}
+
+static void bad_arguments_are_refused_at_once(void **state)
+{
+    (void)state;
+    static char long_key[GT_KEY_MAX + 2];
+    memset(long_key, 'k', sizeof long_key - 1);
+    const struct gt_key bad[] = {{"tenant", "", 0},     {"tenant", long_key, GT_KEY_MAX + 1},
+                                 {"tenant", "a\0b", 3}, {"", "k", 1},
+                                 {"-tenant", "k", 1},   {"Tenant", "k", 1},
+                                 {"ten/ant", "k", 1},   {long_key, "k", 1}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(GT(stat, &bad[i]), -ATOLL_EINVAL);
+    struct gt_key longest = {"tenant", long_key, GT_KEY_MAX}, k = key_of("k");
+    assert_int_equal(GT(append, &longest, "x", 1, 0), 0);
+    assert_int_equal(commit_range("k", 0, "x", 1, GT_MERGES, 0), -ATOLL_EINVAL);
+    assert_int_equal(commit_range("k", 0, "x", 1, GT_SET, 1u << 30), -ATOLL_EINVAL);
+    assert_int_equal(commit_range("k", 4, "12345678", 8, GT_ADD_I64, 0), -ATOLL_EINVAL);
+    assert_int_equal(commit_range("k", 8, "12345678", 7, GT_ADD_F64, 0), -ATOLL_EINVAL);
+    assert_int_equal(commit_range("k", UINT64_MAX, "x", 1, GT_SET, 0), -ATOLL_ERANGE);
+    assert_int_equal(commit_range("k", GT_VALUE_MAX, "x", 1, GT_SET, GT_GROW), -ATOLL_ERANGE);
+    assert_int_equal(commit_range("k", 0, "x", (2ull << 30) + 1, GT_SET, 0), -ATOLL_ESIZE);
+    struct gt_commit huge = {.size = GT_VALUE_MAX + 1};
+    assert_int_equal(GT(commit, &k, &huge), -ATOLL_ESIZE);
+    struct gt_span span = {GT_VALUE_MAX, NULL, 1};
+    assert_int_equal(GT(getrange, &k, 0, &span, 1), -ATOLL_ERANGE);
+    assert_int_equal(GT(append, &k, "x", GT_ENTRY_MAX + 1, 0), -ATOLL_ESIZE);
+    assert_int_equal(GT(lock, &k, GT_LOCK_READ, 1, 0, 0), -ATOLL_EINVAL);
+    assert_int_equal(GT(object_open, &k, 8, 0, 1), -ATOLL_EINVAL);
+}
+
+/* ---- merging ---- */
+
+static void merges_are_the_arithmetic_they_say(void **state)
+{
+    (void)state;
+    int32_t i32[2] = {INT32_MAX, -5};
+    int64_t i64[2] = {INT64_MIN, 7};
+    double f64[2] = {1.5, -0.25};
+    float f32 = 2.5f;
+    assert_int_equal(commit_range("i32", 0, i32, sizeof i32, GT_ADD_I32, GT_GROW), 0);
+    assert_int_equal(commit_range("i32", 0, (int32_t[]){1, 2}, 8, GT_ADD_I32, 0), 0);
+    assert_get("i32", 0, (int32_t[]){INT32_MIN, -3}, 8);
+    assert_int_equal(commit_range("i64", 8, i64, sizeof i64, GT_ADD_I64, GT_GROW), 0);
+    assert_int_equal(commit_range("i64", 8, (int64_t[]){-1, -7}, 16, GT_ADD_I64, 0), 0);
+    assert_get("i64", 0, (int64_t[]){0, INT64_MAX, 0}, 24);
+    assert_int_equal(commit_range("f64", 0, f64, sizeof f64, GT_ADD_F64, GT_GROW), 0);
+    assert_int_equal(commit_range("f64", 0, f64, sizeof f64, GT_ADD_F64, 0), 0);
+    assert_get("f64", 0, (double[]){3, -0.5}, 16);
+    assert_int_equal(commit_range("f32", 4, &f32, 4, GT_ADD_F32, GT_GROW), 0);
+    assert_int_equal(commit_range("f32", 4, &f32, 4, GT_ADD_F32, 0), 0);
+    assert_get("f32", 4, &(float){5}, 4);
+    assert_int_equal(commit_range("x", 0, "\x0f\xff", 2, GT_XOR, GT_GROW), 0);
+    assert_int_equal(commit_range("x", 0, "\xff\xff", 2, GT_XOR, 0), 0);
+    assert_get("x", 0, "\xf0\x00", 2);
+}
+
+static void a_nan_gives_way_to_a_number_and_minus_zero_is_less(void **state)
+{
+    (void)state;
+    const double start[] = {NAN, 1, -0.0, 0.0, INFINITY};
+    const double with[] = {2, NAN, 0.0, -0.0, 3};
+    double got[5];
+    assert_int_equal(commit_bytes("min", 0, start, sizeof start), 0);
+    assert_int_equal(commit_bytes("max", 0, start, sizeof start), 0);
+    assert_int_equal(commit_range("min", 0, with, sizeof with, GT_MIN_F64, 0), 0);
+    assert_int_equal(commit_range("max", 0, with, sizeof with, GT_MAX_F64, 0), 0);
+    assert_int_equal(get_bytes("min", 0, got, sizeof got), 0);
+    const double least[] = {2, 1, -0.0, -0.0, 3}, greatest[] = {2, 1, 0.0, 0.0, INFINITY};
+    assert_memory_equal(got, least, sizeof least);
+    assert_int_equal(get_bytes("max", 0, got, sizeof got), 0);
+    assert_memory_equal(got, greatest, sizeof greatest);
+}
+
+static void merged_bytes_come_back_in_order_across_chunks(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("k");
+    uint64_t ones[3] = {1, 1, 1}, tens[3] = {10, 10, 10};
+    struct gt_range ranges[] = {
+        {CHUNK - 8, ones, 24, GT_ADD_I64}, {0, "set", 3, GT_SET}, {CHUNK, tens, 16, GT_ADD_I64}};
+    struct gt_commit c = {.expect_version = GT_VERSION_ANY,
+                          .size = GT_SIZE_KEEP,
+                          .flags = GT_GROW | GT_RETURN_MERGED,
+                          .range_count = 3,
+                          .ranges = ranges};
+    assert_int_equal(GT(commit, &k, &c), 0);
+    assert_int_equal(last.result.len, 40);
+    assert_memory_equal(last.result.data, ((uint64_t[]){1, 11, 11, 11, 11}), 40);
+    assert_int_equal(last.result.version, 1);
+}
+
+static int released;
+
+static void bytes_release(void *context)
+{
+    assert_ptr_equal(context, &released);
+    released++;
+}
+
+static void lent_bytes_are_released_once_also_when_refused(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("k");
+    size_t len = 5 * CHUNK;
+    uint8_t *bytes = malloc(len);
+    fill(bytes, len, 9);
+    struct gt_range range = {.bytes = bytes, .len = len};
+    struct gt_commit c = {.size = GT_SIZE_KEEP,
+                          .range_count = 1,
+                          .ranges = &range,
+                          .release = bytes_release,
+                          .release_context = &released};
+    released = 0;
+    assert_int_equal(GT(commit, &k, &c), 0);
+    assert_int_equal(released, 1);
+    assert_get("k", 0, bytes, len);
+    assert_int_equal(GT(commit, &k, &c), -ATOLL_ESTALE);
+    assert_int_equal(released, 2);
+    free(bytes);
+}
+
+static void a_large_commit_is_atomic_and_read_by_spans(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("big");
+    size_t len = 24u << 20;
+    uint8_t *bytes = malloc(len), *copy = malloc(len);
+    fill(bytes, len, 4);
+    assert_int_equal(commit_bytes("small", 0, "s", 1), 0);
+    assert_int_equal(commit_bytes("big", 0, bytes, len), 0);
+    struct gt_span spans[24];
+    for (size_t i = 0; i < 24; i++)
+        spans[i] = (struct gt_span){i << 20, copy + (i << 20), 1 << 20};
+    assert_int_equal(GT(getrange, &k, 0, spans, 24), 0);
+    assert_memory_equal(copy, bytes, len);
+    assert_get("small", 0, "s", 1);
+    free(bytes);
+    free(copy);
+}
+
+/* ---- order ---- */
+
+static void every_operation_sees_those_called_before_it(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 300 };
+    struct gt_key k = key_of("k");
+    static struct answer writes[ROUNDS], reads[ROUNDS];
+    static uint64_t got[ROUNDS];
+    for (uint64_t i = 0; i < ROUNDS; i++) {
+        struct gt_range range = {.bytes = &i, .len = 8};
+        struct gt_commit c = {.expect_version = i, .size = 8, .range_count = 1, .ranges = &range};
+        struct gt_span span = {0, &got[i], 8};
+        GT_LATER(&writes[i], commit, &k, &c);
+        GT_LATER(&reads[i], getrange, &k, 0, &span, 1);
+    }
+    for (uint64_t i = 0; i < ROUNDS; i++) {
+        assert_int_equal(answer_wait(&writes[i]), 0);
+        assert_int_equal(answer_wait(&reads[i]), 0);
+        assert_int_equal(writes[i].result.version, i + 1);
+        assert_true(got[i] >= i && reads[i].result.version == got[i] + 1);
+        answer_free(&writes[i]);
+        answer_free(&reads[i]);
+    }
+}
+
+static void the_owner_is_woken_when_results_are_ready(void **state)
+{
+    (void)state;
+    assert_int_equal(store_complete(store), 0);
+    assert_int_equal(store_wait(store), 0);
+    struct gt_key k = key_of("k");
+    struct answer a = {0};
+    GT_LATER(&a, append, &k, "x", 1, 0);
+    assert_false(a.done);
+    assert_int_equal(store_wait(store), 1);
+    assert_true(a.done);
+    answer_free(&a);
+}
+
+/* ---- entries ---- */
+
+static void entries_have_dense_indices_until_cleared(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("log");
+    char text[16];
+    for (int i = 0; i < 50; i++) {
+        int len = snprintf(text, sizeof text, "entry %d", i);
+        assert_int_equal(GT(append, &k, text, (size_t)len, i == 49 ? GT_DURABLE : 0), 0);
+        assert_int_equal(last.result.value, i);
+    }
+    assert_int_equal(last.result.entries, 50);
+    assert_int_equal(last.result.version, 0);
+    assert_int_equal(GT(entries, &k, 8, 3, 1000), 0);
+    assert_int_equal(last.result.count, 3);
+    assert_int_equal(last.result.len, 7 + 7 + 8);
+    assert_memory_equal(last.result.data, "entry 8entry 9entry 10", 22);
+    assert_int_equal(last.result.lens[2], 8);
+    assert_int_equal(GT(entries, &k, 48, 10, 1000), 0);
+    assert_int_equal(last.result.count, 2);
+    assert_int_equal(GT(entries, &k, 50, 10, 1000), 0);
+    assert_int_equal(last.result.count, 0);
+    assert_int_equal(GT(entries, &k, 0, 10, 15), 0);
+    assert_int_equal(last.result.count, 2);
+    assert_int_equal(GT(entries, &k, 0, 10, 6), -ATOLL_ESIZE);
+    assert_int_equal(last.result.value, 7);
+    assert_int_equal(GT(clear, &k, 0), 0);
+    assert_int_equal(GT(entries, &k, 0, 10, 1000), 0);
+    assert_int_equal(last.result.count, 0);
+    assert_int_equal(GT(append, &k, "", 0, 0), 0);
+    assert_int_equal(last.result.value, 0);
+    assert_int_equal(GT(entries, &k, 0, 10, 0), 0);
+    assert_int_equal(last.result.count, 1);
+    assert_int_equal(last.result.lens[0], 0);
+}
+
+/* ---- lists ---- */
+
+static void a_list_goes_on_where_it_stopped(void **state)
+{
+    (void)state;
+    char key[100] = "";
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof key, "%s/%02d", i % 2 ? "odd" : "even", i);
+        assert_int_equal(commit_bytes(key, 0, key, (size_t)i), 0);
+    }
+    struct gt_key prefix = key_of("odd/");
+    char after[16] = "";
+    int seen = 0, rounds = 0;
+    do {
+        struct gt_listed r;
+        size_t at = 0;
+        assert_int_equal(GT(list, &prefix, after, strlen(after), 300), 0);
+        while (gt_list_next(last.result.data, last.result.len, &at, &r)) {
+            snprintf(key, sizeof key, "odd/%02d", 2 * seen + 1);
+            assert_int_equal(r.key_len, strlen(key));
+            assert_memory_equal(r.key, key, r.key_len);
+            assert_int_equal(r.size, 2 * seen + 1);
+            assert_int_equal(r.version, 1);
+            memcpy(after, r.key, r.key_len);
+            seen++;
+        }
+        assert_int_equal(at, last.result.len);
+        rounds++;
+    } while (last.result.value == 1);
+    assert_int_equal(seen, 50);
+    assert_true(rounds > 3);
+    assert_int_equal(GT(list, &prefix, "a", 1, 300), 0); /* before the first: from the first */
+    assert_true(last.result.count > 0);
+    assert_int_equal(GT(list, &prefix, "z", 1, 300), 0);
+    assert_int_equal(last.result.count, 0);
+}
+
+/* ---- watches ---- */
+
+struct seen {
+    int changed, appended, cleared, deleted;
+    uint64_t version;
+    uint64_t number;
+    bool once;
+};
+
+static void change_see(void *context, const struct gt_change *c)
+{
+    struct seen *s = context;
+    assert_string_equal(c->key.tenant, "tenant");
+    assert_memory_equal(c->key.key, "model/a", c->key.key_len);
+    s->changed += c->kind == GT_CHANGED;
+    s->appended += c->kind == GT_APPENDED;
+    s->cleared += c->kind == GT_CLEARED;
+    s->deleted += c->kind == GT_DELETED;
+    s->version = c->version;
+    if (s->once)
+        store_gt(store)->ops->unwatch(store_gt(store), s->number);
+}
+
+static void a_watcher_hears_of_changes_under_its_prefix(void **state)
+{
+    (void)state;
+    struct seen all = {0}, once = {.once = true};
+    struct gt *gt = store_gt(store);
+    struct gt_key prefix = key_of("model/"), k = key_of("model/a");
+    struct error e;
+    assert_int_equal(gt->ops->watch(gt, &prefix, change_see, &once, &once.number, &e), 0);
+    assert_int_equal(gt->ops->watch(gt, &prefix, change_see, &all, &all.number, &e), 0);
+    assert_int_equal(commit_bytes("model/a", 0, "1", 1), 0);
+    assert_int_equal(commit_bytes("other", 0, "1", 1), 0);
+    assert_int_equal(commit_range("model/a", 9, "1", 1, GT_SET, 0), -ATOLL_ERANGE);
+    assert_int_equal(GT(append, &k, "x", 1, 0), 0);
+    assert_int_equal(GT(clear, &k, 0), 0);
+    assert_int_equal(commit_bytes("model/a", 0, "2", 1), 0);
+    assert_int_equal(GT(delete, &k, 0), 0);
+    assert_int_equal(all.changed, 2);
+    assert_int_equal(all.appended, 1);
+    assert_int_equal(all.cleared, 1);
+    assert_int_equal(all.deleted, 1);
+    assert_int_equal(all.version, 2);
+    assert_int_equal(once.changed, 1);
+    gt->ops->unwatch(gt, all.number);
+    assert_int_equal(commit_bytes("model/a", 0, "3", 1), 0);
+    assert_int_equal(all.changed, 2);
+}
+
+/* ---- records ---- */
+
+static struct store_write put(enum store_write_kind kind, enum store_table table, const char *key,
+                              const char *value)
+{
+    return (struct store_write){kind, table, key, strlen(key), value, value ? strlen(value) : 0};
+}
+
+static void records_are_written_together_or_not_at_all(void **state)
+{
+    (void)state;
+    struct store_write first[] = {put(STORE_PUT, STORE_FUNCTION, "acme/score", "v1"),
+                                  put(STORE_CREATE, STORE_ALIAS, "acme/score/live", "v1")};
+    assert_int_equal(RECORD(store_write, first, 2, GT_DURABLE), 0);
+    assert_int_equal(RECORD(store_get, STORE_ALIAS, "acme/score/live", 15), 0);
+    assert_int_equal(last.result.len, 2);
+    struct store_write second[] = {put(STORE_REPLACE, STORE_FUNCTION, "acme/score", "v2"),
+                                   put(STORE_DELETE, STORE_TOKEN, "nothing", NULL),
+                                   put(STORE_CREATE, STORE_ALIAS, "acme/score/live", "v2")};
+    assert_int_equal(RECORD(store_write, second, 3, 0), -ATOLL_EEXIST);
+    assert_int_equal(last.result.value, 2);
+    assert_int_equal(RECORD(store_get, STORE_FUNCTION, "acme/score", 10), 0);
+    assert_memory_equal(last.result.data, "v1", 2);
+    struct store_write third[] = {put(STORE_DELETE, STORE_FUNCTION, "acme/score", NULL),
+                                  put(STORE_REPLACE, STORE_CALL, "1", "done")};
+    assert_int_equal(RECORD(store_write, third, 2, 0), -ATOLL_ENOENT);
+    assert_int_equal(RECORD(store_get, STORE_FUNCTION, "acme/score", 10), 0);
+    assert_int_equal(RECORD(store_write, third, 1, 0), 0);
+    assert_int_equal(RECORD(store_get, STORE_FUNCTION, "acme/score", 10), -ATOLL_ENOENT);
+    assert_int_equal(RECORD(store_get, STORE_TABLES, "x", 1), -ATOLL_EINVAL);
+    assert_int_equal(RECORD(store_get, STORE_CALL, "", 0), -ATOLL_EINVAL);
+    assert_int_equal(RECORD(store_write, NULL, 0, 0), 0);
+}
+
+static void records_are_listed_by_prefix(void **state)
+{
+    (void)state;
+    char key[16];
+    for (int i = 0; i < 30; i++) {
+        snprintf(key, sizeof key, "t%d/%02d", i % 3, i);
+        struct store_write w = put(STORE_PUT, STORE_CALL, key, "result");
+        assert_int_equal(RECORD(store_write, &w, 1, 0), 0);
+    }
+    struct store_listed r;
+    int seen = 0;
+    char after[16] = "";
+    do {
+        size_t at = 0;
+        assert_int_equal(RECORD(store_list, STORE_CALL, "t1/", 3, after, strlen(after), 60), 0);
+        while (store_list_next(last.result.data, last.result.len, &at, &r)) {
+            assert_int_equal(r.key_len, 5);
+            assert_memory_equal(r.key, "t1/", 3);
+            assert_memory_equal(r.value, "result", 6);
+            memcpy(after, r.key, 5);
+            seen++;
+        }
+    } while (last.result.value == 1);
+    assert_int_equal(seen, 10);
+    assert_int_equal(RECORD(store_list, STORE_CALL, "", 0, "", 0, 1 << 20), 0);
+    assert_int_equal(last.result.count, 30);
+    assert_int_equal(RECORD(store_list, STORE_IDEMPOTENCY, "", 0, "", 0, 1 << 20), 0);
+    assert_int_equal(last.result.count, 0);
+}
+
+static void a_large_record_is_kept_whole(void **state)
+{
+    (void)state;
+    size_t len = 3u << 20;
+    uint8_t *bytes = malloc(len);
+    fill(bytes, len, 5);
+    struct store_write w = {STORE_PUT, STORE_FILE, "f", 1, bytes, len};
+    assert_int_equal(RECORD(store_write, &w, 1, 0), 0);
+    assert_int_equal(RECORD(store_get, STORE_FILE, "f", 1), 0);
+    assert_int_equal(last.result.len, len);
+    assert_memory_equal(last.result.data, bytes, len);
+    w.value_len = STORE_RECORD_MAX + 1;
+    assert_int_equal(RECORD(store_write, &w, 1, 0), -ATOLL_ESIZE);
+    free(bytes);
+}
+
+/* ---- the file ---- */
+
+static void everything_is_there_after_reopening(void **state)
+{
+    (void)state;
+    struct gt_key k = key_of("k"), c = key_of("counter");
+    size_t len = 2 * CHUNK + 9;
+    uint8_t *bytes = malloc(len);
+    fill(bytes, len, 8);
+    assert_int_equal(commit_bytes("k", 0, bytes, len), 0);
+    uint64_t gen = last.result.gen;
+    assert_int_equal(GT(append, &k, "entry", 5, 0), 0);
+    assert_int_equal(GT(object_open, &c, GT_COUNTER, 5, 1), 0);
+    struct gt_object_call add = {.op = GT_COUNTER_ADD, .a = 2};
+    assert_int_equal(GT(object, &c, GT_COUNTER, &add), 0);
+    struct store_write w = put(STORE_PUT, STORE_TENANT, "acme", "yes");
+    assert_int_equal(RECORD(store_write, &w, 1, 0), 0);
+    store_stop();
+    store_start(NULL);
+    assert_get("k", 0, bytes, len);
+    assert_int_equal(last.result.gen, gen);
+    assert_int_equal(last.result.entries, 1);
+    assert_int_equal(GT(object, &c, GT_COUNTER, &add), 0);
+    assert_int_equal(last.result.value, 9);
+    assert_int_equal(RECORD(store_get, STORE_TENANT, "acme", 4), 0);
+    struct gt_key other = key_of("other");
+    assert_int_equal(GT(append, &other, "", 0, 0), 0);
+    assert_true(last.result.gen > gen);
+    free(bytes);
+}
+
+static void the_map_grows_under_writes_and_reads(void **state)
+{
+    (void)state;
+    store_stop();
+    store_start(&(struct store_options){.map_bytes = 1 << 20});
+    enum { VALUES = 60, LEN = 2 * CHUNK };
+    static struct answer answers[VALUES], reads[VALUES];
+    static uint8_t bytes[VALUES][LEN], got[VALUES][LEN]; /* got[i]: of value i / 2 */
+    struct gt_range range = {.len = LEN};
+    struct gt_commit c = {.size = LEN, .range_count = 1, .ranges = &range};
+    char key[8];
+    for (unsigned i = 0; i < VALUES; i++) {
+        fill(bytes[i], LEN, i);
+        snprintf(key, sizeof key, "k%u", i);
+        struct gt_key k = key_of(key);
+        range.bytes = bytes[i];
+        GT_LATER(&answers[i], commit, &k, &c);
+        snprintf(key, sizeof key, "k%u", i / 2);
+        k = key_of(key);
+        struct gt_span span = {0, got[i], LEN};
+        GT_LATER(&reads[i], getrange, &k, 0, &span, 1);
+    }
+    for (unsigned i = 0; i < VALUES; i++) {
+        assert_int_equal(answer_wait(&answers[i]), 0);
+        assert_int_equal(answer_wait(&reads[i]), 0);
+        answer_free(&answers[i]);
+        answer_free(&reads[i]);
+    }
+    for (unsigned i = 0; i < VALUES; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        assert_get(key, 0, bytes[i], LEN);
+    }
+    for (unsigned i = 0; i < VALUES; i++)
+        assert_memory_equal(got[i], bytes[i / 2], LEN);
+    struct store_counters counters;
+    store_counters(store, &counters);
+    assert_true(counters.map_grown >= 3);
+    uint8_t *large = malloc(40u << 20);
+    fill(large, 40u << 20, 1);
+    assert_int_equal(commit_bytes("large", 0, large, 40u << 20), 0);
+    assert_get("large", 0, large, 40u << 20);
+    free(large);
+}
+
+static void deleted_values_leave_room_for_others(void **state)
+{
+    (void)state;
+    size_t len = 4u << 20;
+    uint8_t *bytes = malloc(len);
+    struct gt_key k = key_of("k");
+    struct store_counters before, after;
+    fill(bytes, len, 2);
+    for (int round = 0; round < 12; round++) {
+        assert_int_equal(commit_bytes("k", 0, bytes, len), 0);
+        for (int i = 0; i < 20; i++)
+            assert_int_equal(GT(append, &k, bytes, 1000, 0), 0);
+        assert_int_equal(GT(delete, &k, GT_DURABLE), 0);
+        if (round == 5)
+            store_counters(store, &before);
+    }
+    store_counters(store, &after);
+    assert_true(after.used_bytes <= before.used_bytes + len);
+    free(bytes);
+}
+
+static void a_second_process_is_refused(void **state)
+{
+    (void)state;
+    struct store *second;
+    struct error e;
+    struct store_options o = {.directory = scratch_path("store")};
+    assert_int_equal(store_open(&o, &second, &e), -ATOLL_EBUSY);
+    assert_null(second);
+    assert_non_null(strstr(e.text, "another process"));
+}
+
+static void write_file(const char *name, const void *bytes, size_t len)
+{
+    FILE *f = fopen(scratch_path(name), "we");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, len, f), len);
+    fclose(f);
+}
+
+static void what_is_no_store_is_refused(void **state)
+{
+    (void)state;
+    static uint8_t junk[65536];
+    struct store *other;
+    struct error e;
+    mkdir(scratch_path("junk"), 0700);
+    struct store_options o = {.directory = scratch_path("junk")};
+    char directory[PATH_MAX];
+    snprintf(directory, sizeof directory, "%s", o.directory);
+    o.directory = directory;
+    write_file("junk/data.mdb", junk, sizeof junk);
+    assert_int_equal(store_open(&o, &other, &e), -ATOLL_ETYPE);
+    write_file("junk/data.mdb", junk, 100);
+    assert_int_equal(store_open(&o, &other, &e), -ATOLL_ECORRUPT);
+    unlink(scratch_path("junk/data.mdb"));
+    assert_int_equal(store_open(&o, &other, &e), 0);
+    assert_int_equal(store_close(other, &e), 0);
+    o.directory = "/proc/nowhere";
+    assert_true(store_open(&o, &other, &e) < 0);
+    assert_true(strlen(e.text) > 10);
+    scratch_remove(scratch_path("junk"));
+}
+
+/* Lets the file grow no further, as a full disk would. */
+static void disk_fill(bool full)
+{
+    struct stat status;
+    struct rlimit limit;
+    assert_int_equal(stat(scratch_path("store/data.mdb"), &status), 0);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = full ? (rlim_t)status.st_size : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void a_full_disk_refuses_what_waits_for_it_and_nothing_else_is_lost(void **state)
+{
+    (void)state;
+    static uint8_t bytes[10 * CHUNK], large[40 * CHUNK];
+    struct answer synced = {0};
+    struct error e;
+    signal(SIGXFSZ, SIG_IGN);
+    fill(bytes, sizeof bytes, 6);
+    assert_int_equal(commit_range("before", 0, "kept", 4, GT_SET, GT_GROW | GT_DURABLE), 0);
+    disk_fill(true);
+    /* nothing acknowledged: as if it had never been */
+    assert_int_equal(commit_range("durable", 0, bytes, sizeof bytes, GT_SET, GT_GROW | GT_DURABLE),
+                     -ATOLL_EIO);
+    assert_non_null(strstr(last.error.text, "disk is full"));
+    assert_int_equal(get_bytes("durable", 0, bytes, 1), -ATOLL_ENOENT);
+    assert_int_equal(commit_range("large", 0, large, sizeof large, GT_SET, GT_GROW), -ATOLL_EIO);
+    assert_int_equal(get_bytes("large", 0, bytes, 1), -ATOLL_ENOENT);
+    /* acknowledged before the disk was asked: kept and seen */
+    assert_int_equal(commit_bytes("async", 0, bytes, sizeof bytes), 0);
+    assert_int_equal(store_sync(store, answer_to(&synced), &e), 0);
+    assert_int_equal(answer_wait(&synced), -ATOLL_EIO);
+    assert_get("async", 0, bytes, sizeof bytes);
+    assert_get("before", 0, "kept", 4);
+    assert_int_equal(commit_bytes("later", 0, "x", 1), -ATOLL_EIO);
+    assert_get("async", 0, bytes, sizeof bytes);
+    disk_fill(false);
+    while (store_sync(store, answer_to(&synced), &e) == 0 && answer_wait(&synced) < 0)
+        usleep(10000);
+    assert_int_equal(commit_bytes("later", 0, "x", 1), 0);
+    store_stop();
+    store_start(NULL);
+    assert_get("async", 0, bytes, sizeof bytes);
+    assert_get("later", 0, "x", 1);
+    assert_int_equal(get_bytes("durable", 0, bytes, 1), -ATOLL_ENOENT);
+    struct store_counters counters;
+    store_counters(store, &counters);
+    assert_int_equal(counters.commits_failed, 0);
+    answer_free(&synced);
+}
+
+static void closing_says_when_acknowledged_changes_could_not_be_written(void **state)
+{
+    (void)state;
+    static uint8_t bytes[10 * CHUNK];
+    struct error e;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(commit_range("before", 0, "kept", 4, GT_SET, GT_GROW | GT_DURABLE), 0);
+    disk_fill(true);
+    assert_int_equal(commit_bytes("async", 0, bytes, sizeof bytes), 0);
+    assert_int_equal(store_close(store, &e), -ATOLL_EIO);
+    assert_non_null(strstr(e.text, "disk is full"));
+    disk_fill(false);
+    store_start(NULL);
+    assert_get("before", 0, "kept", 4);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, store_setup, store_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(what_was_committed_is_read_back),
+        TEST(ranges_cross_chunks_and_leave_holes_zero),
+        TEST(spans_of_one_read_come_from_one_version),
+        TEST(a_read_since_a_version_brings_only_changed_chunks),
+        TEST(what_was_cut_off_is_zero_also_for_reads_since_a_version),
+        TEST(a_commit_with_another_version_than_expected_changes_nothing),
+        TEST(a_range_beyond_the_end_is_refused_unless_the_value_may_grow),
+        TEST(a_deleted_key_made_again_has_another_gen),
+        TEST(keys_of_tenants_are_apart),
+        TEST(bad_arguments_are_refused_at_once),
+        TEST(merges_are_the_arithmetic_they_say),
+        TEST(a_nan_gives_way_to_a_number_and_minus_zero_is_less),
+        TEST(merged_bytes_come_back_in_order_across_chunks),
+        TEST(lent_bytes_are_released_once_also_when_refused),
+        TEST(a_large_commit_is_atomic_and_read_by_spans),
+        TEST(every_operation_sees_those_called_before_it),
+        TEST(the_owner_is_woken_when_results_are_ready),
+        TEST(entries_have_dense_indices_until_cleared),
+        TEST(a_list_goes_on_where_it_stopped),
+        TEST(a_watcher_hears_of_changes_under_its_prefix),
+        TEST(records_are_written_together_or_not_at_all),
+        TEST(records_are_listed_by_prefix),
+        TEST(a_large_record_is_kept_whole),
+        TEST(everything_is_there_after_reopening),
+        TEST(the_map_grows_under_writes_and_reads),
+        TEST(deleted_values_leave_room_for_others),
+        TEST(a_second_process_is_refused),
+        TEST(what_is_no_store_is_refused),
+        TEST(a_full_disk_refuses_what_waits_for_it_and_nothing_else_is_lost),
+        TEST(closing_says_when_acknowledged_changes_could_not_be_written),
+    };
+    return cmocka_run_group_tests(tests, scratch_create, scratch_destroy);
+}
