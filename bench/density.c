@@ -124,7 +124,7 @@ static void worker_fill(struct artefact *artefact, uint32_t wanted, struct repor
     r->create_p99 = samples_quantile(&create, 0.99);
 }
 
-/* Fills itself when told how far, reports, and stays until its input ends. */
+/* Fills itself when told how far, reports, and stays until it is told to end. */
 _Noreturn static void worker_main(const char *program, int from, int to)
 {
     struct report report = {0};
@@ -138,7 +138,7 @@ _Noreturn static void worker_main(const char *program, int from, int to)
     if (write(to, &report, sizeof report) != sizeof report)
         _exit(1);
     char end;
-    _exit(read(from, &end, 1) == 0 ? 0 : 1);
+    _exit(read(from, &end, 1) == 1 ? 0 : 1);
 }
 
 static void worker_start(struct worker *w, const char *program)
@@ -171,9 +171,10 @@ static void worker_report(struct worker *w, uint32_t instances, struct report *r
 static void worker_end(struct worker *w)
 {
     int status;
+    if (write(w->to, "e", 1) != 1 || waitpid(w->pid, &status, 0) != w->pid || status != 0)
+        bench_fail(1, "a worker died");
     close(w->to);
     close(w->from);
-    waitpid(w->pid, &status, 0);
 }
 
 /* ---- the table ---- */

@@ -5,8 +5,11 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_run, &command_resume,  &command_build,  &command_compile,
-    &command_up,  &command_inspect, &command_doctor, &command_version,
+    &command_run,    &command_resume, &command_build,  &command_compile, &command_inspect,
+    &command_up,     &command_init,   &command_deploy, &command_invoke,  &command_call,
+    &command_fn,     &command_state,  &command_files,  &command_logs,    &command_top,
+    &command_node,   &command_tenant, &command_token,  &command_doctor,  &command_version,
+    &command_worker,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
@@ -42,8 +45,10 @@ static int command_unknown(const char *name)
 static void overview_print(FILE *output)
 {
     fprintf(output, "Usage: atoll COMMAND [OPTIONS] ...\n\nCommands:\n");
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(output, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (commands[i]->summary) /* the others are not for people */
+            fprintf(output, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
+    }
     fprintf(output, "  %-10s%s\n\n", "help", "print this, or the help of a command");
     fprintf(output, "`atoll COMMAND --help` tells all about one.\n");
 }

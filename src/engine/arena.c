@@ -130,18 +130,32 @@ int arena_map_code(struct arena *a, const struct artefact *artefact, uint64_t of
     return 0;
 }
 
-int arena_map_data(struct arena *a, uint8_t *start, uint64_t len, int fd, uint64_t offset,
-                   struct error *e)
+/* Maps a file over what the slot's last arena left, and closes what of that looks out behind. */
+static int data_replace(struct arena *a, uint8_t *start, uint64_t len, const struct file_part *part,
+                        struct error *e)
 {
     uint8_t *end = start + len, *left = slot_address(a->slot) + a->left.data_high;
-    arena_reach(a, end);
-    if (mmap(start, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
-             (off_t)offset) == MAP_FAILED ||
+    if (mmap(start, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, part->fd,
+             (off_t)part->offset) == MAP_FAILED ||
         (a->left.data_high && left > end && !slot_close(end, left)))
         return error_set_errno(e, ATOLL_ENOMEM, "cannot map the data of a module");
-    a->mapped_low = (uint64_t)(start - a->base) + ARENA_BASE;
-    a->mapped_high = a->mapped_low + len;
-    a->left.data_low = a->left.data_high = 0;
+    return 0;
+}
+
+int arena_map_data(struct arena *a, uint8_t *start, uint64_t len, const struct file_part *part,
+                   struct error *e)
+{
+    uint64_t low = (uint64_t)(start - a->base) + ARENA_BASE;
+    bool there = part->source && a->left.data_source == part->source && a->left.data_low == low &&
+                 a->left.data_high == low + len;
+    arena_reach(a, start + len);
+    int rc = there ? 0 : data_replace(a, start, len, part, e);
+    if (rc < 0)
+        return rc;
+    a->mapped_low = low;
+    a->mapped_high = low + len;
+    a->mapped_source = part->source;
+    a->left.data_low = a->left.data_high = a->left.data_source = 0;
     a->fields_mapped = true;
     return 0;
 }
@@ -182,7 +196,7 @@ static void instance_free(struct instance *i)
 static struct slot slot_leave(const struct arena *a)
 {
     struct slot slot = a->left;
-    slot.data_low = slot.data_high = 0;
+    slot.data_low = slot.data_high = slot.data_source = 0;
     if (a->stack_low) {
         slot.stack_low = a->stack_low;
         slot.stack_high = a->stack_high;
@@ -194,6 +208,7 @@ static struct slot slot_leave(const struct arena *a)
         a->mapped_high - a->mapped_low <= KEPT_DATA_MAX) {
         slot.data_low = a->mapped_low;
         slot.data_high = a->mapped_high;
+        slot.data_source = a->mapped_source;
     }
     return slot;
 }

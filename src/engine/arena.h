@@ -101,7 +101,8 @@ struct arena {
     uint64_t rest_used;               /* slot offset behind the last allocation in the rest */
     uint64_t data_end;                /* slot offset; nothing behind it is mapped */
     uint64_t mapped_low, mapped_high; /* slot offsets of the mapping around B; 0, 0: none */
-    bool fields_mapped;               /* the page below B is accessible */
+    uint64_t mapped_source;
+    bool fields_mapped; /* the page below B is accessible */
     bool from_snapshot; /* its private pages lie over a snapshot, not over artefacts' images */
 
     /* Structural types of linked modules and their numbers. */
@@ -153,9 +154,13 @@ void gate_identity(uint8_t out[static HASH_LEN]);
 int arena_map_stack(struct arena *, uint64_t low_size, struct error *);
 /* Maps an artefact's code at an offset of the slot, which holds it. */
 int arena_map_code(struct arena *, const struct artefact *, uint64_t offset, struct error *);
-/* Maps a primary module's tables, fields and memory: len bytes from `start`, of a file at offset.
- */
-int arena_map_data(struct arena *, uint8_t *start, uint64_t len, int fd, uint64_t offset,
+/* A part of a file. source: a number that no other file of this process has had, 0: unknown. */
+struct file_part {
+    int fd;
+    uint64_t offset, source;
+};
+/* Maps a primary module's tables, fields and memory, private: len bytes from `start`. */
+int arena_map_data(struct arena *, uint8_t *start, uint64_t len, const struct file_part *,
                    struct error *);
 /* Makes the page below B accessible when no primary module has done so. */
 int arena_map_fields(struct arena *, struct error *);

@@ -108,8 +108,9 @@ int instance_map_primary(struct instance *i, struct error *e)
     if (rc < 0 || (rc = map_image(i, ARENA_IMAGES, e)) < 0)
         return rc;
     i->vm = a->base;
-    if ((rc = arena_map_data(a, a->base - artefact->layout.low_size, artefact->data_size,
-                             artefact->data_fd, 0, e)) < 0)
+    const struct file_part data = {.fd = artefact->data_fd};
+    if ((rc = arena_map_data(a, a->base - artefact->layout.low_size, artefact->data_size, &data,
+                             e)) < 0)
         return rc;
     if (artefact->layout.far_size)
         a->data_end = SLOT_SIZE;

@@ -172,7 +172,7 @@ static bool slot_suit(struct slot *s, const struct slot_code *code)
     if (code && slot_code_equal(&s->code, code))
         return true;
     uint64_t low = s->data_low, high = s->data_high;
-    s->data_low = s->data_high = 0;
+    s->data_low = s->data_high = s->data_source = 0;
     return range_close(slot + low, slot + high);
 }
 

@@ -22,8 +22,8 @@ struct slot {
     uint8_t *stack_low, *stack_high; /* a stack, empty; NULL: none */
     struct slot_code code;
     /* Offsets of a private mapping of a file, without private pages: tables, fields and memory of
-     * an instance of that code. 0, 0: none. */
-    uint64_t data_low, data_high;
+     * an instance of that code. 0, 0: none. The source tells which file it is, 0: unknown. */
+    uint64_t data_low, data_high, data_source;
 };
 
 uint8_t *slot_address(uint32_t index);

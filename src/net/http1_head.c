@@ -10,14 +10,6 @@
 
 #include "net/http1_lex.h"
 
-/* Bytes of a request target (RFC 3986 §2, without '#'; '%' is looked at when it is decoded). */
-static bool target_byte(char c)
-{
-    static const char others[] = "-._~:/?[]@!$&'()*+,;=%";
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && memchr(others, c, sizeof others - 1));
-}
-
 static bool digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -56,7 +48,7 @@ struct http1_refusal http1_request_line(const char *line, size_t len)
         return http1_refuse(400, "the request line does not begin with a method and one space");
     const char *target = line + method_len + 1;
     size_t rest = len - method_len - 1, target_len = 0;
-    while (target_len < rest && target_byte(target[target_len]))
+    while (target_len < rest && http_target_byte((uint8_t)target[target_len]))
         target_len++;
     if (target_len == 0 || target_len == rest || target[target_len] != ' ')
         return http1_refuse(
@@ -264,8 +256,10 @@ struct http1_refusal http1_head_read(bool response, char *text, size_t len,
     struct http1_lexed lexed;
     const char *reason = http1_lex(response, text, len, headers, header_lines, &lexed);
     *head = (struct http_head){.host = "", .headers = headers, .header_count = lexed.header_count};
-    if (reason || lexed.header_count != header_lines)
-        return http1_refuse(400, "the header fields contradict each other or the protocol");
+    if (reason)
+        return http1_refuse(400, reason);
+    if (lexed.header_count != header_lines)
+        return http1_refuse(400, "the header lines can be understood in two ways");
     head->minor = (uint8_t)lexed.minor;
     const struct http1_refusal refusal = headers_read(response, head);
     if (refusal.reason)

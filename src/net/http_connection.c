@@ -430,7 +430,7 @@ static size_t advance(struct http_connection *c, const uint8_t *data, size_t len
     size_t used = 0;
     c->advancing = true;
     while (event.kind != HTTP1_NONE && !blocked(c)) {
-        used += http1_read(&c->machine, data + used, len - used, &event);
+        used += http1_read(&c->machine, len ? data + used : NULL, len - used, &event);
         on_event(c, &event);
     }
     c->advancing = false;
@@ -485,7 +485,8 @@ static void pending_advance(struct http_connection *c)
 {
     size_t waiting = c->pending.len - c->pending_start;
     /* The handler's calls do not touch pending: input comes from the loop alone. */
-    c->pending_start += advance(c, c->pending.data + c->pending_start, waiting);
+    const uint8_t *data = waiting ? c->pending.data + c->pending_start : NULL;
+    c->pending_start += advance(c, data, waiting);
 }
 
 void http_connection_run(struct http_connection *c)

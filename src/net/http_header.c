@@ -2,40 +2,39 @@
  * usually ten). */
 #include "net/http_header.h"
 
-/* Bit 0: byte of a token. Bit 1: byte of a field value. */
-enum { TOKEN = 1, VALUE = 2 };
-static const uint8_t byte_class[256] = {
+enum { TOKEN = HTTP_BYTE_TOKEN, VALUE = HTTP_BYTE_VALUE, TARGET = HTTP_BYTE_TARGET };
+const uint8_t http_byte_class[256] = {
     ['\t'] = VALUE,
     [' '] = VALUE,
-    ['!'] = TOKEN | VALUE,
+    ['!'] = TOKEN | VALUE | TARGET,
     ['"'] = VALUE,
-    ['#' ... '\''] = TOKEN | VALUE,
-    ['(' ... ')'] = VALUE,
-    ['*' ... '+'] = TOKEN | VALUE,
-    [','] = VALUE,
-    ['-' ... '.'] = TOKEN | VALUE,
-    ['/'] = VALUE,
-    ['0' ... '9'] = TOKEN | VALUE,
-    [':' ... '@'] = VALUE,
-    ['A' ... 'Z'] = TOKEN | VALUE,
-    ['[' ... ']'] = VALUE,
-    ['^' ... 'z'] = TOKEN | VALUE,
+    ['#'] = TOKEN | VALUE,
+    ['$' ... '\''] = TOKEN | VALUE | TARGET,
+    ['(' ... ')'] = VALUE | TARGET,
+    ['*' ... '+'] = TOKEN | VALUE | TARGET,
+    [','] = VALUE | TARGET,
+    ['-' ... '.'] = TOKEN | VALUE | TARGET,
+    ['/'] = VALUE | TARGET,
+    ['0' ... '9'] = TOKEN | VALUE | TARGET,
+    [':' ... ';'] = VALUE | TARGET,
+    ['<'] = VALUE,
+    ['='] = VALUE | TARGET,
+    ['>'] = VALUE,
+    ['?' ... '@'] = VALUE | TARGET,
+    ['A' ... 'Z'] = TOKEN | VALUE | TARGET,
+    ['['] = VALUE | TARGET,
+    ['\\'] = VALUE,
+    [']'] = VALUE | TARGET,
+    ['^'] = TOKEN | VALUE,
+    ['_'] = TOKEN | VALUE | TARGET,
+    ['`'] = TOKEN | VALUE,
+    ['a' ... 'z'] = TOKEN | VALUE | TARGET,
     ['{'] = VALUE,
     ['|'] = TOKEN | VALUE,
     ['}'] = VALUE,
-    ['~'] = TOKEN | VALUE,
+    ['~'] = TOKEN | VALUE | TARGET,
     [0x80 ... 0xff] = VALUE,
 };
-
-bool http_token_byte(uint8_t byte)
-{
-    return byte_class[byte] & TOKEN;
-}
-
-bool http_value_byte(uint8_t byte)
-{
-    return byte_class[byte] & VALUE;
-}
 
 bool http_header_valid(const struct http_header *h)
 {

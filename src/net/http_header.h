@@ -22,10 +22,28 @@ static inline struct http_header http_header_text(const char *name, const char *
     return (struct http_header){name, value, (uint32_t)strlen(name), (uint32_t)strlen(value)};
 }
 
+/* What a byte may be part of: bits HTTP_BYTE_…. */
+extern const uint8_t http_byte_class[256];
+enum { HTTP_BYTE_TOKEN = 1, HTTP_BYTE_VALUE = 2, HTTP_BYTE_TARGET = 4 };
+
 /* True for a byte of a token (RFC 9110 §5.6.2): what names and methods are made of. */
-bool http_token_byte(uint8_t byte);
+static inline bool http_token_byte(uint8_t byte)
+{
+    return http_byte_class[byte] & HTTP_BYTE_TOKEN;
+}
+
 /* True for a byte of a field value: a tab, a space, visible ASCII, or 0x80 and above. */
-bool http_value_byte(uint8_t byte);
+static inline bool http_value_byte(uint8_t byte)
+{
+    return http_byte_class[byte] & HTTP_BYTE_VALUE;
+}
+
+/* True for a byte of a request target (RFC 3986 §2, without '#'); what follows a '%' is looked at
+ * when it is decoded. */
+static inline bool http_target_byte(uint8_t byte)
+{
+    return http_byte_class[byte] & HTTP_BYTE_TARGET;
+}
 /* True when name is a token and value has only bytes of a value. */
 bool http_header_valid(const struct http_header *);
 

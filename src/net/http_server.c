@@ -121,7 +121,7 @@ static void ready_unlink(struct http_connection **list, struct http_connection *
 
 void http_server_ready(struct http_server *server, struct http_connection *c)
 {
-    if (c->ready || c->stream_closed)
+    if (c->ready || c->stream_closed || server->closing)
         return;
     c->ready = true;
     c->ready_next = server->ready;

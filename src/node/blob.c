@@ -77,7 +77,7 @@ int blob_file(struct blob *b, struct error *e)
     if (b->fd >= 0)
         return b->fd;
     uint8_t *data = atomic_load(&b->data);
-    int fd = memory_file("atoll-bytes", data, b->len, b->len, true, false, e);
+    int fd = memory_file("atoll-bytes", data, b->len, align_up(b->len, 4096), true, false, e);
     if (fd < 0)
         return fd;
     /* The bytes stay where readers may have found them; the file is a second copy for mapping. */

@@ -17,9 +17,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define MAPPED_MIN (256u << 10) /* bytes of an extent that is mapped instead of read */
+#define MAPPED_MAX 64u          /* extents: each takes a mapping or two */
+
 struct load {
     const struct proto_image *image;
     struct arena *arena;
+    uint32_t next;   /* extent */
+    uint64_t offset; /* of its pages in the file */
+    uint32_t mapped; /* extents */
 };
 
 static int misfit(struct error *e, const char *what)
@@ -232,28 +238,38 @@ static int extent_read(const struct load *l, uint8_t *to, uint64_t len, uint64_t
     return 0;
 }
 
-/* Sets the memory of module `ordinal`, whose extents begin at *next; `before`: its size when it was
- * linked. */
-static int memory_set(const struct load *l, uint32_t ordinal, uint64_t before, uint32_t *next,
-                      uint64_t *offset, struct error *e)
+/* Large extents are mapped, private, so that only what reads or writes them costs anything. */
+static int extent_place(struct load *l, uint8_t *to, uint64_t len, uint64_t offset, struct error *e)
+{
+    if (len < MAPPED_MIN || l->mapped == MAPPED_MAX)
+        return extent_read(l, to, len, offset, e);
+    l->mapped++;
+    if (mmap(to, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, l->image->fd,
+             (off_t)offset) == MAP_FAILED)
+        return error_set_errno(e, ATOLL_ENOMEM, "cannot map the memory of a proto-image");
+    return 0;
+}
+
+/* Sets the memory of module `ordinal`; `before`: its size when it was linked. */
+static int memory_set(struct load *l, uint32_t ordinal, uint64_t before, struct error *e)
 {
     struct instance *i = l->arena->instances[ordinal];
     uint8_t *memory = instance_memory(i), *initial = memory + initial_bytes(i, before);
     uint8_t *cleared = memory;
     uint64_t size = module_head(l, ordinal).memory_bytes;
-    for (; *next < l->image->header.extent_count; ++*next) {
+    for (; l->next < l->image->header.extent_count; l->next++) {
         struct proto_extent x;
-        memcpy(&x, l->image->extents + (size_t)*next * sizeof x, sizeof x);
+        memcpy(&x, l->image->extents + (size_t)l->next * sizeof x, sizeof x);
         if (x.module != ordinal)
             break;
         uint64_t at = x.page * PAGE_BYTES, len = (uint64_t)x.pages * PAGE_BYTES;
         if (at > size || len > size - at)
             return misfit(e, "pages lie beyond the end of a memory");
         pages_clear(cleared, memory + at < initial ? memory + at : initial);
-        int rc = extent_read(l, memory + at, len, *offset, e);
+        int rc = extent_place(l, memory + at, len, l->offset, e);
         if (rc < 0)
             return rc;
-        *offset += len;
+        l->offset += len;
         cleared = memory + at + len;
     }
     pages_clear(cleared, initial);
@@ -277,10 +293,9 @@ static int module_set(const struct load *l, uint32_t ordinal, struct error *e)
     return rc < 0 ? rc : segments_set(i, at, e);
 }
 
-static int state_set(const struct load *l, struct error *e)
+static int state_set(struct load *l, struct error *e)
 {
-    uint64_t offset = (uint64_t)(l->image->pages - l->image->bytes);
-    uint32_t next = 0;
+    l->offset = (uint64_t)(l->image->pages - l->image->bytes);
     for (uint32_t k = 0; k < l->arena->instance_count; k++) {
         struct instance *i = l->arena->instances[k];
         bool own = !i->artefact->module.imported_memories;
@@ -289,11 +304,11 @@ static int state_set(const struct load *l, struct error *e)
         if (rc == 0)
             rc = memory_grow(i, module_head(l, k).memory_bytes, e);
         if (rc == 0 && own && instance_memory(i))
-            rc = memory_set(l, k, before, &next, &offset, e);
+            rc = memory_set(l, k, before, e);
         if (rc < 0)
             return rc;
     }
-    if (next != l->image->header.extent_count)
+    if (l->next != l->image->header.extent_count)
         return misfit(e, "pages of a memory that does not exist");
     return arena_memory_size(l->arena) == l->image->header.memory_bytes
                ? 0
@@ -315,6 +330,7 @@ int proto_image_load(const struct proto_image *image, const struct arena_limits 
         arena_destroy(l.arena);
         return rc;
     }
+    l.arena->from_snapshot |= l.mapped > 0; /* what is not private is not the artefact's */
     *out = l.arena;
     return 0;
 }

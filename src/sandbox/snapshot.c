@@ -158,7 +158,9 @@ int snapshot_take(struct arena *a, struct snapshot **out, struct error *e)
     struct snapshot *s = calloc(1, sizeof *s);
     if (!s)
         return error_set(e, ATOLL_ENOMEM, "no memory for a snapshot");
+    static _Atomic uint64_t serial;
     s->references = 1;
+    s->serial = 1 + atomic_fetch_add(&serial, 1);
     s->keep_pages = SNAPSHOT_KEEP_PAGES;
     s->fd = -1;
     if ((rc = snapshot_fill(s, a, e)) < 0) {
@@ -247,7 +249,8 @@ static int snapshot_place(const struct snapshot *s, struct arena *a, struct erro
     for (uint32_t x = 0; rc == 0 && x < s->part_count; x++) {
         const struct snapshot_part *p = &s->parts[x];
         bool low = p->from_b < 0; /* with the fields of the arena */
-        rc = low ? arena_map_data(a, a->base + p->from_b, p->len, s->fd, p->offset, e)
+        const struct file_part part = {s->fd, p->offset, s->serial};
+        rc = low ? arena_map_data(a, a->base + p->from_b, p->len, &part, e)
                  : snapshot_part_map(s, p, a, e);
         if (rc == 0)
             pages_refuse_huge(a->base + p->from_b, p->len);

@@ -30,14 +30,14 @@ struct lease {
     uint64_t token;
     int64_t until_ns, sent_ns;
     bool renewing;
-    struct timer timer;
+    struct alarm alarm;
 };
 
 static void lease_unreference(struct lease *l)
 {
     if (--l->references)
         return;
-    timer_clear(&l->tier->timers, &l->timer);
+    alarm_clear(&l->tier->alarms, &l->alarm);
     replica_unpin(l->value);
     free(l);
 }
@@ -45,16 +45,16 @@ static void lease_unreference(struct lease *l)
 static void lease_lost(struct lease *l)
 {
     l->state = LEASE_LOST;
-    timer_clear(&l->tier->timers, &l->timer);
+    alarm_clear(&l->tier->alarms, &l->alarm);
 }
 
-static void lease_alarm(struct timer *timer);
+static void lease_alarm(struct alarm *alarm);
 
 static void lease_wake_at(struct lease *l, int64_t at)
 {
     at = at < l->until_ns ? at : l->until_ns;
-    if (tier_timer(l->tier, &l->timer, at) < 0)
-        lease_lost(l); /* without a timer it cannot be kept */
+    if (tier_alarm(l->tier, &l->alarm, at) < 0)
+        lease_lost(l); /* without an alarm it cannot be kept */
 }
 
 static void lease_renewed(void *context, const struct gt_result *r)
@@ -74,9 +74,9 @@ static void lease_renewed(void *context, const struct gt_result *r)
     lease_unreference(l);
 }
 
-static void lease_alarm(struct timer *timer)
+static void lease_alarm(struct alarm *alarm)
 {
-    struct lease *l = (struct lease *)((char *)timer - offsetof(struct lease, timer));
+    struct lease *l = (struct lease *)((char *)alarm - offsetof(struct lease, alarm));
     struct gt *gt = l->tier->gt;
     struct gt_key key = replica_key(l->value);
     struct error e;
@@ -112,7 +112,7 @@ static void lease_detach(struct lease *l)
 {
     l->attachment->lease = NULL;
     l->attachment = NULL;
-    timer_clear(&l->tier->timers, &l->timer);
+    alarm_clear(&l->tier->alarms, &l->alarm);
     lease_unreference(l);
 }
 
@@ -142,7 +142,7 @@ static void lease_answered(void *context, const struct gt_result *r)
         l->state = LEASE_HELD;
         l->sent_ns = tier_now(l->tier);
         l->until_ns = l->sent_ns + STATE_LEASE_NS;
-        l->timer.fire = lease_alarm;
+        l->alarm.fire = lease_alarm;
         lease_wake_at(l, l->sent_ns + STATE_RENEW_NS);
         pending_result(p, r->value);
     }

@@ -35,9 +35,9 @@ static void node_lock_next(struct replica *v)
     replica_unpin(v);
 }
 
-static void node_lock_timeout(struct timer *timer)
+static void node_lock_timeout(struct alarm *alarm)
 {
-    struct pending *p = (struct pending *)((char *)timer - offsetof(struct pending, timer));
+    struct pending *p = (struct pending *)((char *)alarm - offsetof(struct pending, alarm));
     struct replica *v = p->value;
     replica_pin(v);
     pending_wait_end(p);
@@ -60,9 +60,9 @@ void node_lock_start(struct pending *p)
     if (!timeout)
         return pending_fail(p, ATOLL_ETIMEDOUT, "the lock is not free");
     int64_t now = tier_now(p->tier);
-    p->timer.fire = node_lock_timeout;
+    p->alarm.fire = node_lock_timeout;
     if (timeout < (uint64_t)(INT64_MAX - now) &&
-        tier_timer(p->tier, &p->timer, now + (int64_t)timeout) < 0)
+        tier_alarm(p->tier, &p->alarm, now + (int64_t)timeout) < 0)
         return pending_fail(p, ATOLL_ENOMEM, "no memory to wait for a lock");
     p->attachment->node_lock = NODE_LOCK_WAITS;
     pending_wait(p, &v->waiting_lock);

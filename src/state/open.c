@@ -224,7 +224,6 @@ static void truncate_turn(struct task *task)
     else {
         v->marks_lost = false;
         v->resized = !v->local;
-        replica_mark(v, 0, size);
         open_attach(p, v);
     }
     line_leave(task);
@@ -324,6 +323,7 @@ static void open_stat_done(void *context, const struct gt_result *r)
     if (!code) {
         v->global_gen = r->gen;
         v->version = v->own_since = r->version;
+        v->global_size = r->size;
         if (r->size > STATE_VALUE_MAX)
             code = error_set(&e, ATOLL_ESIZE, "the value is larger than this node opens");
         else if (replica_resize(v, r->size, false, &e) < 0)

@@ -292,8 +292,10 @@ static void push_answered(void *context, const struct gt_result *r)
         v->version++;
     v->global_gen = r->gen;
     v->exclusive = false;
-    if (s->size != GT_SIZE_KEEP)
+    if (s->size != GT_SIZE_KEEP) {
         v->resized = false;
+        v->global_size = s->size;
+    }
     range_map_free(&v->sending);
     push_settle_twins(s, r->data);
     v->tier->counters.push_bytes += s->bytes;

@@ -253,6 +253,7 @@ static void refresh_answered(void *context, const struct gt_result *r)
         return refresh_fail(f, ATOLL_ESTALE, "the value was deleted and made again");
     }
     v->global_gen = r->gen;
+    v->global_size = r->size;
     v->exclusive = false;
     if (r->size != v->size && (!v->resized || f->discard)) {
         if (replica_resize(v, r->size, false, &f->error) < 0)

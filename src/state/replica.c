@@ -209,7 +209,9 @@ int replica_resize(struct replica *v, uint64_t size, bool fill, struct error *e)
     v->size = size;
     for (uint64_t i = chunks; fill && i < v->chunks; i++)
         replica_chunk(v, i, CHUNK_PRESENT);
-    if (v->tracked && replica_track(v, chunks, v->chunks - 1, e) < 0) {
+    if (fill && old < v->global_size)
+        replica_mark(v, old, size < v->global_size ? size : v->global_size);
+    if (v->tracked && v->chunks > chunks && replica_track(v, chunks, v->chunks - 1, e) < 0) {
         replica_shrink(v, old);
         return e->code;
     }

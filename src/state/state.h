@@ -52,7 +52,7 @@ struct state_options {
     uint64_t local_max; /* bytes of values (and of what tracking costs) kept on this node */
     void *context;      /* of the three functions */
     int64_t (*now)(void *context);               /* monotonic ns */
-    void (*timer)(void *context, int64_t at_ns); /* call state_tick then (STATE_NEVER: no more);
+    void (*timer)(void *context, int64_t at_ns); /* call state_tick once, then (STATE_NEVER: not);
                                                     replaces what was asked before */
     /* Rights that `owner` granted to `tenant` for a key (enum state_grant). NULL: none, ever. */
     uint32_t (*granted)(void *context, const char *tenant, const char *owner, const void *key,

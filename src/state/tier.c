@@ -87,16 +87,16 @@ int64_t tier_now(const struct state_tier *t)
 
 static void tier_arm(struct state_tier *t)
 {
-    int64_t next = TAILQ_EMPTY(&t->deferred) ? timer_next(&t->timers) : tier_now(t);
+    int64_t next = TAILQ_EMPTY(&t->deferred) ? alarm_next(&t->alarms) : tier_now(t);
     if (next == t->timer_asked)
         return;
     t->timer_asked = next;
     t->options.timer(t->options.context, next);
 }
 
-int tier_timer(struct state_tier *t, struct timer *timer, int64_t at_ns)
+int tier_alarm(struct state_tier *t, struct alarm *alarm, int64_t at_ns)
 {
-    int code = timer_set(&t->timers, timer, at_ns);
+    int code = alarm_set(&t->alarms, alarm, at_ns);
     tier_arm(t);
     return code;
 }
@@ -122,9 +122,9 @@ static void deferred_run(struct state_tier *t)
 
 void state_tick(struct state_tier *t)
 {
-    timer_run(&t->timers, tier_now(t));
+    t->timer_asked = STATE_NEVER; /* it has gone off */
+    alarm_run(&t->alarms, tier_now(t));
     deferred_run(t);
-    t->timer_asked = STATE_NEVER;
     tier_arm(t);
 }
 
@@ -445,7 +445,7 @@ void pending_wait_end(struct pending *p)
     assert(p->waits_in);
     TAILQ_REMOVE(p->waits_in, p, wait);
     p->waits_in = NULL;
-    timer_clear(&p->tier->timers, &p->timer);
+    alarm_clear(&p->tier->alarms, &p->alarm);
 }
 
 void pending_answer(struct pending *p, struct state_answer *answer)
@@ -638,7 +638,7 @@ void state_destroy(struct state_tier *t)
         LIST_REMOVE(n, link);
         tenant_free(n);
     }
-    timer_heap_free(&t->timers);
+    alarm_heap_free(&t->alarms);
     free(t);
 }
 

@@ -33,10 +33,10 @@
 #ifndef STATE_TIER_H
 #define STATE_TIER_H
 
+#include "state/alarm.h"
 #include "state/range_map.h"
 #include "state/segment.h"
 #include "state/state.h"
-#include "state/timer.h"
 
 #include <sys/queue.h>
 
@@ -152,6 +152,7 @@ struct replica {
     bool marks_lost; /* more written ranges than can be known: only whole pushes are honest */
 
     uint64_t size, version, own_since, global_gen;
+    uint64_t global_size;        /* at that version */
     int memfd, memfd_read;       /* -1: none yet */
     struct mapping *mapping;     /* the newest; older ones end with the value */
     uint64_t *present, *pulling; /* a bit per chunk */
@@ -186,7 +187,7 @@ struct pending {
     struct state_request request;  /* key and data are its own */
     struct replica *value;         /* pinned; NULL: none */
     struct attachment *attachment; /* NULL once the call has ended */
-    struct timer timer;
+    struct alarm alarm;
     void (*resume)(struct pending *); /* begin again */
     uint64_t moved;
     char owner[STATE_TENANT_MAX + 1]; /* of the key */
@@ -210,7 +211,7 @@ struct state_tier {
     bool looking_for_room;
     struct task room_task;
     uint64_t owners; /* given to calls */
-    struct timer_heap timers;
+    struct alarm_heap alarms;
     int64_t timer_asked;
     uint64_t local_bytes;
     struct state_counters counters;
@@ -223,8 +224,8 @@ struct replica *tier_find(const struct state_tier *, const char *tenant, const v
 /* A value in the table, not known to exist; NULL without memory. */
 struct replica *tier_add(struct state_tier *, const char *tenant, const void *key, uint32_t len);
 void tier_remove(struct replica *); /* from the table */
-/* Sets a timer and asks the owner for state_tick in time. */
-int tier_timer(struct state_tier *, struct timer *, int64_t at_ns);
+/* Sets an alarm and asks the owner for state_tick in time. */
+int tier_alarm(struct state_tier *, struct alarm *, int64_t at_ns);
 int64_t tier_now(const struct state_tier *);
 /* go_on runs at the next tick, so that other work of the thread comes in between. */
 void tier_defer(struct state_tier *, struct task *, void (*go_on)(struct task *));

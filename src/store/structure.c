@@ -14,7 +14,8 @@
  * transaction free    key: u64 transaction; data: u64 count | page numbers, descending
  *
  * A head's transaction number is even on page 0 and odd on page 1, and one apart from the other's:
- * so a damaged number is noticed, which would otherwise bring back the state before the last write.
+ * so a damaged number is noticed, which would otherwise bring back the state before the last write
+ * (all but one bit of it: less by two is as if that write had never been).
  */
 #define _GNU_SOURCE
 #include "store/structure.h"
@@ -59,6 +60,7 @@ struct examination {
     const uint8_t *file;
     uint64_t pages; /* whole ones in the file */
     uint64_t last;  /* the last page in use, as the head has it */
+    uint64_t transaction;
     uint32_t page_bytes;
     uint8_t *seen;         /* a bit for each page */
     uint64_t *node_places; /* a bit for every second byte of a page */
@@ -183,10 +185,13 @@ static int key_advance(struct walk *w, uint64_t page, struct key key, bool separ
 
 static int tree_walk(struct examination *x, const uint8_t *bytes, enum tree_role role);
 
-static int free_list_check(struct walk *w, const uint8_t *list, uint64_t len)
+static int free_list_check(struct walk *w, uint64_t transaction, const uint8_t *list, uint64_t len)
 {
     struct examination *x = w->x;
     uint64_t count = len >= 8 ? load_u64(list) : 0, above = UINT64_MAX;
+    if (transaction > x->transaction)
+        return DAMAGED(x, "pages were freed by transaction %llu, which has not been",
+                       number(transaction));
     if (len < 8 || len % 8 != 0 || count > len / 8 - 1)
         return DAMAGED(x, "a list of free pages has a wrong length");
     for (uint64_t k = 1; k <= count; k++) {
@@ -230,8 +235,9 @@ static int leaf_node_check(struct walk *w, const struct node *node)
             return rc;
     }
     if (w->role == TREE_FREE)
-        return node->flags & ~NODE_LARGE ? DAMAGED(w->x, "odd free pages")
-                                         : free_list_check(w, data, node->len);
+        return node->flags & ~NODE_LARGE
+                   ? DAMAGED(w->x, "odd free pages")
+                   : free_list_check(w, load_u64(node->key.bytes), data, node->len);
     if (w->role == TREE_TABLE)
         return node->flags & ~NODE_LARGE ? DAMAGED(w->x, "a record of an odd kind") : 0;
     if (node->flags != NODE_TREE || node->len != TREE_BYTES)
@@ -376,6 +382,7 @@ static int heads_check(struct examination *x, const uint8_t **newer)
     if (!fresh && (even % 2 != 0 || odd % 2 != 1 || (even > odd ? even - odd : odd - even) != 1))
         return DAMAGED(x, "its heads have transactions %llu and %llu", number(even), number(odd));
     *newer = page_at(x, odd > even);
+    x->transaction = odd > even ? odd : even;
     x->last = load_u64(*newer + 136);
     uint64_t map = load_u64(*newer + 32);
     if (x->last < 1 || x->last >= map / x->page_bytes || map > 1ull << 47)

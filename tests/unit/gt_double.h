@@ -171,7 +171,8 @@ static inline int double_getrange(struct gt *gt, const struct gt_key *k, uint64_
     a->value = double_find(d, k);
     a->since = since;
     a->spans = calloc(count + 1, sizeof *a->spans);
-    memcpy(a->spans, spans, count * sizeof *spans);
+    if (count)
+        memcpy(a->spans, spans, count * sizeof *spans);
     a->span_count = count;
     if (double_random(d) & 1)
         double_read(d, a);

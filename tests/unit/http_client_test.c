@@ -253,7 +253,7 @@ static void bad_servers_are_told_apart(void **state)
          "closed"},
         {"SSH-2.0-x\r\n", -ATOLL_EIO, "proper HTTP"},
         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef", -ATOLL_EIO,
-         "Content-Length"},
+         "content-length"},
         {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab", -ATOLL_EIO, "more than its response"},
         {"HTTP/1.1 200 OK\r\nContent-Length: 100001\r\n\r\n", -ATOLL_ESIZE, "larger than 100000"},
     };

@@ -333,6 +333,7 @@ static void a_slot_says_size_version_and_whether_all_is_here(void **state)
     assert_true(state_slot_read(slot, &s));
     assert_int_equal(s.flags, STATE_SLOT_COMPLETE | STATE_SLOT_STALE);
     state_call_ended(tier, 1, 10);
+    world_settle();
     assert_true(state_slot_read(slot, &s));
     assert_int_equal(s.gen, 0);
     view_drop(&v);

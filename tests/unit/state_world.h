@@ -67,8 +67,10 @@ static void world_begin(uint64_t seed, uint64_t local_max)
 
 static void world_tick(void)
 {
-    if (timer_at <= gt->now)
-        state_tick(tier);
+    if (timer_at > gt->now)
+        return;
+    timer_at = STATE_NEVER;
+    state_tick(tier);
 }
 
 /* Everything that can happen without time passing has happened. */
@@ -125,8 +127,10 @@ static void asked_done(void *context, const struct state_answer *a)
     to->result = a->result;
     to->reply = a->reply;
     to->fd = a->fd < 0 ? -1 : dup(a->fd);
-    memcpy(to->data, a->reply.data, a->reply.data_len);
-    memcpy(to->lens, a->reply.lens, a->reply.count * 8ull);
+    if (a->reply.data_len)
+        memcpy(to->data, a->reply.data, a->reply.data_len);
+    if (a->reply.count)
+        memcpy(to->lens, a->reply.lens, a->reply.count * 8ull);
     assert_true((a->result < 0) == (a->error != NULL));
     snprintf(to->error, sizeof to->error, "%s", a->error ? a->error->text : "");
 }

@@ -423,7 +423,7 @@ static void the_tree_behaves_as_a_file_system_does(void **state)
         assert_int_equal(random_bytes(&random, sizeof random), 0);
         assert_int_equal(directory_begin(state), 0);
         run(given != NULL ? strtoull(given, NULL, 10) : random | 1,
-            steps != NULL ? atoi(steps) : 400);
+            steps != NULL ? atoi(steps) : 1500);
         assert_int_equal(directory_end(state), 0);
     }
 }

@@ -82,10 +82,10 @@ void callback_post(void *context, const struct call_outcome *o)
     id_text(o->id, id);
     snprintf(code, sizeof code, "%d", o->code);
     const struct http_header headers[] = {
-        {.name = "content-type", .value = "application/octet-stream"},
-        {.name = "atoll-call", .value = id},
-        {.name = "atoll-status", .value = call_status_name(o->status)},
-        {.name = "atoll-code", .value = code},
+        http_header_text("content-type", "application/octet-stream"),
+        http_header_text("atoll-call", id),
+        http_header_text("atoll-status", call_status_name(o->status)),
+        http_header_text("atoll-code", code),
     };
     struct http_fetch_options options = {
         .method = HTTP_POST,

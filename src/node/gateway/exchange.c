@@ -59,7 +59,7 @@ bool exchange_require(struct exchange *x, const char *tenant, uint32_t scopes)
 void exchange_headers_add(struct exchange_headers *h, const char *name, const char *value)
 {
     if (h->count < EXCHANGE_HEADERS_MAX)
-        h->list[h->count++] = (struct http_header){.name = name, .value = value};
+        h->list[h->count++] = http_header_text(name, value);
 }
 
 void exchange_respond(struct exchange *x, const struct http_response *response)

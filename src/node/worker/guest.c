@@ -217,7 +217,7 @@ static ssize_t stream_output(void *context, const void *bytes, size_t len)
     struct faaslet *f = context;
     if (f->output.used)
         return (ssize_t)len; /* atoll_output_… says what the output is */
-    int rc = output_append(&f->output, bytes, len);
+    int rc = call_output_append(&f->output, bytes, len);
     return rc == 0 ? (ssize_t)len : rc == -ATOLL_ELIMIT ? -EFBIG : -ENOMEM;
 }
 

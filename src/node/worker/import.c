@@ -12,8 +12,12 @@
 #define MODULE    "atoll"
 #define NAMED_MAX 12u /* unknown imports that a message names */
 
-static const struct import_entry *const tables[] = {imports_call, imports_chain, imports_system,
-                                                    imports_net,  imports_state, imports_object};
+static const struct import_entry *const tables[] = {
+    imports_call,
+    imports_chain,
+    imports_system,
+    imports_net,
+};
 
 static bool span_is(const struct wasm_module *m, struct wasm_span span, const char *text)
 {
@@ -73,6 +77,9 @@ static int import_resolve(const struct wasm_module *m, const struct wasm_import 
         int rc = wasi_resolve(wasi, (const char *)m->bytes + import->module.offset,
                               import->module.len, (const char *)m->bytes + import->name.offset,
                               import->name.len, &signature, &out->function, &out->data, e);
+        if (rc == 0)
+            out->function = wasi_shape((const char *)m->bytes + import->name.offset,
+                                       import->name.len, out->function);
         bool wrong_type = rc < 0 && strstr(e->text, "incompatible import type");
         return rc == 0 ? 1 : wrong_type ? rc : 0;
     }

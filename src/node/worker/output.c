@@ -26,7 +26,7 @@ uint64_t output_len(const struct output *o)
     return o->file >= 0 ? o->len : o->bytes.len;
 }
 
-void output_clear(struct output *o)
+void call_output_clear(struct output *o)
 {
     if (o->file >= 0)
         close(o->file);
@@ -38,7 +38,7 @@ void output_clear(struct output *o)
 
 void output_free(struct output *o)
 {
-    output_clear(o);
+    call_output_clear(o);
     buffer_free(&o->bytes);
 }
 
@@ -75,7 +75,7 @@ static int file_begin(struct output *o)
     return 0;
 }
 
-int output_append(struct output *o, const void *bytes, uint64_t len)
+int call_output_append(struct output *o, const void *bytes, uint64_t len)
 {
     if (len > o->limit - output_len(o))
         return -ATOLL_ELIMIT;
@@ -109,7 +109,7 @@ static int append_large(struct output *o, struct arena *a, uint32_t from, uint64
         uint64_t part = len - done < STEP ? len - done : STEP;
         rc = guest_read(a, step, (uint32_t)(from + done), part);
         if (rc == 0)
-            rc = output_append(o, step, part);
+            rc = call_output_append(o, step, part);
         done += part;
     }
     free(step);
@@ -161,7 +161,7 @@ int output_map(struct output *o, struct arena *a, uint64_t len, uint32_t *addres
         close(fd);
         return rc;
     }
-    output_clear(o);
+    call_output_clear(o);
     o->file = fd;
     o->len = len;
     o->address = *address;
@@ -194,7 +194,7 @@ struct blob *output_take(struct output *o, struct arena *a, struct error *e)
         o->file = -1;
         (void)blob_from_fd(fd, len, &b, e);
     }
-    output_clear(o);
+    call_output_clear(o);
     if (o->bytes.capacity > OUTPUT_KEEP)
         buffer_free(&o->bytes);
     return b;

@@ -226,7 +226,7 @@ int pool_take(struct worker *w, struct version *v, bool fresh, enum call_tempera
 
 static void call_traces_drop(struct faaslet *f)
 {
-    output_clear(&f->output);
+    call_output_clear(&f->output);
     if (f->output.bytes.capacity > OUTPUT_KEEP)
         buffer_free(&f->output.bytes);
     f->reply_head.len = 0;

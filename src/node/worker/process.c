@@ -15,6 +15,8 @@
 #define MAPS_PER_INSTANCE 12u   /* the arena's, and two attached regions */
 #define MAPS_OF_PROCESS   4096u /* libraries, threads, values, inputs */
 #define MAPS_DEFAULT      65530u
+#define NETWORK_RATE      (100ull << 20)
+#define NETWORK_BURST     (10ull << 20)
 #define THREAD_STACK      (512u << 10)
 
 /* ---- settings ---- */
@@ -49,6 +51,12 @@ static int settings_apply(struct worker *w, const struct worker_settings *s, str
                          "a worker that may have %u instances cannot run calls, it needs %u; raise "
                          "vm.max_map_count",
                          w->instances_max, WORKER_INSTANCES_MIN);
+    bucket_begin(&w->network[0], s->network_rate ? s->network_rate : NETWORK_RATE,
+                 s->network_burst ? s->network_burst : NETWORK_BURST, clock_monotonic_ns());
+    w->network[1] = w->network[0];
+    w->refused_count = s->refused_count < REFUSED_PORTS_MAX ? s->refused_count : REFUSED_PORTS_MAX;
+    for (uint32_t k = 0; k < w->refused_count; k++)
+        w->refused_ports[k] = s->refused_ports[k];
     w->memory_max = s->memory_bytes
                         ? s->memory_bytes
                         : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "node/worker/call.h"
 #include "node/worker/queue.h"
+#include "node/worker/shape.h"
 #include "node/worker/version.h"
 #include "node/worker/worker.h"
 
@@ -120,6 +121,10 @@ struct worker {
         uint32_t watched;     /* descriptors */
     } timekeeper;
 
+    struct bucket network[2]; /* of the tenant: out, in */
+    uint16_t refused_ports[REFUSED_PORTS_MAX];
+    uint32_t refused_count;
+
     bool stopping; /* no new calls; ends when none lives, or at stop_ns */
     int64_t stop_ns;
     _Atomic bool over; /* threads leave */
@@ -189,6 +194,8 @@ int blob_map(struct host_call *, const char *name, struct blob *, uint32_t *addr
 /* ---- import_net.c ---- */
 /* Closes what the call had open; faaslet.sockets is NULL then. */
 void sockets_end(struct faaslet *);
+/* What to bind instead of WASI's function of that name, so that sockets are shaped. */
+host_function wasi_shape(const char *name, size_t len, host_function wasi);
 
 /* ---- timekeeper.c ---- */
 int timekeeper_begin(struct worker *, struct error *);

@@ -7,7 +7,7 @@
 
 /* ---- calls ---- */
 
-static void call_reject(struct worker *w, uint64_t id, int code, const char *text)
+static void root_reject(struct worker *w, uint64_t id, int code, const char *text)
 {
     struct message m = {
         .header = {.kind = MESSAGE_RESULT, .id = id},
@@ -120,7 +120,7 @@ static void call_receive(struct worker *w, const struct message *m, int fd)
     const char *problem = "no memory for a call";
     int code = fd >= 0 ? blob_from_fd(fd, m->call.input_len, &input, &e) : blob_of(m, 2, &input);
     if (code < 0) {
-        call_reject(w, m->header.id, code, fd >= 0 ? e.text : problem);
+        root_reject(w, m->header.id, code, fd >= 0 ? e.text : problem);
         return;
     }
     struct app *app = app_of(m);
@@ -138,7 +138,7 @@ static void call_receive(struct worker *w, const struct message *m, int fd)
     if (app)
         app_release(app);
     blob_release(input);
-    call_reject(w, m->header.id, code, problem);
+    root_reject(w, m->header.id, code, problem);
 }
 
 static void call_cancel(struct worker *w, uint64_t id)

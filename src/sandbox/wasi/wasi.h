@@ -102,6 +102,13 @@ int wasi_resolve(struct wasi *, const char *module, size_t module_len, const cha
  * its table is full. */
 int wasi_add_socket(struct wasi *, int fd, uint32_t *guest_fd, struct error *);
 
+/* Bytes of a file of the tree that the guest has open for reading, at offset: as many as lie in one
+ * piece, at most len; 0 at the end. Good until the guest runs again. -ATOLL_EBADF. */
+int64_t wasi_peek(const struct wasi *, uint32_t guest_fd, uint64_t offset, size_t len,
+                  const uint8_t **bytes);
+/* The host's descriptor of a socket of the guest; it stays the world's. -ATOLL_EBADF. */
+int wasi_socket_fd(const struct wasi *, uint32_t guest_fd);
+
 /* A clock (0 real time, 1 monotonic, 2 CPU) as the guest sees it; -ATOLL_EINVAL for others. */
 int wasi_now(struct wasi *, uint32_t clock, int64_t *ns);
 /* What the guest's monotonic clock shows when the host's shows host_ns. */
