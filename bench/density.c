@@ -243,7 +243,9 @@ int main(int argc, char **argv)
     if (!wanted || wanted > WORKERS_MAX * PER_WORKER)
         bench_fail(2, "from 1 to %d instances", WORKERS_MAX * PER_WORKER);
     environment_print();
+    environment_verdict();
     density_table(argc > 2 ? argv[2] : NULL, wanted);
     limit_table(argc > 2 ? argv[2] : NULL);
+    environment_verdict();
     return 0;
 }

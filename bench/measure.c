@@ -11,6 +11,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#define QUIET_LOAD 0.5
+
 _Noreturn void bench_fail(int status, const char *format, ...)
 {
     va_list arguments;
@@ -127,6 +129,14 @@ void environment_print(void)
     uname(&system);
     printf("# %ld cores, %s, %s %s, load %.2f %.2f %.2f\n", sysconf(_SC_NPROCESSORS_ONLN), model,
            system.sysname, system.release, load[0], load[1], load[2]);
+}
+
+void environment_verdict(void)
+{
+    double load[3];
+    load_read(load);
+    if (!(load[0] <= QUIET_LOAD))
+        printf("# not final: the machine was busy (load %.2f)\n", load[0]);
 }
 
 void environment_add(cJSON *to)

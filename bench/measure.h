@@ -50,6 +50,8 @@ void timings_free(struct timings *);
 /* "cores, CPU model, kernel, load": prints one line to stdout, or adds an object "environment". */
 void environment_print(void);
 void environment_add(cJSON *to);
+/* Says on stdout when the machine was too busy (load above 0.5) for the numbers to be final. */
+void environment_verdict(void);
 
 /* Directory of the running executable, without a trailing slash. */
 void executable_directory(char *out, size_t size);

@@ -11,6 +11,7 @@
 
 #include "store/store.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
@@ -134,6 +135,14 @@ static void record_put(uint32_t flags)
     check(store_write(store, &w, 1, flags, back, &e), &e);
 }
 
+static void record_append(uint32_t flags)
+{
+    struct error e;
+    uint64_t key = htobe64(serial++);
+    struct store_write w = {STORE_PUT, STORE_FILE, &key, sizeof key, source, 200};
+    check(store_write(store, &w, 1, flags, back, &e), &e);
+}
+
 static void stat_one(uint32_t flags)
 {
     struct error e;
@@ -210,7 +219,8 @@ static const struct {
                {"commit 4 KiB, 1,000 keys", commit_4k},
                {"append 100 B", append_100},
                {"counter add", counter_add},
-               {"record put 200 B, new keys", record_put}};
+               {"record put 200 B, ascending keys", record_append},
+               {"record put 200 B, keys anywhere", record_put}};
 
 #define CHANGES (sizeof changes / sizeof *changes)
 

@@ -13,18 +13,19 @@
         return BODY(x, 0##n##u), x;                            \
     }
 #define EIGHT(M, n) M(n##0) M(n##1) M(n##2) M(n##3) M(n##4) M(n##5) M(n##6) M(n##7)
-#define MANY8(M, n)                                                                           \
-    EIGHT(M, n##0)                                                                            \
-    EIGHT(M, n##1) EIGHT(M, n##2) EIGHT(M, n##3) EIGHT(M, n##4) EIGHT(M, n##5) EIGHT(M, n##6) \
-        EIGHT(M, n##7)
-#define MANY64(M, n)                                                                          \
-    MANY8(M, n##0)                                                                            \
-    MANY8(M, n##1) MANY8(M, n##2) MANY8(M, n##3) MANY8(M, n##4) MANY8(M, n##5) MANY8(M, n##6) \
-        MANY8(M, n##7)
-#define ALL(M)                                                                                  \
-    MANY64(M, 1)                                                                                \
-    MANY64(M, 2) MANY64(M, 3) MANY64(M, 4) MANY64(M, 5) MANY64(M, 6) MANY64(M, 7) MANY64(M, 10) \
-        MANY64(M, 11) MANY64(M, 12)
+#define MANY8(M, n) \
+    EIGHT(M, n##0)  \
+    EIGHT(M, n##1)  \
+    EIGHT(M, n##2) EIGHT(M, n##3) EIGHT(M, n##4) EIGHT(M, n##5) EIGHT(M, n##6) EIGHT(M, n##7)
+#define MANY64(M, n) \
+    MANY8(M, n##0)   \
+    MANY8(M, n##1)   \
+    MANY8(M, n##2) MANY8(M, n##3) MANY8(M, n##4) MANY8(M, n##5) MANY8(M, n##6) MANY8(M, n##7)
+#define ALL(M)   \
+    MANY64(M, 1) \
+    MANY64(M, 2) \
+    MANY64(M, 3) \
+    MANY64(M, 4) MANY64(M, 5) MANY64(M, 6) MANY64(M, 7) MANY64(M, 10) MANY64(M, 11) MANY64(M, 12)
 
 ALL(FUNCTION)
 

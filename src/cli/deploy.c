@@ -34,7 +34,7 @@ struct request {
 struct parcel {
     char name[2 * NAME_MAX_LEN + 2]; /* tenant/function */
     char module_path[PATH_MAX];
-    bool temporary; /* module_path was built for this and is removed */
+    char folder[PATH_MAX / 2]; /* made for the module, to be removed; "" = none */
     struct buffer manifest, module;
 };
 
@@ -189,15 +189,16 @@ static int file_pack(const struct request *r, const char *path, struct parcel *p
         snprintf(p->module_path, sizeof p->module_path, "%s", path);
         return EXIT_OK;
     }
+    /* The linker writes the module's file name into it: equal sources shall give equal modules. */
     const char *folder = getenv("TMPDIR");
-    snprintf(p->module_path, sizeof p->module_path, "%s/atoll-XXXXXX", folder ? folder : "/tmp");
-    int fd = mkostemp(p->module_path, O_CLOEXEC);
-    if (fd < 0) {
-        fprintf(stderr, "atoll: cannot make %s: %s\n", p->module_path, strerror(errno));
+    snprintf(p->folder, sizeof p->folder, "%s/atoll-XXXXXX", folder ? folder : "/tmp");
+    if (mkdtemp(p->folder) == NULL) {
+        fprintf(stderr, "atoll: cannot make %s: %s\n", p->folder, strerror(errno));
+        p->folder[0] = 0;
         return EXIT_ATOLL;
     }
-    close(fd);
-    p->temporary = true;
+    snprintf(p->module_path, sizeof p->module_path, "%s/%s.wasm", p->folder,
+             strchr(p->name, '/') + 1);
     return sources_build(&path, 1, p->module_path);
 }
 
@@ -305,8 +306,10 @@ static int function_deploy(const struct request *r, const char *path)
     int exit_code = parcel_pack(r, path, &p);
     if (exit_code == EXIT_OK)
         exit_code = parcel_send(r, &p);
-    if (p.temporary)
+    if (p.folder[0]) {
         unlink(p.module_path);
+        rmdir(p.folder);
+    }
     buffer_free(&p.manifest);
     buffer_free(&p.module);
     return exit_code;

@@ -86,9 +86,10 @@ static uint32_t slot_random(void)
 }
 
 /*
- * Slots of destroyed arenas that stay reserved, with gate, stack and code mapped and nothing else:
- * the next arena starts in one of them with fewer system calls and faults, above all one of the
- * same code.
+ * Slots of destroyed arenas that stay reserved, with gate, stack and code mapped, and with the data
+ * of an instance from a snapshot, without private pages: the next arena starts in one of them with
+ * fewer system calls and faults, above all one of the same code. An arena of other code finds
+ * neither code nor data.
  */
 #define SPARES_MAX 64u
 

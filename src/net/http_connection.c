@@ -408,7 +408,8 @@ static void on_event(struct http_connection *c, const struct http1_event *event)
     case HTTP1_NONE: break;
     case HTTP1_HEAD: on_head(c); break;
     case HTTP1_CONTINUE:
-        if (!c->answered && !output_append(&c->stream.output, "HTTP/1.1 100 Continue\r\n\r\n", 25))
+        if (!c->answered && !c->streaming &&
+            !output_append(&c->stream.output, "HTTP/1.1 100 Continue\r\n\r\n", 25))
             tcp_stream_close(&c->stream);
         break;
     case HTTP1_BODY: on_body(c, event); break;
@@ -616,6 +617,8 @@ void http_connection_accept(struct http_listener *l)
         return;
     }
     uv_tcp_nodelay(&c->stream.handle, 1);
+    /* A peer that vanished while it has nothing to send or to take is noticed this way alone. */
+    uv_tcp_keepalive(&c->stream.handle, 1, HTTP_SERVER_PROBE_S);
     http_server_wait(server, c, HTTP_WAIT_HEAD);
     tcp_stream_read_start(&c->stream);
 }

@@ -10,7 +10,8 @@
  * `head`) and stays valid until the handler finishes it: http_respond, http_respond_problem,
  * http_stream_end or http_request_drop, exactly once, now or at any later time. `gone` says that
  * the peer closed or failed; the handler still finishes the request, and what it answers then goes
- * nowhere (or to a client that only closed its own side).
+ * nowhere (or to a client that only closed its own side). A peer that has filled `pending` with
+ * further requests is not read from, so its end shows only when its turn comes again.
  */
 #ifndef NET_HTTP_SERVER_H
 #define NET_HTTP_SERVER_H
@@ -29,6 +30,7 @@ struct http_server;
 #define HTTP_SERVER_BODY_MS       30000 /* between two pieces of a body; also without write progress */
 #define HTTP_SERVER_KEEP_ALIVE_MS 75000 /* between two requests */
 #define HTTP_SERVER_LINGER_MS     2000  /* for the peer to read the last answer after we closed */
+#define HTTP_SERVER_PROBE_S       60 /* silence after which the kernel asks whether the peer lives */
 #define HTTP_SERVER_PENDING_BYTES (64u << 10)  /* pipelined bytes kept; beyond, reading stops */
 #define HTTP_SERVER_OUTPUT_BYTES  (256u << 10) /* unsent bytes beyond which nothing new is begun */
 #define HTTP_SERVER_BODIES_BYTES  (UINT64_C(256) << 20) /* all collected bodies; beyond, 503 */

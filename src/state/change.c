@@ -17,7 +17,7 @@ static bool range_end(struct pending *p, uint64_t *end)
     return true;
 }
 
-void dirty_start(struct pending *p)
+void written_start(struct pending *p)
 {
     uint64_t end;
     if (!range_end(p, &end))

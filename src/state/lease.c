@@ -119,12 +119,9 @@ static void lease_detach(struct lease *l)
 static void lease_refused(struct lease *l, const struct gt_result *r)
 {
     struct pending *p = l->pending;
-    struct gt_result result = *r;
-    if (r->code == -ATOLL_EAGAIN)
-        result.code = -ATOLL_ETIMEDOUT;
     if (l->attachment)
         lease_detach(l);
-    pending_store_error(p, &result);
+    pending_store_error(p, r);
 }
 
 static void lease_answered(void *context, const struct gt_result *r)

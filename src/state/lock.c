@@ -58,7 +58,7 @@ void node_lock_start(struct pending *p)
         return pending_result(p, 0);
     }
     if (!timeout)
-        return pending_fail(p, ATOLL_ETIMEDOUT, "the lock is not free");
+        return pending_fail(p, ATOLL_EAGAIN, "the lock is not free");
     int64_t now = tier_now(p->tier);
     p->alarm.fire = node_lock_timeout;
     if (timeout < (uint64_t)(INT64_MAX - now) &&

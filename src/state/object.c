@@ -10,8 +10,7 @@ static void object_done(void *context, const struct gt_result *r)
     struct error e;
     if (r->code) {
         e = *r->error;
-        /* Not to wait is a timeout that has passed. */
-        answer.result = e.code = r->code == -ATOLL_EAGAIN ? -ATOLL_ETIMEDOUT : r->code;
+        answer.result = e.code = r->code;
         answer.error = &e;
     } else {
         /* A count may be negative, which is no error: it travels in number, and the result says

@@ -380,11 +380,12 @@ static int open_flags_check(struct pending *p)
         return -1;
     }
     if (!(flags & (STATE_OPEN_READ | STATE_OPEN_WRITE)) ||
-        (flags & STATE_OPEN_EXCLUSIVE && !(flags & STATE_OPEN_CREATE)) ||
-        (flags & (STATE_OPEN_CREATE | STATE_OPEN_TRUNCATE) && !(flags & STATE_OPEN_WRITE))) {
-        pending_fail(
-            p, ATOLL_EINVAL,
-            "open for READ, WRITE or both; CREATE and TRUNC need WRITE, EXCL needs CREATE");
+        (flags & STATE_OPEN_EXCLUSIVE && !(flags & STATE_OPEN_CREATE))) {
+        pending_fail(p, ATOLL_EINVAL, "open for READ, WRITE or both; EXCL needs CREATE");
+        return -1;
+    }
+    if (flags & (STATE_OPEN_CREATE | STATE_OPEN_TRUNCATE) && !(flags & STATE_OPEN_WRITE)) {
+        pending_fail(p, ATOLL_EPERM, "CREATE and TRUNC need WRITE");
         return -1;
     }
     return 0;

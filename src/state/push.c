@@ -120,7 +120,7 @@ static int push_add_differing(struct push *s, uint64_t start, uint64_t end, uint
     for (uint64_t at = start; at < end; at = next) {
         next = align_up(at + 1, unit);
         next = next < end ? next : end;
-        if (memcmp(twin + at % STATE_CHUNK, replica_base(v) + at, next - at) &&
+        if (shared_differs(replica_base(v) + at, twin + at % STATE_CHUNK, next - at) &&
             push_add(s, at, next, op) < 0)
             return s->error.code;
     }
@@ -189,7 +189,7 @@ static int push_copy(struct push *s)
         if (r->merge == GT_SET) {
             memcpy(to, from, r->len);
         } else {
-            memcpy(local, from, r->len);
+            shared_read(local, from, r->len);
             for (uint64_t at = 0, n; at < r->len; at += n) {
                 uint64_t off = r->off + at;
                 n = STATE_CHUNK - off % STATE_CHUNK;

@@ -238,7 +238,7 @@ int replica_track(struct replica *v, uint64_t first, uint64_t last, struct error
             continue;
         if (!room_make(v->tier, STATE_CHUNK) || !(v->twins[i] = malloc(STATE_CHUNK)))
             return error_set(e, ATOLL_ENOMEM, "no room in the local tier to track a value");
-        memcpy(v->twins[i], replica_base(v) + i * STATE_CHUNK, STATE_CHUNK);
+        shared_read(v->twins[i], replica_base(v) + i * STATE_CHUNK, STATE_CHUNK);
         v->twin_count++;
         v->tier->local_bytes += STATE_CHUNK;
     }
@@ -259,7 +259,7 @@ bool replica_differs(const struct replica *v, uint64_t start, uint64_t end)
         next = next < end ? next : end;
         next = next < (chunk + 1) * STATE_CHUNK ? next : (chunk + 1) * STATE_CHUNK;
         if (v->twins[chunk] && (op || v->tracked) &&
-            memcmp(v->twins[chunk] + at % STATE_CHUNK, replica_base(v) + at, next - at))
+            shared_differs(replica_base(v) + at, v->twins[chunk] + at % STATE_CHUNK, next - at))
             return true;
     }
     return false;

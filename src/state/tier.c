@@ -517,7 +517,7 @@ static const struct {
     [STATE_OP_ENSURE] = {ensure_start, true, false},
     [STATE_OP_PULL] = {pull_start, true, false},
     [STATE_OP_PUSH] = {push_start, true, true},
-    [STATE_OP_DIRTY] = {dirty_start, true, true},
+    [STATE_OP_DIRTY] = {written_start, true, true},
     [STATE_OP_MERGE] = {merge_start, true, true},
     [STATE_OP_RESIZE] = {resize_start, true, true},
     [STATE_OP_DELETE] = {delete_start, false, false},

@@ -319,7 +319,7 @@ int replica_refresh(struct replica *, bool discard, void (*done)(void *, int, ui
 /* ---- push.c ---- */
 void push_start(struct pending *);
 /* ---- change.c ---- */
-void dirty_start(struct pending *);
+void written_start(struct pending *);
 void merge_start(struct pending *);
 void resize_start(struct pending *);
 /* ---- push.c, again ---- */
@@ -331,6 +331,10 @@ uint32_t twin_width(uint32_t op); /* bytes of an operand */
 /* Bytes to send for local and its twin: the difference, or local itself. len: a multiple. */
 void twin_difference(uint32_t op, uint8_t *out, const uint8_t *local, const uint8_t *twin,
                      uint64_t len);
+/* Copies, or compares with a twin, bytes that guests write at the same time: an aligned operand of
+ * 8 or 4 bytes is read whole. */
+void shared_read(uint8_t *to, const uint8_t *shared, uint64_t len);
+bool shared_differs(const uint8_t *shared, const uint8_t *twin, uint64_t len);
 /* New global bytes come in: what was done to shared since twin is kept on top of them, while guests
  * go on; twin becomes global. written: SET bytes are kept. */
 void twin_rebase(uint32_t op, uint8_t *shared, uint8_t *twin, const uint8_t *global, uint64_t len,

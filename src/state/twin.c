@@ -18,6 +18,45 @@ uint32_t twin_width(uint32_t op)
     return op == GT_SET ? 1 : op == GT_ADD_I32 || op == GT_ADD_F32 ? 4 : 8;
 }
 
+static uint64_t shared_word(const uint8_t *p)
+{
+    return __atomic_load_n((const uint64_t *)(const void *)p, __ATOMIC_RELAXED);
+}
+
+/* The next step in bytes of which at least that many are left: 8 or 4 where it lies aligned. */
+static uint32_t shared_step(const uint8_t *p, uint64_t left)
+{
+    if ((uintptr_t)p % 8 == 0 && left >= 8)
+        return 8;
+    return (uintptr_t)p % 4 == 0 && left >= 4 ? 4 : 1;
+}
+
+void shared_read(uint8_t *to, const uint8_t *shared, uint64_t len)
+{
+    for (uint64_t i = 0, step; i < len; i += step) {
+        step = shared_step(shared + i, len - i);
+        if (step == 8)
+            store_u64(to + i, shared_word(shared + i));
+        else if (step == 4)
+            store_u32(to + i, __atomic_load_n((const uint32_t *)(const void *)(shared + i),
+                                              __ATOMIC_RELAXED));
+        else
+            to[i] = __atomic_load_n(shared + i, __ATOMIC_RELAXED);
+    }
+}
+
+bool shared_differs(const uint8_t *shared, const uint8_t *twin, uint64_t len)
+{
+    uint8_t word[8];
+    for (uint64_t i = 0, step; i < len; i += step) {
+        step = shared_step(shared + i, len - i);
+        if (step == 8 ? shared_word(shared + i) != load_u64(twin + i)
+                      : (shared_read(word, shared + i, step), memcmp(word, twin + i, step)) != 0)
+            return true;
+    }
+    return false;
+}
+
 static float float_at(const uint8_t *p)
 {
     float f;

@@ -34,7 +34,7 @@
 #define GT_CHUNK_BYTES      65536u /* what a value is stored and compared by */
 #define GT_VALUE_MAX        (1ull << 44)
 #define GT_RANGES_MAX       262144u      /* of one commit or getrange */
-#define GT_COMMIT_BYTES_MAX (2ull << 30) /* of the ranges of one commit together */
+#define GT_COMMIT_BYTES_MAX (2ull << 30) /* of the chunks that one commit touches, together */
 #define GT_ENTRY_MAX        (1u << 20)   /* one appended entry */
 #define GT_LIST_BYTES_MAX   (4u << 20)   /* answered by one list or entries */
 #define GT_OBJECT_BYTES_MAX 65536u       /* one value of an object */
@@ -120,7 +120,8 @@ struct gt_commit {
     uint32_t range_count;
     const struct gt_range *ranges; /* applied in this order */
     /* When not NULL, the ranges' bytes are not copied: they stay as they are until this is called,
-     * once, on the owner's thread (also when the commit was refused). */
+     * once, on the owner's thread, just before the callback. Not called when the call itself
+     * returned a negative code. */
     void (*release)(void *context);
     void *release_context;
 };

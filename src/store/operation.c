@@ -10,7 +10,7 @@ struct operation *operation_create(enum operation_kind kind, size_t carried)
         return NULL;
     memset(op, 0, sizeof *op);
     op->kind = kind;
-    op->charged = sizeof *op + carried;
+    op->charged = op->weight = sizeof *op + carried;
     return op;
 }
 

@@ -52,6 +52,7 @@ struct operation {
     uint8_t *key; /* full key, or a record's key */
     uint32_t key_len, tenant_len;
     size_t charged;  /* bytes counted as outstanding */
+    size_t weight;   /* about how many bytes it writes */
     uint32_t tables; /* of records, as bits by enum store_table */
     bool pending;    /* the owner's: counted as not on disk yet */
     bool called;     /* the owner's: its callback ran */

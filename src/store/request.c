@@ -120,7 +120,7 @@ static int request_getrange(struct gt *gt, const struct gt_key *key, uint64_t si
     return store_hand_over(store_of(gt), op, callback, e);
 }
 
-static int range_check(const struct gt_range *range, size_t *total, struct error *e)
+static int range_check(const struct gt_range *range, struct error *e)
 {
     size_t unit = merge_unit(range->merge);
     if (unit == 0)
@@ -130,23 +130,43 @@ static int range_check(const struct gt_range *range, size_t *total, struct error
                          unit);
     if (range->off > GT_VALUE_MAX || range->len > GT_VALUE_MAX - range->off)
         return error_set(e, ATOLL_ERANGE, "a range ends beyond the largest value");
-    if (range->len > GT_COMMIT_BYTES_MAX - *total)
-        return error_set(e, ATOLL_ESIZE, "a commit has at most %llu bytes: use several",
-                         GT_COMMIT_BYTES_MAX);
-    *total += range->len;
     return 0;
 }
 
-static int commit_check(const struct gt_commit *commit, size_t *total, struct error *e)
+/* What a range adds to the bytes of a commit and to the chunks it writes. A few bytes here and
+ * there cost a chunk each. */
+static int range_weigh(const struct gt_range *range, uint64_t *last_chunk, size_t *total,
+                       size_t *weight, struct error *e)
 {
+    if (range->len == 0)
+        return 0;
+    uint64_t first = range->off / GT_CHUNK_BYTES, end = range->off + range->len - 1;
+    uint64_t chunks = end / GT_CHUNK_BYTES - first + (first != *last_chunk);
+    if (chunks > (GT_COMMIT_BYTES_MAX - *weight) / GT_CHUNK_BYTES ||
+        range->len > GT_COMMIT_BYTES_MAX - *total)
+        return error_set(e, ATOLL_ESIZE, "a commit writes at most %llu bytes: use several",
+                         GT_COMMIT_BYTES_MAX);
+    *last_chunk = end / GT_CHUNK_BYTES;
+    *total += range->len;
+    *weight += chunks * GT_CHUNK_BYTES;
+    return 0;
+}
+
+static int commit_check(const struct gt_commit *commit, size_t *total, size_t *weight,
+                        struct error *e)
+{
+    uint64_t last_chunk = UINT64_MAX;
     int rc = flags_check(commit->flags, GT_DURABLE | GT_GROW | GT_RETURN_MERGED, e);
     if (rc == 0 && commit->range_count > GT_RANGES_MAX)
         rc = error_set(e, ATOLL_ELIMIT, "at most %u ranges at once", GT_RANGES_MAX);
     if (rc == 0 && commit->size != GT_SIZE_KEEP && commit->size > GT_VALUE_MAX)
         rc = error_set(e, ATOLL_ESIZE, "a value has at most %llu bytes", GT_VALUE_MAX);
-    *total = 0;
-    for (uint32_t i = 0; rc == 0 && i < commit->range_count; i++)
-        rc = range_check(&commit->ranges[i], total, e);
+    *total = *weight = 0;
+    for (uint32_t i = 0; rc == 0 && i < commit->range_count; i++) {
+        rc = range_check(&commit->ranges[i], e);
+        if (rc == 0)
+            rc = range_weigh(&commit->ranges[i], &last_chunk, total, weight, e);
+    }
     return rc;
 }
 
@@ -170,8 +190,8 @@ static void commit_copy(struct operation *op, const struct gt_commit *commit)
 static int request_commit(struct gt *gt, const struct gt_key *key, const struct gt_commit *commit,
                           struct gt_callback callback, struct error *e)
 {
-    size_t total, bytes;
-    int rc = commit_check(commit, &total, e);
+    size_t total, weight, bytes;
+    int rc = commit_check(commit, &total, &weight, e);
     if (rc < 0)
         return rc;
     bytes = commit->range_count * sizeof(struct gt_range) + (commit->release ? 0 : total);
@@ -181,6 +201,7 @@ static int request_commit(struct gt *gt, const struct gt_key *key, const struct 
     commit_copy(op, commit);
     op->flags = commit->flags & GT_DURABLE;
     op->charged += commit->release ? total : 0;
+    op->weight += weight;
     return store_hand_over(store_of(gt), op, callback, e);
 }
 

@@ -346,7 +346,8 @@ static void batch_count(struct writer *w)
         return;
     if (w->batch_until == 0)
         w->batch_until = now_ns() + WRITER_BATCH_NS;
-    if (++w->batch_operations >= WRITER_BATCH_OPERATIONS || w->batch.log.len >= WRITER_BATCH_BYTES)
+    if (++w->batch_operations >= WRITER_BATCH_OPERATIONS ||
+        w->batch.log.len >= WRITER_BATCH_BYTES || now_ns() >= w->batch_until)
         writer_commit(w);
 }
 
@@ -355,7 +356,7 @@ static int alone_reserve(struct writer *w, const struct operation *op, struct er
 {
     int rc = 0;
     batch_abort(&w->batch);
-    while (rc == 0 && environment_room(w->environment) < 2 * op->charged + ALONE_SLACK)
+    while (rc == 0 && environment_room(w->environment) < 2 * op->weight + ALONE_SLACK)
         rc = map_grow(w, e);
     return rc;
 }
@@ -391,7 +392,7 @@ static void writer_change(struct writer *w, struct operation *op)
         operation_refuse(w, op, w->stuck_error.code, &w->stuck_error);
         return;
     }
-    if (op->charged > WRITER_ALONE_BYTES) {
+    if (op->weight > WRITER_ALONE_BYTES) {
         writer_change_alone(w, op);
         return;
     }

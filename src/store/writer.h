@@ -13,7 +13,7 @@
 #define WRITER_BATCH_OPERATIONS 1000u
 #define WRITER_BATCH_BYTES      (16u << 20) /* of its log */
 #define WRITER_BATCH_NS         5000000u    /* from a batch's first write to its synchronisation */
-#define WRITER_ALONE_BYTES      (1u << 20)  /* a larger operation gets a transaction of its own */
+#define WRITER_ALONE_BYTES      (4u << 20)  /* a heavier operation gets a transaction of its own */
 #define WRITER_RETRY_NS         100000000u  /* between attempts on a full disk */
 #define WRITER_LOCKS_MAX        (1u << 20)
 

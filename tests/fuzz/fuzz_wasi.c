@@ -1,17 +1,21 @@
 /*
- * Random sequences of WASI calls with random arguments, over a small memory and a temporary
- * directory. Beyond crashes (sanitizers) it looks for escapes: what lies beside the guest's
- * directory must not change, and its bytes must never appear in guest memory.
+ * Random sequences of WASI calls with random arguments, over a small memory, and either a temporary
+ * directory or a tree in memory with shared files. Beyond crashes (sanitizers) it looks for
+ * escapes: what lies beside the guest's directory must not change, and its bytes must never appear
+ * in guest memory. A tree must stay within its limits.
  *
  * The input is a program. Byte 0: bit 0 chooses the way paths are resolved, bit 1 a read-only
- * directory, bit 2 a socket. Then operations: a byte, modulo 49: a function of preview 1 whose
- * arguments follow, or 46: bytes into guest memory (u16 address, u8 length, bytes), 47: the last
- * call again as if resumed, 48: save the world and restore it. An argument: a byte, modulo 10,
+ * directory, bit 2 a socket, bit 3 a tree (and streams) instead of directory and pipes, bit 4 that
+ * its shared files make calls wait. Then operations: a byte, modulo 50: a function of preview 1
+ * whose arguments follow, or 46: bytes into guest memory (u16 address, u8 length, bytes), 47: the
+ * last call again as if resumed, 48: save the world and restore it, 49: take an image of a world
+ * with a tree and go on in an instance of it, or reset that. An argument: a byte, modulo 10,
  * chooses its form; see argument().
  */
 #define _GNU_SOURCE
-#include "sandbox/wasi/preview1.h"
-#include "sandbox/wasi/wasi.h"
+#define MEMORY_BYTES (128u << 10)
+#include "../unit/vfs_shared.h"
+#include "../unit/wasi_guest.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -24,21 +28,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MEMORY_BYTES (128u << 10)
-#define PATHS        0x1000u /* one text every 64 bytes */
-#define RESULTS      0x8000u
-#define VECTORS      0x9000u
-#define POLLS        0xa000u
-#define MAX_STEPS    64
+#define PATHS      0x1000u /* one text every 64 bytes */
+#define RESULTS    0x8000u
+#define VECTORS    0x9000u
+#define POLLS      0xa000u
+#define MAX_STEPS  64
+#define TREE_BYTES (1u << 20)
 
-struct arena {
-    uint8_t memory[MEMORY_BYTES];
-};
-
-static struct arena arena;
-static struct wasi *world;
-static struct host_park park;
-static union host_slot slots[16], last_slots[16];
+static union host_slot last_slots[16];
+static struct owner owner;
+static struct vfs_base *base;
+static struct wasi_image *image; /* that the world is an instance of, or NULL */
 static host_function last_function;
 static char outside[64], inside[72], secret[80];
 static int loop[2], pair[2]; /* what the guest prints comes back as its input */
@@ -72,33 +72,14 @@ static const char *const paths[] = {
     "dir/nested/../../..",
     "a\xff\xfe",
     "dangling",
+    "shared/file",
+    "shared/new",
+    "shared/dir/file",
+    "shared",
+    "tmp/file",
+    "shared/../dir/file",
 };
 #define PATH_COUNT (sizeof paths / sizeof paths[0])
-
-void *guest_range(struct arena *a, uint32_t address, uint64_t len, enum guest_right right)
-{
-    (void)right;
-    bool good = address <= MEMORY_BYTES && len <= MEMORY_BYTES - address;
-    return good ? a->memory + address : NULL;
-}
-
-int guest_read(struct arena *a, void *to, uint32_t address, size_t len)
-{
-    const void *from = guest_range(a, address, len, GUEST_READ);
-    if (from != NULL) {
-        memcpy(to, from, len);
-    }
-    return from != NULL ? 0 : -ATOLL_EFAULT;
-}
-
-int guest_write(struct arena *a, uint32_t address, const void *from, size_t len)
-{
-    void *to = guest_range(a, address, len, GUEST_WRITE);
-    if (to != NULL && len > 0) {
-        memcpy(to, from, len);
-    }
-    return to != NULL ? 0 : -ATOLL_EFAULT;
-}
 
 /* ---- the directory ---- */
 
@@ -238,11 +219,13 @@ static uint64_t argument(struct input *in, uint64_t *path_len)
 
 static void call(bool resumed)
 {
-    struct host_call c = {
-        .arena = &arena, .data = world, .slots = slots, .park = &park, .resumed = resumed};
-    memcpy(slots, last_slots, sizeof slots);
-    enum host_status status = last_function(&c);
-    if (status == HOST_PARK && park.fd_count > HOST_PARK_FDS) {
+    uint64_t args[16];
+    for (int i = 0; i < 16; i++) {
+        args[i] = last_slots[i].u64;
+    }
+    enum host_status status = guest_call(last_function, args, 16, resumed);
+    if ((status == HOST_PARK && park.fd_count > HOST_PARK_FDS) ||
+        wasi_tree_bytes(wasi) > TREE_BYTES + TREE_BYTES) {
         abort();
     }
 }
@@ -273,18 +256,70 @@ static void memory_change(struct input *in)
     }
 }
 
+/* ---- worlds ---- */
+
+static ssize_t take_output(void *context, const void *bytes, size_t len)
+{
+    (void)context, (void)bytes;
+    return len > 100 ? -EFBIG : (ssize_t)len;
+}
+
+static void take_line(void *context, const char *line, size_t len)
+{
+    (void)context, (void)line;
+    owner_demand(len <= WASI_MAX_LINE);
+}
+
+static const struct wasi_streams streams = {
+    .input = "input", .input_len = 5, .output = take_output, .log = take_line};
+
+static struct vfs_config tree_config(void)
+{
+    return (struct vfs_config){.base = base,
+                               .shared = &owner_ops,
+                               .context = &owner,
+                               .byte_limit = TREE_BYTES,
+                               .node_limit = 40};
+}
+
 static void save_and_restore(void)
 {
     struct error e;
     struct buffer saved = {0};
     struct wasi *restored;
-    const struct wasi_config config = {.stdin_fd = loop[0], .stdout_fd = loop[1], .stderr_fd = -1};
-    if (wasi_save(world, &saved, &e) == 0 &&
+    struct vfs_config tree = tree_config();
+    const struct wasi_config config = {.stdin_fd = loop[0],
+                                       .stdout_fd = loop[1],
+                                       .stderr_fd = -1,
+                                       .tree = base != NULL ? &tree : NULL,
+                                       .streams = base != NULL ? &streams : NULL};
+    if (wasi_save(wasi, &saved, &e) == 0 &&
         wasi_restore(saved.data, saved.len, &config, &restored, &e) == 0) {
-        wasi_destroy(world);
-        world = restored;
+        wasi_destroy(wasi);
+        wasi = restored;
+        wasi_image_release(image);
+        image = NULL;
     }
     buffer_free(&saved);
+}
+
+static void image_and_reset(void)
+{
+    struct error e;
+    struct wasi *instance;
+    struct vfs_config tree = tree_config();
+    const struct wasi_call next_call = {.streams = streams};
+    if (base == NULL) {
+        return;
+    }
+    if (image == NULL && wasi_image_take(wasi, &image, &e) == 0) {
+        owner_demand(wasi_instantiate(image, &tree, &instance, &e) == 0);
+        wasi_destroy(wasi);
+        wasi = instance;
+    }
+    if (image != NULL) {
+        owner_demand(wasi_reset(wasi, &next_call, &e) == 0 && wasi_tree_bytes(wasi) == 0);
+    }
 }
 
 static void memory_fill(void)
@@ -301,6 +336,30 @@ static void memory_fill(void)
     }
 }
 
+static void tree_world(unsigned flags, struct wasi_config *config)
+{
+    static const struct vfs_entry entries[] = {
+        {.path = "file", .type = VFS_FILE, .bytes = "some content", .len = 12},
+        {.path = "dir/file", .type = VFS_FILE, .bytes = "more content", .len = 12},
+        {.path = "dir/nested", .type = VFS_DIRECTORY},
+        {.path = "link", .type = VFS_LINK, .bytes = "dir", .len = 3},
+        {.path = "up", .type = VFS_LINK, .bytes = "..", .len = 2},
+        {.path = "loop", .type = VFS_LINK, .bytes = "loop", .len = 4},
+        {.path = "absolute", .type = VFS_LINK, .bytes = "/file", .len = 5},
+        {.path = "dangling", .type = VFS_LINK, .bytes = "../fresh", .len = 8},
+    };
+    static struct vfs_config tree;
+    struct error e;
+    owner_text(&owner, "file", "shared content");
+    owner_text(&owner, "dir/file", "more shared content");
+    owner.waits = flags & 16 ? 20 : 0;
+    owner_demand(vfs_base_create(entries, sizeof entries / sizeof entries[0], &base, &e) == 0);
+    tree = tree_config();
+    config->tree = &tree;
+    config->streams = &streams;
+    config->preopen_count = 0;
+}
+
 static void world_make(unsigned flags)
 {
     struct error e;
@@ -310,7 +369,7 @@ static void world_make(unsigned flags)
     struct wasi_preopen preopen = {
         .host_path = inside, .guest_name = "/", .read_only = (flags & 2) != 0};
     struct wasi_socket socket = {.fd = pair[0], .guest_fd = WASI_ANY_FD};
-    const struct wasi_config config = {
+    struct wasi_config config = {
         .stdin_fd = loop[0],
         .stdout_fd = loop[1],
         .stderr_fd = -1,
@@ -320,7 +379,10 @@ static void world_make(unsigned flags)
         .socket_count = flags & 4 ? 1 : 0,
         .resolution = flags & 1 ? WASI_RESOLVE_WALK : WASI_RESOLVE_BEST,
     };
-    if (wasi_create(&config, &world, &e) != 0) {
+    if (flags & 8) {
+        tree_world(flags, &config);
+    }
+    if (wasi_create(&config, &wasi, &e) != 0) {
         fprintf(stderr, "%s\n", e.text);
         abort();
     }
@@ -328,6 +390,13 @@ static void world_make(unsigned flags)
 
 static void world_close(void)
 {
+    wasi_destroy(wasi);
+    wasi_image_release(image);
+    vfs_base_release(base);
+    owner_end(&owner);
+    image = NULL;
+    base = NULL;
+    owner = (struct owner){0};
     close(loop[0]);
     close(loop[1]);
     close(pair[0]);
@@ -342,8 +411,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &size);
     /* Where syncing costs nothing, if there is such a place. */
-    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(outside, sizeof outside, "%s/atoll-fuzz-XXXXXX", base);
+    const char *where = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(outside, sizeof outside, "%s/atoll-fuzz-XXXXXX", where);
     if (mkdtemp(outside) == NULL) {
         abort();
     }
@@ -362,26 +431,32 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = {data, size};
     struct witness witness;
-    tree_make();
+    unsigned flags = (unsigned)next(&in, 1);
+    if ((flags & 8) == 0) {
+        tree_make();
+    }
     memory_fill();
-    world_make((unsigned)next(&in, 1));
+    world_make(flags);
     witness_take(&witness);
     last_function = preview1_sched_yield;
     for (int step = 0; step < MAX_STEPS && in.left > 0; step++) {
-        unsigned operation = (unsigned)next(&in, 1) % 49;
+        unsigned operation = (unsigned)next(&in, 1) % 50;
         if (operation < 46) {
             call_new(&in, operation);
         } else if (operation == 46) {
             memory_change(&in);
         } else if (operation == 47) {
             call(true);
-        } else {
+        } else if (operation == 48) {
             save_and_restore();
+        } else {
+            image_and_reset();
         }
     }
     witness_check(&witness);
-    wasi_destroy(world);
     world_close();
-    tree_remove();
+    if ((flags & 8) == 0) {
+        tree_remove();
+    }
     return 0;
 }

@@ -45,8 +45,8 @@ for example in wordcount-chain hogwild inference shortener; do
     done
 done
 
-make -C "$work/hogwild" native && make -C "$work/inference" native
-expect 0 'the native reference of hogwild runs' "$work/hogwild/native" 2000 2 1
+make -C "$work/hogwild" hogwild-native && make -C "$work/inference" native
+expect 0 'the native reference of hogwild runs' "$work/hogwild/hogwild-native" 2000 2 1
 check 'and learns' awk '/^epoch 1/ { first = $4 } /^epoch 2/ { exit !($4 < first) }' "$out"
 expect 0 'the network is built as a plain program' \
     "$atoll" build -O3 "$work/inference/native.c" -o "$work/network.wasm"

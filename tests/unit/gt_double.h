@@ -1,6 +1,6 @@
 /*
- * A global tier in memory that answers when it is told to, in an order drawn by a seed: for tests of
- * the local tier. Writes take effect when they are called, reads at some moment between call and
+ * A global tier in memory that answers when it is told to, in an order drawn by a seed: for tests
+ * of the local tier. Writes take effect when they are called, reads at some moment between call and
  * answer, as store/gt.h allows. Time stands still but for double_advance.
  */
 #ifndef TESTS_GT_DOUBLE_H
@@ -212,7 +212,7 @@ static inline void double_add(enum gt_merge merge, uint8_t *to, const uint8_t *f
 
 static inline void double_apply(struct double_value *v, const struct gt_range *r)
 {
-    uint64_t unit = r->merge == GT_SET                                ? 1
+    uint64_t unit = r->merge == GT_SET                                 ? 1
                     : r->merge == GT_ADD_I32 || r->merge == GT_ADD_F32 ? 4
                                                                        : 8;
     assert(r->off % unit == 0 && r->len % unit == 0);
@@ -465,8 +465,6 @@ static inline void double_locks_look(struct gt_double *d)
         struct double_lock *l = &d->locks[i];
         if (l->held && d->now >= l->until)
             l->held = false;
-        if (l->waits && d->now >= l->deadline)
-            double_lock_answer(d, l, -ATOLL_ETIMEDOUT);
     }
     for (int i = 0; i < DOUBLE_LOCKS; i++) {
         struct double_lock *l = &d->locks[i];
@@ -481,6 +479,8 @@ static inline void double_locks_look(struct gt_double *d)
         }
         if (free_now)
             double_lock_answer(d, l, 0);
+        else if (l->waits && d->now >= l->deadline)
+            double_lock_answer(d, l, -ATOLL_ETIMEDOUT);
     }
 }
 
@@ -496,14 +496,15 @@ static inline int double_lock(struct gt *gt, const struct gt_key *k, enum gt_loc
             place = i + 1;
     }
     assert(place < DOUBLE_LOCKS);
-    d->locks[place] = (struct double_lock){
-        .value = double_find(d, k),
-        .mode = mode,
-        .owner = owner,
-        .lease_ns = lease_ns,
-        .callback = callback,
-        .waits = true,
-        .deadline = timeout_ns > INT64_MAX / 2 ? INT64_MAX : d->now + (int64_t)timeout_ns};
+    d->locks[place] = (struct double_lock){.value = double_find(d, k),
+                                           .mode = mode,
+                                           .owner = owner,
+                                           .lease_ns = lease_ns,
+                                           .callback = callback,
+                                           .waits = true,
+                                           .deadline = !timeout_ns || timeout_ns > INT64_MAX / 2
+                                                           ? INT64_MAX
+                                                           : d->now + (int64_t)timeout_ns};
     double_locks_look(d);
     if (d->locks[place].waits && !timeout_ns)
         double_lock_answer(d, &d->locks[place], -ATOLL_EAGAIN);

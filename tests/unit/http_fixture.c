@@ -102,6 +102,25 @@ static void stream_start(struct fixture *f, struct http_request *request, uint64
     }
 }
 
+static void on_work_closed(uv_handle_t *handle)
+{
+    free((char *)handle - offsetof(struct work, timer));
+}
+
+static void on_later(uv_timer_t *timer)
+{
+    respond_text(timer->data, 200, "later");
+    uv_close((uv_handle_t *)timer, on_work_closed);
+}
+
+static void respond_later(struct fixture *f, struct http_request *request)
+{
+    struct work *w = calloc(1, sizeof *w);
+    uv_timer_init(&f->loop, &w->timer);
+    w->timer.data = request;
+    uv_timer_start(&w->timer, on_later, f->requests % 2, 0);
+}
+
 static enum http_body_mode on_head(void *context, struct http_request *request)
 {
     struct fixture *f = context;
@@ -120,11 +139,6 @@ static enum http_body_mode on_head(void *context, struct http_request *request)
 static void on_resume(uv_timer_t *timer)
 {
     http_request_resume(timer->data);
-}
-
-static void on_work_closed(uv_handle_t *handle)
-{
-    free((char *)handle - offsetof(struct work, timer));
 }
 
 static bool on_body(void *context, struct http_request *request, const uint8_t *data, size_t len)
@@ -170,6 +184,8 @@ static void on_request(void *context, struct http_request *request)
         f->held[f->held_count++] = request;
         pthread_cond_broadcast(&f->turn);
         pthread_mutex_unlock(&f->lock);
+    } else if (strcmp(path, "/later") == 0) {
+        respond_later(f, request);
     } else if (strcmp(path, "/big") == 0) {
         respond_big(f, request);
     } else if (strcmp(path, "/stream") == 0) {

@@ -8,6 +8,7 @@
  *   /small           bodies of 10 bytes at most  /deny     403 before the body is read
  *   /drop            no answer                   /split    a head that may not be sent
  *   /last            "last", and the connection closes      /endless  a stream without end
+ *   /later           "later", in one of the loop's next turns
  */
 #ifndef TESTS_HTTP_FIXTURE_H
 #define TESTS_HTTP_FIXTURE_H

@@ -9,6 +9,7 @@
 
 #include "http_fixture.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -95,6 +96,93 @@ static void connections_are_kept_or_closed_as_both_sides_say(void **state)
     raw_send(fd, GET("/last") GET("/hello"));
     raw_expect(fd, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlast");
     raw_expect_end(fd);
+    fixture_stop(&f);
+}
+
+/* Requests of every kind and what is answered to them. */
+static size_t conversation(unsigned *seed, char *requests, char *answers)
+{
+    static const struct {
+        const char *request, *answer;
+    } kinds[] = {
+        {GET("/hello"), HELLO},
+        {GET("/later"),
+         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nlater"},
+        {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"},
+        {"POST /later HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nlater"},
+        {"PUT /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n1234567",
+         "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nContent-Type: text/plain\r\n\r\n7 bytes"},
+        {"POST /deny HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nGET / HTT",
+         "HTTP/1.1 403 Forbidden\r\nContent-Length: 56\r\n"
+         "Content-Type: application/problem+json\r\n\r\n"
+         "{\"type\":\"about:blank\",\"title\":\"Forbidden\",\"status\":403}\n"},
+        {"HEAD /stream?pieces=2 HTTP/1.1\r\nHost: a\r\n\r\n",
+         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"},
+        {"GET /stream?pieces=0 HTTP/1.1\r\nHost: a\r\n\r\n",
+         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+    };
+    *requests = *answers = 0;
+    for (int left = 1 + rand_r(seed) % 8; left > 0; left--) {
+        size_t kind = (size_t)rand_r(seed) % (sizeof kinds / sizeof *kinds);
+        strcat(requests, kinds[kind].request);
+        strcat(answers, kinds[kind].answer);
+    }
+    return strlen(requests);
+}
+
+static void any_requests_cut_anywhere_get_their_answers_in_order(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_start(&f, NULL, NULL);
+    for (unsigned round = 0; round < 300; round++) {
+        unsigned seed = round;
+        char requests[4096], answers[4096], piece[4096];
+        size_t len = conversation(&seed, requests, answers);
+        int fd = raw_open(&f);
+        for (size_t at = 0, step; at < len; at += step) {
+            step = 1 + (size_t)rand_r(&seed) % (rand_r(&seed) % 3 ? 40 : len);
+            step = step < len - at ? step : len - at;
+            memcpy(piece, requests + at, step);
+            piece[step] = 0;
+            raw_send(fd, piece);
+            if (rand_r(&seed) % 4 == 0)
+                sched_yield();
+        }
+        raw_expect(fd, answers);
+        close(fd);
+    }
+    fixture_stop(&f);
+}
+
+static void clients_that_leave_at_any_moment_do_no_harm(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_start(&f, NULL, NULL);
+    for (unsigned round = 0; round < 300; round++) {
+        unsigned seed = round;
+        char requests[4096], answers[4096];
+        size_t len = conversation(&seed, requests, answers);
+        /* At least the first request is whole, so that there is something to wait for. */
+        size_t first = (size_t)(strstr(requests, "\r\n\r\n") - requests) + 24;
+        if (first < len)
+            requests[first + (size_t)rand_r(&seed) % (len - first)] = 0;
+        int fd = raw_open(&f);
+        raw_send(fd, requests);
+        recv(fd, answers, 20, rand_r(&seed) % 2 ? MSG_DONTWAIT : 0);
+        if (rand_r(&seed) % 2) {
+            struct linger reset = {1, 0};
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        }
+        close(fd);
+    }
+    int fd = raw_open(&f);
+    raw_send(fd, GET("/hello"));
+    raw_expect(fd, HELLO);
+    close(fd);
     fixture_stop(&f);
 }
 
@@ -586,6 +674,8 @@ int main(void)
         cmocka_unit_test(pipelined_requests_are_answered_in_order_whenever_the_handler_answers),
         cmocka_unit_test(many_pipelined_requests_leave_in_few_writes),
         cmocka_unit_test(connections_are_kept_or_closed_as_both_sides_say),
+        cmocka_unit_test(any_requests_cut_anywhere_get_their_answers_in_order),
+        cmocka_unit_test(clients_that_leave_at_any_moment_do_no_harm),
         cmocka_unit_test(head_gets_the_head_alone),
         cmocka_unit_test(refused_requests_get_a_problem_and_the_connection_closes),
         cmocka_unit_test(a_body_above_the_limit_is_refused_before_it_is_read),

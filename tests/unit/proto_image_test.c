@@ -182,6 +182,36 @@ static void large_gaps_of_zeros_take_no_room(void **state)
     proto_image_close(image);
 }
 
+static void a_large_memory_comes_back_and_can_be_kept_again(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct snapshot *snapshot;
+    struct arena *a = guest_arena(state_artefact[1], &limits);
+    struct state_calls calls = state_calls_find(a);
+    state_call(a, calls.grow, 150, 0, 0);
+    for (uint32_t k = 0; k < 80; k++) /* more large extents than are mapped */
+        state_call(a, calls.fill, (k * 29u + 7u) << 12, k + 1, k < 70 ? 13u << 12 : 600u << 10);
+    struct proto_image *image = image_of(a);
+    struct arena *b = load(image, state_artefact[0]);
+    same(a, b, "loaded", 0);
+    struct proto_image *again = image_of(b);
+    assert_memory_equal(proto_image_root(image), proto_image_root(again), HASH_LEN);
+    proto_image_close(image);
+    assert_int_equal(snapshot_take(b, &snapshot, &e), 0);
+    struct arena *c = restore(snapshot);
+    state_run(a, &calls, 5, 40);
+    state_run(b, &calls, 5, 40);
+    state_run(c, &calls, 5, 40);
+    same(a, b, "behind B", 0);
+    same(a, c, "behind B", 0);
+    arena_destroy(a);
+    arena_destroy(b);
+    arena_destroy(c);
+    proto_image_close(again);
+    snapshot_release(snapshot);
+}
+
 static void memory_that_was_cleared_stays_clear(void **state)
 {
     (void)state;
@@ -549,6 +579,7 @@ int main(void)
         cmocka_unit_test(a_program_goes_on_behind_an_image_as_it_would_have),
         cmocka_unit_test(an_image_is_the_same_whatever_code_it_was_written_by),
         cmocka_unit_test(large_gaps_of_zeros_take_no_room),
+        cmocka_unit_test(a_large_memory_comes_back_and_can_be_kept_again),
         cmocka_unit_test(memory_that_was_cleared_stays_clear),
         cmocka_unit_test(the_owners_bytes_come_back),
         cmocka_unit_test(modules_linked_to_each_other_come_back_together),

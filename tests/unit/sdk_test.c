@@ -324,6 +324,7 @@ static int32_t request_reader(void)
     EXPECT(atoll_http_is(atoll_http_header(&request, "host"), "example.org:80"));
     EXPECT(atoll_http_is(atoll_http_header(&request, "accept"), ""));
     EXPECT(atoll_http_header(&request, "hos").text == NULL);
+    EXPECT(atoll_http_header(&request, "hosts").text == NULL);
     EXPECT(atoll_http_is(atoll_http_header(&request, "x"), "first"));
     return 0;
 }
@@ -333,7 +334,7 @@ static void a_requests_parts_and_headers_are_found(void **state)
     (void)state;
     struct atoll_native *node = node_of(request_reader);
     struct atoll_native_outcome *outcome = atoll_native_run_http(
-        node, "f", "PUT /a/b?c=d?e\nhost: example.org:80\nx: first\nx: second\naccept:\n", "", 0);
+        node, "f", "PUT /a/b?c=d?e\nHost: example.org:80\nx: first\nx: second\naccept:\n", "", 0);
     if (outcome->code)
         print_error("%s\n", outcome->output);
     assert_int_equal(outcome->status, ATOLL_ST_OK);

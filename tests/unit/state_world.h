@@ -19,40 +19,40 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define KIB   1024u
-#define CHUNK GT_CHUNK_BYTES
+#define KIB    1024u
+#define CHUNK  GT_CHUNK_BYTES
 #define SECOND 1000000000ll
 
 static struct gt_double *gt;
-static struct state_tier *tier;
-static int64_t timer_at;
+static struct state_tier *tier,
+    *node_two; /* two nodes over one global tier; the second on demand */
+static int64_t timer_at, timer_two;
 static uint32_t grants; /* what owner "other" granted to "acme" */
 
-static int64_t world_now(void *context)
+static inline int64_t world_now(void *context)
 {
     (void)context;
     return gt->now;
 }
 
-static void world_timer(void *context, int64_t at_ns)
+static inline void world_timer(void *context, int64_t at_ns)
 {
-    (void)context;
-    timer_at = at_ns;
+    *(int64_t *)(context ? context : &timer_at) = at_ns;
 }
 
-static uint32_t world_granted(void *context, const char *tenant, const char *owner, const void *key,
-                              size_t key_len)
+static inline uint32_t world_granted(void *context, const char *tenant, const char *owner,
+                                     const void *key, size_t key_len)
 {
     (void)context, (void)key, (void)key_len;
     return !strcmp(tenant, "acme") && !strcmp(owner, "other") ? grants : 0;
 }
 
 /* Workers 1 and 2 serve acme, worker 3 serves other. */
-static void world_begin(uint64_t seed, uint64_t local_max)
+static inline void world_begin(uint64_t seed, uint64_t local_max)
 {
     struct error e;
     gt = double_create(seed);
-    timer_at = STATE_NEVER;
+    timer_at = timer_two = STATE_NEVER;
     grants = 0;
     struct state_options options = {.gt = &gt->gt,
                                     .local_max = local_max,
@@ -65,25 +65,54 @@ static void world_begin(uint64_t seed, uint64_t local_max)
     assert_int_equal(state_worker_join(tier, 3, "other", &e), 0);
 }
 
-static void world_tick(void)
+/* Workers 11 and 12 serve acme on another node. */
+static inline void world_second_node(uint64_t local_max)
 {
-    if (timer_at > gt->now)
-        return;
-    timer_at = STATE_NEVER;
-    state_tick(tier);
+    struct error e;
+    struct state_options options = {.gt = &gt->gt,
+                                    .owner_base = 1ull << 48,
+                                    .local_max = local_max,
+                                    .context = &timer_two,
+                                    .now = world_now,
+                                    .timer = world_timer};
+    assert_int_equal(state_create(&options, &node_two, &e), 0);
+    assert_int_equal(state_worker_join(node_two, 11, "acme", &e), 0);
+    assert_int_equal(state_worker_join(node_two, 12, "acme", &e), 0);
+}
+
+static inline struct state_tier *tier_of(uint32_t worker)
+{
+    return worker > 10 ? node_two : tier;
+}
+
+static inline bool world_due(void)
+{
+    return timer_at <= gt->now || timer_two <= gt->now;
+}
+
+static inline void world_tick(void)
+{
+    if (timer_at <= gt->now) {
+        timer_at = STATE_NEVER;
+        state_tick(tier);
+    }
+    if (timer_two <= gt->now) {
+        timer_two = STATE_NEVER;
+        state_tick(node_two);
+    }
 }
 
 /* Everything that can happen without time passing has happened. */
-static void world_settle(void)
+static inline void world_settle(void)
 {
     do {
         while (double_step(gt))
             world_tick();
         world_tick();
-    } while (gt->waiting || timer_at <= gt->now);
+    } while (gt->waiting || world_due());
 }
 
-static void world_advance(int64_t ns)
+static inline void world_advance(int64_t ns)
 {
     int64_t end = gt->now + ns;
     world_settle();
@@ -94,17 +123,14 @@ static void world_advance(int64_t ns)
     }
 }
 
-static void world_end(void)
+static inline void world_end(void)
 {
     world_settle();
-    struct state_counters counters;
-    state_counters(tier, &counters);
-    while (double_step(gt)) {
-    }
     state_destroy(tier);
+    state_destroy(node_two);
     double_destroy(gt);
     gt = NULL;
-    tier = NULL;
+    tier = node_two = NULL;
 }
 
 /* ---- asking ---- */
@@ -119,7 +145,7 @@ struct asked {
     uint64_t lens[64];
 };
 
-static void asked_done(void *context, const struct state_answer *a)
+static inline void asked_done(void *context, const struct state_answer *a)
 {
     struct asked *to = context;
     assert_false(to->done);
@@ -136,7 +162,8 @@ static void asked_done(void *context, const struct state_answer *a)
 }
 
 /* Sends a request and returns at once; the encoding is part of what is tested. */
-static void ask_begin(uint32_t worker, uint64_t call, struct state_request r, struct asked *to)
+static inline void ask_begin(uint32_t worker, uint64_t call, struct state_request r,
+                             struct asked *to)
 {
     static uint8_t record[STATE_REQUEST_MAX];
     struct state_request decoded;
@@ -146,13 +173,13 @@ static void ask_begin(uint32_t worker, uint64_t call, struct state_request r, st
     int code = state_request_decode(record, len, &decoded, &e);
     if (code < 0)
         fail_msg("%s", e.text);
-    state_submit(tier, (struct state_client){worker, call}, &decoded, asked_done, to);
+    state_submit(tier_of(worker), (struct state_client){worker, call}, &decoded, asked_done, to);
 }
 
-static int64_t ask(uint32_t worker, uint64_t call, struct state_request r, struct asked *to)
+static inline int64_t ask(uint32_t worker, uint64_t call, struct state_request r, struct asked *to)
 {
     ask_begin(worker, call, r, to);
-    for (int i = 0; i < 100000 && !to->done && (gt->waiting || timer_at <= gt->now); i++) {
+    for (int i = 0; i < 100000 && !to->done && (gt->waiting || world_due()); i++) {
         double_step(gt);
         world_tick();
     }
@@ -173,8 +200,8 @@ struct view {
 
 static struct asked last;
 
-static int64_t view_open_as(struct view *v, uint32_t worker, uint64_t call, const char *key,
-                            uint64_t size, uint32_t flags)
+static inline int64_t view_open_as(struct view *v, uint32_t worker, uint64_t call, const char *key,
+                                   uint64_t size, uint32_t flags)
 {
     *v = (struct view){.worker = worker, .call = call, .fd = -1};
     int64_t result = ask(worker, call,
@@ -198,7 +225,7 @@ static int64_t view_open_as(struct view *v, uint32_t worker, uint64_t call, cons
     return result;
 }
 
-static void view_drop(struct view *v)
+static inline void view_drop(struct view *v)
 {
     if (v->bytes)
         munmap(v->bytes, v->mapped);
@@ -207,11 +234,11 @@ static void view_drop(struct view *v)
     *v = (struct view){.fd = -1};
 }
 
-#define RW (STATE_OPEN_READ | STATE_OPEN_WRITE)
+#define RW  (STATE_OPEN_READ | STATE_OPEN_WRITE)
 #define NEW (RW | STATE_OPEN_CREATE)
 
-static struct view view_open(uint32_t worker, uint64_t call, const char *key, uint64_t size,
-                             uint32_t flags)
+static inline struct view view_open(uint32_t worker, uint64_t call, const char *key, uint64_t size,
+                                    uint32_t flags)
 {
     struct view v;
     int64_t result = view_open_as(&v, worker, call, key, size, flags);
@@ -220,58 +247,58 @@ static struct view view_open(uint32_t worker, uint64_t call, const char *key, ui
     return v;
 }
 
-static struct state_request view_request(const struct view *v, enum state_op op, uint64_t off,
-                                         uint64_t len, uint32_t flags)
+static inline struct state_request view_request(const struct view *v, enum state_op op,
+                                                uint64_t off, uint64_t len, uint32_t flags)
 {
     return (struct state_request){
         .op = op, .slot = v->slot, .gen = v->gen, .off = off, .len = len, .flags = flags};
 }
 
-static int64_t view_ask(const struct view *v, enum state_op op, uint64_t off, uint64_t len,
-                        uint32_t flags)
+static inline int64_t view_ask(const struct view *v, enum state_op op, uint64_t off, uint64_t len,
+                               uint32_t flags)
 {
     return ask(v->worker, v->call, view_request(v, op, off, len, flags), &last);
 }
 
-static int64_t view_ensure(const struct view *v, uint64_t off, uint64_t len)
+static inline int64_t view_ensure(const struct view *v, uint64_t off, uint64_t len)
 {
     return view_ask(v, STATE_OP_ENSURE, off, len, 0);
 }
 
 /* What atoll_state_write does. */
-static void view_write(struct view *v, uint64_t off, const void *bytes, uint64_t len)
+static inline void view_write(struct view *v, uint64_t off, const void *bytes, uint64_t len)
 {
     assert_int_equal(view_ensure(v, off, len), 0);
     memcpy(v->bytes + off, bytes, len);
     view_ask(v, STATE_OP_DIRTY, off, len, 0);
 }
 
-static int64_t view_push(const struct view *v, uint32_t flags)
+static inline int64_t view_push(const struct view *v, uint32_t flags)
 {
     return view_ask(v, STATE_OP_PUSH, 0, 0, flags);
 }
 
-static int64_t view_push_if(const struct view *v, uint64_t version)
+static inline int64_t view_push_if(const struct view *v, uint64_t version)
 {
     struct state_request r = view_request(v, STATE_OP_PUSH, 0, 0, STATE_PUSH_IFVER);
     r.version = version;
     return ask(v->worker, v->call, r, &last);
 }
 
-static int64_t view_pull(const struct view *v, uint32_t flags)
+static inline int64_t view_pull(const struct view *v, uint32_t flags)
 {
     return view_ask(v, STATE_OP_PULL, 0, 0, flags);
 }
 
-static int64_t view_merge(const struct view *v, uint64_t off, uint64_t len, uint32_t op)
+static inline int64_t view_merge(const struct view *v, uint64_t off, uint64_t len, uint32_t op)
 {
     struct state_request r = view_request(v, STATE_OP_MERGE, off, len, 0);
     r.mode = op;
     return ask(v->worker, v->call, r, &last);
 }
 
-static struct state_request view_lock_request(const struct view *v, uint32_t mode, uint32_t scope,
-                                              uint64_t timeout_ns)
+static inline struct state_request view_lock_request(const struct view *v, uint32_t mode,
+                                                     uint32_t scope, uint64_t timeout_ns)
 {
     struct state_request r = view_request(v, STATE_OP_LOCK, 0, 0, 0);
     r.mode = mode;
@@ -280,42 +307,42 @@ static struct state_request view_lock_request(const struct view *v, uint32_t mod
     return r;
 }
 
-static int64_t view_lock(const struct view *v, uint32_t mode, uint32_t scope, uint64_t timeout_ns)
+static inline int64_t view_lock(const struct view *v, uint32_t mode, uint32_t scope,
+                                uint64_t timeout_ns)
 {
     return ask(v->worker, v->call, view_lock_request(v, mode, scope, timeout_ns), &last);
 }
 
-static int64_t view_unlock(const struct view *v, uint32_t scope)
+static inline int64_t view_unlock(const struct view *v, uint32_t scope)
 {
     struct state_request r = view_request(v, STATE_OP_UNLOCK, 0, 0, 0);
     r.number = scope;
     return ask(v->worker, v->call, r, &last);
 }
 
-static int64_t key_ask(uint32_t worker, uint64_t call, enum state_op op, const char *key)
+static inline int64_t key_ask(uint32_t worker, uint64_t call, enum state_op op, const char *key)
 {
     return ask(worker, call,
-               (struct state_request){.op = op,
-                                      .key = (const uint8_t *)key,
-                                      .key_len = (uint32_t)strlen(key)},
+               (struct state_request){
+                   .op = op, .key = (const uint8_t *)key, .key_len = (uint32_t)strlen(key)},
                &last);
 }
 
 /* ---- another node: straight to the global tier ---- */
 
-static struct gt_key global_key(const char *key)
+static inline struct gt_key global_key(const char *key)
 {
     return (struct gt_key){"acme", key, strlen(key)};
 }
 
-static struct double_value *global(const char *key)
+static inline struct double_value *global(const char *key)
 {
     struct gt_key k = global_key(key);
     return double_find(gt, &k);
 }
 
-static uint64_t elsewhere_push(const char *key, uint64_t off, const void *bytes, size_t len,
-                               enum gt_merge merge)
+static inline uint64_t elsewhere_push(const char *key, uint64_t off, const void *bytes, size_t len,
+                                      enum gt_merge merge)
 {
     struct gt_key k = global_key(key);
     struct gt_range range = {off, bytes, len, merge};
@@ -329,11 +356,11 @@ static uint64_t elsewhere_push(const char *key, uint64_t off, const void *bytes,
     return global(key)->version;
 }
 
-static void elsewhere_delete(const char *key)
+static inline void elsewhere_delete(const char *key)
 {
     struct gt_key k = global_key(key);
     struct error e;
-    assert_int_equal(gt->gt.ops->delete (&gt->gt, &k, 0, (struct gt_callback){0}, &e), 0);
+    assert_int_equal(gt->gt.ops->delete(&gt->gt, &k, 0, (struct gt_callback){0}, &e), 0);
 }
 
 #define CHECK(result, code) assert_int_equal((result), -(code))

@@ -237,6 +237,72 @@ static void bad_arguments_are_refused_at_once(void **state)
     assert_int_equal(GT(object_open, &k, 8, 0, 1), -ATOLL_EINVAL);
 }
 
+static int released;
+
+static void bytes_release(void *context)
+{
+    assert_ptr_equal(context, &released);
+    released++;
+}
+
+static void every_bound_holds(void **state)
+{
+    (void)state;
+    static struct gt_range ranges[40000];
+    static struct store_write writes[STORE_WRITES_MAX + 1];
+    struct gt_key k = key_of("k");
+    struct gt_commit c = {.expect_version = 5,
+                          .size = GT_SIZE_KEEP,
+                          .flags = GT_GROW,
+                          .range_count = GT_RANGES_MAX + 1,
+                          .ranges = ranges};
+    assert_int_equal(GT(commit, &k, &c), -ATOLL_ELIMIT);
+    assert_int_equal(GT(getrange, &k, 0, NULL, GT_RANGES_MAX + 1), -ATOLL_ELIMIT);
+    /* a byte in each of too many chunks */
+    for (uint64_t i = 0; i < 40000; i++)
+        ranges[i] = (struct gt_range){i * CHUNK, "x", 1, GT_SET};
+    c.range_count = 40000;
+    assert_int_equal(GT(commit, &k, &c), -ATOLL_ESIZE);
+    c.range_count = (2u << 30) / CHUNK;
+    assert_int_equal(GT(commit, &k, &c), -ATOLL_ESTALE);
+    assert_int_equal(RECORD(store_write, writes, STORE_WRITES_MAX + 1, 0), -ATOLL_ELIMIT);
+    /* lent bytes count as outstanding until they are released */
+    struct answer first = {0};
+    struct gt_range huge = {.bytes = ranges, .len = 2ull << 30};
+    c = (struct gt_commit){.expect_version = 5,
+                           .size = GT_SIZE_KEEP,
+                           .range_count = 1,
+                           .ranges = &huge,
+                           .release = bytes_release,
+                           .release_context = &released};
+    released = 0;
+    GT_LATER(&first, commit, &k, &c);
+    assert_int_equal(GT(commit, &k, &c), -ATOLL_ELIMIT);
+    assert_int_equal(answer_wait(&first), -ATOLL_ESTALE);
+    assert_int_equal(released, 1);
+    answer_free(&first);
+}
+
+static void change_ignore(void *context, const struct gt_change *change)
+{
+    (void)context;
+    (void)change;
+}
+
+static void there_are_at_most_so_many_watches(void **state)
+{
+    (void)state;
+    struct gt *gt = store_gt(store);
+    struct gt_key k = key_of("k");
+    struct error e;
+    uint64_t number = 0;
+    for (uint32_t i = 0; i < GT_WATCHES_MAX; i++)
+        assert_int_equal(gt->ops->watch(gt, &k, change_ignore, NULL, &number, &e), 0);
+    assert_int_equal(gt->ops->watch(gt, &k, change_ignore, NULL, &number, &e), -ATOLL_ELIMIT);
+    gt->ops->unwatch(gt, number);
+    assert_int_equal(gt->ops->watch(gt, &k, change_ignore, NULL, &number, &e), 0);
+}
+
 /* ---- merging ---- */
 
 static void merges_are_the_arithmetic_they_say(void **state)
@@ -296,14 +362,6 @@ static void merged_bytes_come_back_in_order_across_chunks(void **state)
     assert_int_equal(last.result.len, 40);
     assert_memory_equal(last.result.data, ((uint64_t[]){1, 11, 11, 11, 11}), 40);
     assert_int_equal(last.result.version, 1);
-}
-
-static int released;
-
-static void bytes_release(void *context)
-{
-    assert_ptr_equal(context, &released);
-    released++;
 }
 
 static void lent_bytes_are_released_once_also_when_refused(void **state)
@@ -687,6 +745,28 @@ static void deleted_values_leave_room_for_others(void **state)
     free(bytes);
 }
 
+static void cleared_entries_and_deleted_objects_leave_room_for_others(void **state)
+{
+    (void)state;
+    static uint8_t bytes[4000];
+    struct gt_key log = key_of("log"), queue = key_of("queue");
+    struct gt_object_call push = {.op = GT_QUEUE_PUSH, .in = bytes, .in_len = sizeof bytes};
+    struct store_counters before, after;
+    for (int round = 0; round < 30; round++) {
+        assert_int_equal(GT(object_open, &queue, GT_QUEUE, 0, 1), 0);
+        for (int i = 0; i < 60; i++) {
+            assert_int_equal(GT(append, &log, bytes, sizeof bytes, 0), 0);
+            assert_int_equal(GT(object, &queue, GT_QUEUE, &push), 0);
+        }
+        assert_int_equal(GT(object_delete, &queue), 0);
+        assert_int_equal(round % 2 ? GT(clear, &log, GT_DURABLE) : GT(delete, &log, GT_DURABLE), 0);
+        if (round == 9)
+            store_counters(store, &before);
+    }
+    store_counters(store, &after);
+    assert_true(after.used_bytes <= before.used_bytes + 60 * sizeof bytes);
+}
+
 static void a_second_process_is_refused(void **state)
 {
     (void)state;
@@ -744,7 +824,7 @@ static void disk_fill(bool full)
 static void a_full_disk_refuses_what_waits_for_it_and_nothing_else_is_lost(void **state)
 {
     (void)state;
-    static uint8_t bytes[10 * CHUNK], large[40 * CHUNK];
+    static uint8_t bytes[10 * CHUNK], large[80 * CHUNK];
     struct answer synced = {0};
     struct error e;
     signal(SIGXFSZ, SIG_IGN);
@@ -811,6 +891,8 @@ int main(void)
         TEST(a_deleted_key_made_again_has_another_gen),
         TEST(keys_of_tenants_are_apart),
         TEST(bad_arguments_are_refused_at_once),
+        TEST(every_bound_holds),
+        TEST(there_are_at_most_so_many_watches),
         TEST(merges_are_the_arithmetic_they_say),
         TEST(a_nan_gives_way_to_a_number_and_minus_zero_is_less),
         TEST(merged_bytes_come_back_in_order_across_chunks),
@@ -827,6 +909,7 @@ int main(void)
         TEST(everything_is_there_after_reopening),
         TEST(the_map_grows_under_writes_and_reads),
         TEST(deleted_values_leave_room_for_others),
+        TEST(cleared_entries_and_deleted_objects_leave_room_for_others),
         TEST(a_second_process_is_refused),
         TEST(what_is_no_store_is_refused),
         TEST(a_full_disk_refuses_what_waits_for_it_and_nothing_else_is_lost),

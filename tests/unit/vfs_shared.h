@@ -8,15 +8,18 @@
 #include "sandbox/vfs/vfs.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #define OWNER_FILES 4096
+
+static inline void owner_demand(bool good)
+{
+    if (!good) {
+        abort();
+    }
+}
 
 struct owner {
     struct owned {
@@ -46,14 +49,15 @@ static inline void owner_put(struct owner *o, const char *path, const void *byte
 {
     struct owned *f = owner_find(o, path);
     if (f == NULL) {
-        assert_in_range(o->count, 0, OWNER_FILES - 1);
+        owner_demand(o->count < OWNER_FILES);
         f = &o->files[o->count++];
         snprintf(f->path, sizeof f->path, "%s", path);
     }
     free(f->bytes);
     f->bytes = malloc(len + 1);
-    assert_non_null(f->bytes);
+    owner_demand(f->bytes != NULL);
     memcpy(f->bytes, bytes, len);
+    f->bytes[len] = '\0';
     f->len = len;
     f->version = ++o->versions;
 }
@@ -66,14 +70,14 @@ static inline void owner_text(struct owner *o, const char *path, const char *tex
 static inline void owner_remove(struct owner *o, const char *path)
 {
     struct owned *f = owner_find(o, path);
-    assert_non_null(f);
+    owner_demand(f != NULL);
     free(f->bytes);
     *f = o->files[--o->count];
 }
 
 static inline void owner_end(struct owner *o)
 {
-    assert_int_equal(o->holds, 0);
+    owner_demand(o->holds == 0);
     for (uint32_t i = 0; i < o->count; i++) {
         free(o->files[i].bytes);
     }
@@ -157,7 +161,7 @@ static inline int owner_fetch(void *context, struct host_call *call, const char 
         return -ESTALE;
     }
     char *copy = malloc(f->len + 1);
-    assert_non_null(copy);
+    owner_demand(copy != NULL);
     memcpy(copy, f->bytes, f->len);
     *bytes = (const uint8_t *)copy;
     *hold = copy;
@@ -186,13 +190,13 @@ static inline int owner_publish(void *context, struct host_call *call, const cha
         return result;
     }
     char *whole = malloc(size + 1);
-    assert_non_null(whole);
+    owner_demand(whole != NULL);
     const uint8_t *bytes;
     uint64_t done = 0;
     for (size_t run; (run = vfs_peek(v, node, done, size, &bytes)) > 0; done += run) {
         memcpy(whole + done, bytes, run);
     }
-    assert_int_equal(done, size);
+    owner_demand(done == size);
     owner_put(o, path, whole, size);
     free(whole);
     o->publications++;

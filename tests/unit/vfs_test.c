@@ -5,8 +5,12 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 static struct vfs tree;
 static struct owner owner;

@@ -409,6 +409,7 @@ static void refused(const char *why)
     struct buffer saved = {0};
     assert_int_equal(wasi_save(wasi, &saved, &e), -ATOLL_EBUSY);
     assert_int_equal(saved.len, 0);
+    buffer_free(&saved);
 }
 
 static void what_stands_in_the_way_of_an_image_is_named(void **state)

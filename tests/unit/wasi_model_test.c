@@ -358,6 +358,61 @@ static void op_list(void)
     }
 }
 
+/* ---- everything in a tree ---- */
+
+struct dump {
+    char text[1 << 16];
+    size_t len;
+};
+
+static void dump_add(struct dump *d, const void *bytes, size_t len)
+{
+    assert_in_range(d->len + len, 0, sizeof d->text - 1);
+    memcpy(d->text + d->len, bytes, len);
+    d->len += len;
+    d->text[d->len] = '\0';
+}
+
+/* Appends every name beneath a directory, with type, size, links, time, and content. */
+static void dump_directory(struct dump *d, uint32_t fd)
+{
+    uint8_t *entries = malloc(8192);
+    assert_non_null(entries);
+    assert_int_equal(CALL(fd_readdir, fd, 0x30000, 8192, 0, SCRATCH), WASI_SUCCESS);
+    uint32_t used = result_u32(0);
+    memcpy(entries, arena.memory + 0x30000, used);
+    for (uint32_t at = 0; at < used;) {
+        char name[64] = "";
+        uint32_t len = load_u32(entries + at + 16);
+        assert_in_range(len, 1, 63);
+        memcpy(name, entries + at + 24, len);
+        at += 24 + len;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+            continue;
+        }
+        dump_add(d, name, len);
+        assert_int_equal(CALL(path_filestat_get, fd, 0, PATH(name), SCRATCH), WASI_SUCCESS);
+        dump_add(d, arena.memory + SCRATCH, 64);
+        int child = open_from(fd, name, 0, 0, READ_RIGHTS);
+        if (arena.memory[SCRATCH + 16] == WASI_FILETYPE_SYMBOLIC_LINK) {
+            assert_int_equal(CALL(path_readlink, fd, PATH(name), DATA, 128, SCRATCH), 0);
+            dump_add(d, arena.memory + DATA, result_u32(0));
+            continue;
+        }
+        assert_true(child >= 0);
+        int got = guest_fd_read(child, 4000);
+        if (got >= 0) {
+            dump_add(d, arena.memory + DATA, (size_t)got);
+        } else {
+            dump_add(d, "(", 1);
+            dump_directory(d, (uint32_t)child);
+            dump_add(d, ")", 1);
+        }
+        assert_int_equal(CALL(fd_close, (uint64_t)child), WASI_SUCCESS);
+    }
+    free(entries);
+}
+
 /* ---- runs ---- */
 
 static void model_begin(void)
@@ -372,6 +427,7 @@ static void model_begin(void)
         {.path = "d/b", .type = VFS_DIRECTORY},
     };
     struct vfs_config tree = {0};
+    struct error e;
     assert_int_equal(mkdir(host_path("tmp"), 0755), 0);
     assert_int_equal(mkdir(host_path("shared"), 0755), 0);
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
@@ -392,7 +448,19 @@ static void model_begin(void)
     worlds[0] = wasi;
     wasi = NULL;
     tree_begin(entries, sizeof entries / sizeof entries[0], &tree);
-    worlds[1] = wasi;
+    struct wasi_image *image;
+    assert_int_equal(wasi_image_take(wasi, &image, &e), 0);
+    assert_int_equal(wasi_instantiate(image, &tree, &worlds[1], &e), 0);
+    wasi_image_release(image);
+    wasi_destroy(wasi);
+    wasi = NULL;
+}
+
+static void model_end(void)
+{
+    wasi_destroy(worlds[0]);
+    wasi_destroy(worlds[1]);
+    wasi = NULL;
 }
 
 static void run(uint64_t with_seed, int steps)
@@ -404,15 +472,25 @@ static void run(uint64_t with_seed, int steps)
         op_remove,    op_rename,   op_rename,         op_link,           op_symlink,
         op_read_link, op_renumber, op_flags,          op_times,          op_list,
     };
+    static struct dump before, after;
+    static const struct wasi_call nothing;
+    struct error e;
     seed = state_of_random = with_seed;
     log_next = 0;
+    before.len = after.len = 0;
     model_begin();
+    wasi = worlds[1];
+    dump_directory(&before, 3);
     for (int i = 0; i < steps; i++) {
         operations[random_below(sizeof operations / sizeof operations[0])]();
     }
-    wasi_destroy(worlds[0]);
-    wasi_destroy(worlds[1]);
-    wasi = NULL;
+    wasi = worlds[1];
+    assert_int_equal(wasi_reset(wasi, &nothing, &e), 0);
+    assert_int_equal(wasi_tree_bytes(wasi), 0);
+    dump_directory(&after, 3);
+    assert_int_equal(after.len, before.len);
+    assert_memory_equal(after.text, before.text, before.len);
+    model_end();
 }
 
 static void the_tree_behaves_as_a_file_system_does(void **state)

@@ -189,8 +189,8 @@ struct atoll_call_info {
     char version[40]; /* 32 hexadecimal digits */
 };
 
-/* An HTTP request's or response's lines of headers, in atoll_http_head and atoll_http_reply. */
-#define ATOLL_HTTP_HEAD_MAX 16384u
+#define ATOLL_HTTP_HEAD_MAX  32768u /* bytes of atoll_http_head */
+#define ATOLL_HTTP_REPLY_MAX 16384u /* bytes of headers for atoll_http_reply */
 
 enum { ATOLL_LOG_TRACE = 0, ATOLL_LOG_DEBUG, ATOLL_LOG_INFO, ATOLL_LOG_WARNING, ATOLL_LOG_ERROR };
 enum { ATOLL_CLOCK_REAL = 0, ATOLL_CLOCK_MONOTONIC = 1, ATOLL_CLOCK_CPU = 2 /* of this call */ };
@@ -380,16 +380,17 @@ ATOLL_IMP(log) int32_t atoll_log(uint32_t level, atoll_in msg, uint32_t len);
 ATOLL_IMP(config) int64_t atoll_config(atoll_in name, uint32_t nlen, atoll_out buf, uint64_t cap);
 
 /* The head of the HTTP request, as lines that end with LF: "POST /path?query", then "name: value"
- * with names in lower case, in the order received. Copies at most `cap` bytes, returns the whole
- * length (at most ATOLL_HTTP_HEAD_MAX). ATOLL_ENOENT when the call did not come over HTTP: chained
- * calls never do. The body is the input. */
+ * in the order received, names in whatever case they were sent. What authorises the request
+ * (cookies, Authorization) is left out. Copies at most `cap` bytes, returns the whole length (at
+ * most ATOLL_HTTP_HEAD_MAX). ATOLL_ENOENT when the call did not come over HTTP: chained calls never
+ * do. The body is the input. */
 ATOLL_IMP(http_head) int64_t atoll_http_head(atoll_out buf, uint64_t cap);
 
 /* Sets status (200 to 599) and headers of the HTTP response, replacing what an earlier call set.
  * `headers` are lines "name: value" that end with LF; names are tokens, values printable ASCII and
  * tabs. Headers that belong to the connection (Connection, Content-Length, Transfer-Encoding …) are
  * dropped. It counts only if the call ends OK; the output is the body. ATOLL_EINVAL on anything
- * malformed, ATOLL_ESIZE above ATOLL_HTTP_HEAD_MAX, ATOLL_ENOENT when the call did not come over
+ * malformed, ATOLL_ESIZE above ATOLL_HTTP_REPLY_MAX, ATOLL_ENOENT when the call did not come over
  * HTTP. */
 ATOLL_IMP(http_reply) int32_t atoll_http_reply(uint32_t status, atoll_in headers, uint32_t len);
 

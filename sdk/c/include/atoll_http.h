@@ -60,7 +60,19 @@ static inline int32_t atoll_http_request_read(struct atoll_http_request *request
     return 0;
 }
 
-/* The value of the first header of this name, in lower case; text NULL when there is none. */
+/* Whether a header's name is `name`, which is in lower case. */
+static inline bool atoll_http_name_is(struct atoll_http_text text, const char *name)
+{
+    for (uint32_t i = 0; i < text.len; i++) {
+        char c = text.text[i];
+        if ((c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c) != name[i])
+            return false;
+    }
+    return name[text.len] == 0;
+}
+
+/* The value of the first header of this name (given in lower case); text NULL when there is none.
+ */
 static inline struct atoll_http_text atoll_http_header(const struct atoll_http_request *request,
                                                        const char *name)
 {
@@ -68,7 +80,7 @@ static inline struct atoll_http_text atoll_http_header(const struct atoll_http_r
     while (rest.len > 0) {
         struct atoll_http_text line = atoll_http_take(&rest, '\n');
         struct atoll_http_text found = atoll_http_take(&line, ':');
-        if (!atoll_http_is(found, name))
+        if (!atoll_http_name_is(found, name))
             continue;
         while (line.len > 0 && (*line.text == ' ' || *line.text == '\t')) {
             line.text++;

@@ -79,7 +79,7 @@ int32_t atoll_http_reply(uint32_t status, atoll_in headers, uint32_t len)
     if (!call->http_head.data)
         return (int32_t)call_leave(call, -ATOLL_ENOENT);
     int error = status < 200 || status > 599 ? -ATOLL_EINVAL
-                : len > ATOLL_HTTP_HEAD_MAX  ? -ATOLL_ESIZE
+                : len > ATOLL_HTTP_REPLY_MAX ? -ATOLL_ESIZE
                                              : headers_keep(&kept, headers, len);
     if (!error) {
         struct buffer before = call->http_headers;

@@ -25,7 +25,7 @@
 #define NATIVE_FUNCTIONS_MAX    1024u
 #define NATIVE_LINES_MAX        256u /* config entries, rights, callees or hosts of a function */
 #define NATIVE_METRICS_MAX      100u
-#define NATIVE_FAIL_MESSAGE_MAX 1024u
+#define NATIVE_FAIL_MESSAGE_MAX 4096u
 #define NATIVE_STACK_BYTES      (UINT64_C(1) << 20)
 #define NATIVE_STACK_BYTES_MAX  (UINT64_C(1) << 30)
 

@@ -69,12 +69,10 @@ static int64_t duration_query(struct exchange *x, const char *name, int64_t most
 /* The version that the query selects; false when it has been answered. */
 static bool version_select(struct exchange *x, struct function_version **v)
 {
-    static const char *const known[] = {"alias", "version", "timeout", NULL};
     char selector[SELECTOR_MAX] = "";
     struct error e;
+    /* Other parameters are the function's, which finds them in the request's head. */
     if (x->request->head->query) {
-        if (!exchange_query_only(x, known))
-            return false;
         int rc = exchange_query(x, "version", selector, sizeof selector);
         if (rc == -ATOLL_ENOENT)
             rc = exchange_query(x, "alias", selector, sizeof selector);

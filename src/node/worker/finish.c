@@ -148,9 +148,9 @@ static struct blob *output_of(struct faaslet *f, struct call_end *end)
     struct error e;
     if (end->status == CALL_FAILED && f->failure)
         return blob_create(f->failure, f->failure_len);
-    if ((end->status != CALL_OK && end->status != CALL_FAILED) || output_len(&f->output) == 0)
+    if ((end->status != CALL_OK && end->status != CALL_FAILED) || call_output_len(&f->output) == 0)
         return NULL;
-    struct blob *b = output_take(&f->output, f->arena, &e);
+    struct blob *b = call_output_take(&f->output, f->arena, &e);
     if (!b) {
         end->status = CALL_FAILED;
         end->code = -ATOLL_ENOMEM;

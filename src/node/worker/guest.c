@@ -207,14 +207,13 @@ static void call_run(struct guest_thread *t, struct call *c, bool resume)
 
 /* ---- starting ---- */
 
-static const char *input_bytes(const struct call *c)
-{
-    return c->input ? (const char *)blob_bytes(c->input) : "";
-}
-
 static ssize_t stream_output(void *context, const void *bytes, size_t len)
 {
     struct faaslet *f = context;
+    if (f->call->zygote) { /* which has no output */
+        faaslet_log(f, 1, bytes, (uint32_t)(len < UINT32_MAX ? len : UINT32_MAX));
+        return (ssize_t)len;
+    }
     if (f->output.used)
         return (ssize_t)len; /* atoll_output_… says what the output is */
     int rc = call_output_append(&f->output, bytes, len);
@@ -238,17 +237,22 @@ static int64_t stream_cpu(void *context)
     return call_cpu_ns(f->call);
 }
 
+struct wasi_streams faaslet_streams(struct faaslet *f, struct blob *input)
+{
+    return (struct wasi_streams){.input = input ? blob_bytes(input) : (const uint8_t *)"",
+                                 .input_len = input ? input->len : 0,
+                                 .context = f,
+                                 .output = stream_output,
+                                 .log = stream_log,
+                                 .cpu_ns = stream_cpu};
+}
+
 /* What the call brings into the faaslet's world. */
 static int world_begin(struct faaslet *f, const struct call *c, struct error *e)
 {
     struct blob *arguments = c->root ? c->app->arguments : NULL;
     struct wasi_call call = {
-        .streams = {.input = input_bytes(c),
-                    .input_len = c->input_len,
-                    .context = f,
-                    .output = stream_output,
-                    .log = stream_log,
-                    .cpu_ns = stream_cpu},
+        .streams = faaslet_streams(f, c->input),
         .args = arguments ? (const char *)blob_bytes(arguments) : NULL,
         .args_len = arguments ? (uint32_t)arguments->len : 0,
     };
@@ -280,7 +284,7 @@ static int call_begin(struct guest_thread *t, struct call *c, struct error *e)
     c->temperature = (uint8_t)(c->cold ? CALL_COLD : temperature);
     c->faaslet = f;
     f->call = c;
-    output_begin(&f->output, c->version->manifest.output_bytes);
+    call_output_begin(&f->output, c->version->manifest.output_bytes);
     functions_set(f, c);
     rc = world_begin(f, c, e);
     if (c->memory_max)

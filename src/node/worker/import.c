@@ -15,6 +15,8 @@
 static const struct import_entry *const tables[] = {
     imports_call,
     imports_chain,
+    imports_object,
+    imports_state,
     imports_system,
     imports_net,
 };

@@ -155,7 +155,7 @@ static enum host_status output_put(struct host_call *hc, bool replace)
         return host_result_i64(hc, -ATOLL_EPERM);
     if (wide(len))
         return host_result_i64(hc, -ATOLL_EFAULT);
-    int rc = output_append_guest(&f->output, hc->arena, hc->slots[0].u32, len, replace);
+    int rc = call_output_append_guest(&f->output, hc->arena, hc->slots[0].u32, len, replace);
     return host_result_i64(hc, rc < 0 ? rc : (int64_t)len);
 }
 
@@ -179,7 +179,7 @@ static enum host_status import_output_map(struct host_call *hc)
         return host_result_i32(hc, -ATOLL_EPERM);
     if (!guest_range(hc->arena, to, sizeof address, GUEST_WRITE))
         return host_result_i32(hc, -ATOLL_EFAULT);
-    int rc = output_map(&f->output, hc->arena, len, &address);
+    int rc = call_output_map(&f->output, hc->arena, len, &address);
     if (rc == 0)
         rc = guest_write(hc->arena, to, &address, sizeof address);
     return host_result_i32(hc, rc);

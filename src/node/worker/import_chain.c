@@ -360,10 +360,10 @@ static int input_copy(struct host_call *hc, uint32_t at, uint64_t len, struct bl
         *out = blob_adopt(bytes, len);
         return *out ? 0 : -ATOLL_ENOMEM;
     }
-    int rc = output_append_guest(&o, hc->arena, at, len, false);
-    if (rc == 0 && !(*out = output_take(&o, hc->arena, &e)))
+    int rc = call_output_append_guest(&o, hc->arena, at, len, false);
+    if (rc == 0 && !(*out = call_output_take(&o, hc->arena, &e)))
         rc = -ATOLL_ENOMEM;
-    output_free(&o);
+    call_output_free(&o);
     return rc;
 }
 

@@ -64,12 +64,12 @@ static int files_make(struct version *v, struct error *e)
 }
 
 /* The world that the zygote runs in. */
-static int zygote_world(struct version *v, const struct vfs_config *tree, struct wasi **out,
-                        struct error *e)
+static int zygote_world(struct version *v, struct faaslet *f, struct error *e)
 {
+    const struct vfs_config tree = {.base = v->files};
     const struct manifest *m = &v->manifest;
     const char *args[] = {v->function};
-    const struct wasi_streams streams = {0};
+    const struct wasi_streams streams = faaslet_streams(f, NULL);
     char **env = calloc(m->env_count + 1u, sizeof *env);
     int rc = env ? 0 : error_set(e, ATOLL_ENOMEM, "no memory for an environment");
     for (uint32_t k = 0; rc == 0 && k < m->env_count; k++)
@@ -79,12 +79,12 @@ static int zygote_world(struct version *v, const struct vfs_config *tree, struct
                                  .arg_count = 1,
                                  .env = (const char *const *)env,
                                  .env_count = m->env_count,
-                                 .tree = tree,
+                                 .tree = &tree,
                                  .streams = &streams,
                                  .clock_resolution_ns = m->clock_resolution_ns,
                                  .descriptor_limit = DESCRIPTORS_MAX};
     if (rc == 0)
-        rc = wasi_create(&config, out, e);
+        rc = wasi_create(&config, &f->wasi, e);
     for (uint32_t k = 0; env && k < m->env_count; k++)
         free(env[k]);
     free(env);
@@ -235,7 +235,7 @@ static int image_load(struct version *v, struct artefact *artefact, const struct
     size_t owner_len;
     const uint8_t *owner = proto_image_owner(image, &owner_len);
     const struct vfs_config tree = {.base = v->files};
-    const struct wasi_streams streams = {0};
+    const struct wasi_streams streams = faaslet_streams(NULL, NULL); /* nothing runs in it */
     const struct wasi_config config = {.tree = &tree, .streams = &streams};
     const struct arena_limits limits = {.memory_bytes = v->manifest.memory_bytes,
                                         .stack_bytes = v->manifest.stack_bytes};
@@ -281,14 +281,13 @@ static int image_use(struct worker *w, struct version *v, struct artefact *artef
 static int zygote_link(struct worker *w, struct version *v, struct artefact *artefact,
                        struct faaslet *f, struct error *e)
 {
-    const struct vfs_config tree = {.base = v->files};
     const struct arena_limits limits = {.memory_bytes = v->manifest.memory_bytes,
                                         .stack_bytes = v->manifest.stack_bytes};
     struct link_import *imports;
     struct instance *instance;
     struct entries unused;
     v->load_stage = LOAD_LINK;
-    int rc = zygote_world(v, &tree, &f->wasi, e);
+    int rc = zygote_world(v, f, e);
     if (rc < 0)
         return rc;
     rc =
@@ -317,14 +316,14 @@ static int zygote_make(struct worker *w, struct call *c, struct artefact *artefa
     struct faaslet *f = faaslet_create(w, v);
     if (!f)
         return error_set(e, ATOLL_ENOMEM, "no memory for an instance");
+    f->call = c;
     int rc = zygote_link(w, v, artefact, f, e);
     if (rc < 0) {
         faaslet_destroy(f);
         return rc;
     }
-    f->call = c;
     f->used = f->trapped = true; /* never into the pool */
-    output_begin(&f->output, 0);
+    call_output_begin(&f->output, 0);
     c->faaslet = f;
     v->load_stage = LOAD_ZYGOTE;
     return 1;

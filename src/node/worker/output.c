@@ -14,14 +14,14 @@
 
 #define STEP (64u << 10) /* copied from the guest at a time */
 
-void output_begin(struct output *o, uint64_t limit)
+void call_output_begin(struct output *o, uint64_t limit)
 {
     o->limit = limit;
     o->used = false;
     o->address = 0;
 }
 
-uint64_t output_len(const struct output *o)
+uint64_t call_output_len(const struct output *o)
 {
     return o->file >= 0 ? o->len : o->bytes.len;
 }
@@ -36,7 +36,7 @@ void call_output_clear(struct output *o)
     o->address = 0;
 }
 
-void output_free(struct output *o)
+void call_output_free(struct output *o)
 {
     call_output_clear(o);
     buffer_free(&o->bytes);
@@ -77,7 +77,7 @@ static int file_begin(struct output *o)
 
 int call_output_append(struct output *o, const void *bytes, uint64_t len)
 {
-    if (len > o->limit - output_len(o))
+    if (len > o->limit - call_output_len(o))
         return -ATOLL_ELIMIT;
     if (o->file < 0 && o->bytes.len + len > MESSAGE_INLINE) {
         int rc = file_begin(o);
@@ -103,7 +103,7 @@ static int append_small(struct output *o, struct arena *a, uint32_t from, uint64
 static int append_large(struct output *o, struct arena *a, uint32_t from, uint64_t len)
 {
     uint8_t *step = malloc(STEP);
-    uint64_t before = output_len(o);
+    uint64_t before = call_output_len(o);
     int rc = step ? 0 : -ATOLL_ENOMEM;
     for (uint64_t done = 0; rc == 0 && done < len;) {
         uint64_t part = len - done < STEP ? len - done : STEP;
@@ -120,10 +120,10 @@ static int append_large(struct output *o, struct arena *a, uint32_t from, uint64
     return rc;
 }
 
-int output_append_guest(struct output *o, struct arena *a, uint32_t from, uint64_t len,
-                        bool replace)
+int call_output_append_guest(struct output *o, struct arena *a, uint32_t from, uint64_t len,
+                             bool replace)
 {
-    uint64_t kept = replace ? 0 : output_len(o);
+    uint64_t kept = replace ? 0 : call_output_len(o);
     if (len > o->limit - kept)
         return -ATOLL_ELIMIT;
     if (!guest_range(a, from, len, GUEST_READ))
@@ -137,15 +137,15 @@ int output_append_guest(struct output *o, struct arena *a, uint32_t from, uint64
     int rc = len <= MESSAGE_INLINE ? append_small(&fresh, a, from, len)
                                    : append_large(&fresh, a, from, len);
     if (rc < 0) {
-        output_free(&fresh);
+        call_output_free(&fresh);
         return rc;
     }
-    output_free(o);
+    call_output_free(o);
     *o = fresh;
     return 0;
 }
 
-int output_map(struct output *o, struct arena *a, uint64_t len, uint32_t *address)
+int call_output_map(struct output *o, struct arena *a, uint64_t len, uint32_t *address)
 {
     struct error e;
     uint64_t size = align_up(len, 4096);
@@ -181,10 +181,10 @@ static int file_finish(struct output *o, struct arena *a, struct error *e)
     return memory_file_seal(o->file, e);
 }
 
-struct blob *output_take(struct output *o, struct arena *a, struct error *e)
+struct blob *call_output_take(struct output *o, struct arena *a, struct error *e)
 {
     struct blob *b = NULL;
-    uint64_t len = output_len(o);
+    uint64_t len = call_output_len(o);
     if (o->file < 0) {
         b = blob_create(o->bytes.data, len);
         if (!b)

@@ -24,19 +24,20 @@ struct output {
 };
 
 /* For a new call. */
-void output_begin(struct output *, uint64_t limit);
-uint64_t output_len(const struct output *);
+void call_output_begin(struct output *, uint64_t limit);
+uint64_t call_output_len(const struct output *);
 /* Appends bytes of the host's. -ATOLL_ELIMIT, -ATOLL_ENOMEM; then nothing was added. */
 int call_output_append(struct output *, const void *bytes, uint64_t len);
 /* The same from guest memory; -ATOLL_EFAULT. replace: they become the whole output. */
-int output_append_guest(struct output *, struct arena *, uint32_t from, uint64_t len, bool replace);
+int call_output_append_guest(struct output *, struct arena *, uint32_t from, uint64_t len,
+                             bool replace);
 /* Makes the output len zero bytes and maps them for writing. */
-int output_map(struct output *, struct arena *, uint64_t len, uint32_t *address);
+int call_output_map(struct output *, struct arena *, uint64_t len, uint32_t *address);
 /* Drops everything. */
 void call_output_clear(struct output *);
 /* Ends it: the output as a blob, sealed if it is a file; the guest cannot write to it any more.
  * NULL without memory (then the output is gone). */
-struct blob *output_take(struct output *, struct arena *, struct error *);
-void output_free(struct output *);
+struct blob *call_output_take(struct output *, struct arena *, struct error *);
+void call_output_free(struct output *);
 
 #endif

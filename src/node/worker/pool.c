@@ -78,7 +78,7 @@ void faaslet_destroy(struct faaslet *f)
     }
     wasi_destroy(f->wasi);
     proto_release(f->proto);
-    output_free(&f->output);
+    call_output_free(&f->output);
     buffer_free(&f->reply_head);
     buffer_free(&f->payload);
     free(f->answer);

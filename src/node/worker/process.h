@@ -62,6 +62,7 @@ struct request {
 };
 
 struct name_entry;
+struct attach_table;
 
 LIST_HEAD(call_bucket, call);
 LIST_HEAD(version_bucket, version);
@@ -121,6 +122,7 @@ struct worker {
         uint32_t watched;     /* descriptors */
     } timekeeper;
 
+    _Atomic(struct attach_table *) state; /* import_state.c: values known here; NULL: none opened */
     struct bucket network[2]; /* of the tenant: out, in */
     uint16_t refused_ports[REFUSED_PORTS_MAX];
     uint32_t refused_count;
@@ -143,6 +145,8 @@ void *guest_main(void *thread);
 void guest_leave(struct guest_thread *);
 /* Wakes a sleeping guest thread, if any, after work was queued. Not under worker.lock. */
 void guest_announce(struct worker *);
+/* A call's standard streams. The input is NULL when its file cannot be mapped. */
+struct wasi_streams faaslet_streams(struct faaslet *, struct blob *input);
 /* Time that the running call has spent on threads. */
 int64_t call_cpu_ns(const struct call *);
 /* A host function other than await begins: what this thread kept to itself is announced. */

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define RIGHTS_TO_CHANGE \
+    (WASI_RIGHT_FD_WRITE | WASI_RIGHT_FD_ALLOCATE | WASI_RIGHT_FD_FILESTAT_SET_SIZE)
+
 /* The tree, for an operation that may wait. */
 static struct vfs *tree_for(struct host_call *call)
 {
@@ -260,6 +263,11 @@ int preopen_add_tree(struct wasi *w, const char *guest_name, struct error *e)
     return 0;
 }
 
+uint64_t wasi_tree_bytes(const struct wasi *w)
+{
+    return vfs_bytes(&w->tree);
+}
+
 /* ---- names ---- */
 
 struct listing_of {
@@ -340,7 +348,7 @@ int tree_save(const struct wasi *w, uint32_t number, const struct descriptor *d,
     if (path == NULL) {
         return saved_refuse(number, "a file or directory that was made or changed", "", e);
     }
-    if (d->filetype == WASI_FILETYPE_REGULAR_FILE && (d->base & WASI_RIGHT_FD_WRITE) != 0) {
+    if (d->filetype == WASI_FILETYPE_REGULAR_FILE && (d->base & RIGHTS_TO_CHANGE) != 0) {
         return saved_refuse(number, "a file open for writing", path, e);
     }
     vfs_look_at(&w->tree, d->node, &status);

@@ -117,6 +117,9 @@ int64_t wasi_monotonic_at(const struct wasi *, int64_t host_ns);
  */
 void wasi_flush(struct wasi *);
 
+/* Memory that the guest's changes to its tree take; 0 without a tree. */
+uint64_t wasi_tree_bytes(const struct wasi *);
+
 /*
  * Worlds of functions: one is initialised (the zygote's), an image is taken of it, and from that
  * come the worlds of all its faaslets, one for each pooled instance, reset for every call.

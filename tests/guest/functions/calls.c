@@ -96,6 +96,7 @@ static int32_t fib(uint64_t n)
 static atoll_call_t fan_ids[FAN_MAX];
 static struct atoll_result fan_results[FAN_MAX];
 static uint64_t fan_offsets[FAN_MAX + 1];
+static uint8_t fan_inputs[FAN_MAX];
 
 /* n children that do nothing; how many ended well. */
 static int32_t fan_out(uint64_t n, uint32_t flags)
@@ -104,9 +105,11 @@ static int32_t fan_out(uint64_t n, uint32_t flags)
     uint64_t good = 0;
     if (n > FAN_MAX)
         return 91;
-    for (uint32_t k = 0; k <= n; k++)
-        fan_offsets[k] = k ? 1 : 0;
-    int32_t rc = atoll_chain_batch("calls", 5, (uint32_t)n, fan_offsets, "n", &opts, fan_ids);
+    for (uint32_t k = 0; k < n; k++) {
+        fan_offsets[k + 1] = k + 1;
+        fan_inputs[k] = 'n';
+    }
+    int32_t rc = atoll_chain_batch("calls", 5, (uint32_t)n, fan_offsets, fan_inputs, &opts, fan_ids);
     if (rc < 0)
         return fail_with(rc, "batch");
     rc = atoll_await(fan_ids, (uint32_t)n, (uint32_t)n, ATOLL_FOREVER, fan_results);

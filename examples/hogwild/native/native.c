@@ -1,13 +1,13 @@
 /*
  * The same training in plain C with threads: what the functions are compared with.
  *
- *   native ROWS EPOCHS THREADS [SEED]
+ *   hogwild-native ROWS EPOCHS THREADS [SEED]
  *
  * Prints what `hogwild` prints, and the time of each epoch on standard error.
  */
 #define _GNU_SOURCE
-#include "dataset.h"
-#include "sgd.h"
+#include "../dataset.h"
+#include "../sgd.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -110,11 +110,11 @@ int main(int argc, char **argv)
     unsigned threads = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
     uint64_t seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
     if (rows < 1 || epochs < 1 || threads < 1 || threads > THREADS_MAX) {
-        fprintf(stderr, "usage: native ROWS EPOCHS THREADS [SEED]\n");
+        fprintf(stderr, "usage: hogwild-native ROWS EPOCHS THREADS [SEED]\n");
         return 2;
     }
     if (dataset_make(&data, rows, threads, seed) < 0) {
-        fprintf(stderr, "native: not enough memory for %llu rows\n", (unsigned long long)rows);
+        fprintf(stderr, "hogwild-native: not enough memory for %llu rows\n", (unsigned long long)rows);
         return 1;
     }
     printf("%llu rows, %llu items\n", (unsigned long long)rows, (unsigned long long)data.items);
