@@ -739,14 +739,13 @@ static void change_write(struct change *c)
 static void upload_prepared(void *context, struct function_version *v, const struct error *failed)
 {
     struct change *c = context;
+    struct registry *r = c->registry;
     if (failed) {
         c->result.stage = v->stage ? v->stage : "codegen";
         c->result.error = *failed;
-        version_retain(v);
         if (!v->stored)
-            version_unlink(c->registry, v);
+            version_unlink(r, v); /* whoever runs the waiters still holds it */
         change_end(c, failed->code, failed);
-        version_release(c->registry, v);
         return;
     }
     struct alias_entry *a = c->alias[0] ? alias_find(c->function, c->alias) : NULL;

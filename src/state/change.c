@@ -81,23 +81,43 @@ void merge_start(struct pending *p)
     change_enter(p, merge_turn, false);
 }
 
+/* A value that grows over bytes that the global tier has is zero there, which is news: the chunk in
+ * which they begin must be here to hold them. */
+static bool resize_lacks(const struct pending *p)
+{
+    const struct replica *v = p->value;
+    return p->request.len > v->size && v->size < v->global_size && v->size % STATE_CHUNK &&
+           !chunk_is(v->present, v->chunks - 1);
+}
+
 static void resize_turn(struct task *task)
 {
     struct change *c = (struct change *)task;
     struct replica *v = task->value;
     struct pending *p = c->pending;
     struct error e;
+    bool again = false;
     if (v->stale) {
         pending_fail(p, ATOLL_ESTALE, "the value was deleted");
     } else if (p->request.len == v->size) {
         pending_result(p, 0);
+    } else if (resize_lacks(p)) {
+        again = true; /* another change of size came before */
     } else if (replica_resize(v, p->request.len, true, &e) < 0) {
         pending_error(p, &e);
     } else {
         v->resized = !v->local;
+        v->unborn = false;
         pending_result(p, 0);
     }
     change_end(c);
+    if (again)
+        resize_start(p);
+}
+
+static void resize_enter(struct pending *p)
+{
+    change_enter(p, resize_turn, true);
 }
 
 void resize_start(struct pending *p)
@@ -106,5 +126,8 @@ void resize_start(struct pending *p)
     p->resume = resize_start;
     if (size > now && room_take(p, (size - now) * (p->value->tracked ? 2 : 1)) < 0)
         return;
-    change_enter(p, resize_turn, true);
+    if (resize_lacks(p))
+        chunks_need(p, now - 1, 1, resize_enter);
+    else
+        resize_enter(p);
 }

@@ -135,14 +135,9 @@ static void open_attach(struct pending *p, struct replica *v)
     open_answer(p, a);
 }
 
-/* Locks and leases go with it; a value that a dead worker may have spoilt is repaired or dropped.
- */
-static void value_left(struct replica *v)
+void replica_repair(struct replica *v)
 {
-    if (!v->suspect)
-        return;
-    v->suspect = false;
-    if (v->tier->closing || v->stale)
+    if (v->stale)
         return;
     if (LIST_EMPTY(&v->attachments)) {
         v->doomed = v->blocked = true;
@@ -183,7 +178,6 @@ void attachment_end(struct attachment *a)
     LIST_REMOVE(a, in_value);
     a->call->attachment_count--;
     free(a);
-    value_left(v);
     replica_unpin(v);
 }
 
@@ -253,6 +247,7 @@ static void open_create(struct pending *p, struct replica *v)
         pending_error(p, &e);
     } else if (!code) {
         v->exists = true;
+        v->unborn = false;
         v->local = flags & STATE_OPEN_LOCAL;
         v->resized = !v->local;
         v->exclusive = flags & STATE_OPEN_EXCLUSIVE && !v->global_gen;
@@ -266,7 +261,6 @@ static void open_known(struct pending *p, struct replica *v)
 {
     uint32_t flags = p->request.flags;
     uint64_t size = p->request.len;
-    bool unborn = v->exists && !v->version && !v->resized && !v->local; /* has entries at most */
     if (!v->exists && !(flags & STATE_OPEN_CREATE))
         return pending_fail(p, ATOLL_ENOENT, "the value does not exist");
     if (!v->exists)
@@ -277,7 +271,7 @@ static void open_known(struct pending *p, struct replica *v)
         return pending_fail(p, ATOLL_ETYPE, "the value is not local to the node");
     if (flags & STATE_OPEN_TRUNCATE)
         return open_truncate(p, v);
-    if (unborn && size && flags & STATE_OPEN_CREATE && LIST_EMPTY(&v->attachments))
+    if (v->unborn && size && flags & STATE_OPEN_CREATE && LIST_EMPTY(&v->attachments))
         return open_create(p, v);
     if (size && size != v->size)
         return pending_fail(p, ATOLL_ESIZE, "the value has %llu bytes, not %llu",
@@ -324,6 +318,7 @@ static void open_stat_done(void *context, const struct gt_result *r)
         v->global_gen = r->gen;
         v->version = v->own_since = r->version;
         v->global_size = r->size;
+        v->unborn = !r->version;
         if (r->size > STATE_VALUE_MAX)
             code = error_set(&e, ATOLL_ESIZE, "the value is larger than this node opens");
         else if (replica_resize(v, r->size, false, &e) < 0)

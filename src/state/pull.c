@@ -18,14 +18,15 @@ struct pull {
 };
 
 static void pull_done(void *context, const struct gt_result *r);
+static void chunks_look(struct pending *p);
 
 /* ---- requests that wait for chunks ---- */
 
-static bool pull_covers(const struct pull *pull, const struct state_request *r)
+static bool pull_covers(const struct pull *pull, const struct pending *p)
 {
     for (uint32_t i = 0; i < pull->span_count; i++) {
         const struct gt_span *s = &pull->spans[i];
-        if (r->off < s->off + s->len && s->off < r->off + r->len)
+        if (p->need_off < s->off + s->len && s->off < p->need_off + p->need_len)
             return true;
     }
     return false;
@@ -38,7 +39,7 @@ static void pull_fail_waiting(const struct pull *pull, const struct error *e)
     struct pending *p, *next;
     for (p = TAILQ_FIRST(&v->waiting_chunks); p; p = next) {
         next = TAILQ_NEXT(p, wait);
-        if (pull_covers(pull, &p->request)) {
+        if (pull_covers(pull, p)) {
             pending_wait_end(p);
             pending_wait(p, &failed);
         }
@@ -60,7 +61,7 @@ void pull_kick(struct replica *v)
     }
     while ((p = TAILQ_FIRST(&again))) {
         pending_wait_end(p);
-        ensure_start(p);
+        chunks_look(p);
     }
     replica_unpin(v);
 }
@@ -216,47 +217,47 @@ static int pull_issue(struct replica *v, uint64_t first, uint64_t last, uint32_t
     return 0;
 }
 
-static bool range_good(struct pending *p)
+static void chunks_look(struct pending *p)
 {
-    const struct state_request *r = &p->request;
-    if (r->off > UINT64_MAX - r->len || r->off + r->len > p->value->size) {
-        pending_fail(p, ATOLL_ERANGE, "the range does not lie in the value");
-        return false;
+    struct replica *v = p->value;
+    if (v->stale)
+        return pending_fail(p, ATOLL_ESTALE, "the value was deleted");
+    if (p->need_off > UINT64_MAX - p->need_len || p->need_off + p->need_len > v->size)
+        return pending_fail(p, ATOLL_ERANGE, "the range does not lie in the value");
+    if (replica_has(v, p->need_off, p->need_len))
+        return p->then(p);
+    if (line_forbids_pulls(v))
+        return pending_wait(p, &v->waiting_chunks);
+    uint64_t first = p->need_off / STATE_CHUNK;
+    uint64_t last = (p->need_off + p->need_len - 1) / STATE_CHUNK;
+    uint32_t runs;
+    uint64_t missing = chunks_missing(v, first, last, &runs);
+    if (missing) {
+        p->resume = chunks_look;
+        if (room_take(p, missing * STATE_CHUNK * (v->tracked ? 2 : 1)) < 0)
+            return;
+        struct error e;
+        if (pull_issue(v, first, last, runs, &e) < 0)
+            return pending_error(p, &e);
+        p->moved += missing * STATE_CHUNK;
     }
-    return true;
+    pending_wait(p, &v->waiting_chunks);
+}
+
+void chunks_need(struct pending *p, uint64_t off, uint64_t len, void (*then)(struct pending *))
+{
+    p->need_off = off;
+    p->need_len = len;
+    p->then = then;
+    chunks_look(p);
+}
+
+static void ensure_end(struct pending *p)
+{
+    pending_result(p, 0);
 }
 
 void ensure_start(struct pending *p)
 {
-    struct replica *v = p->value;
-    if (v->stale) {
-        pending_fail(p, ATOLL_ESTALE, "the value was deleted");
-        return;
-    }
-    if (!range_good(p))
-        return;
-    if (replica_has(v, p->request.off, p->request.len)) {
-        pending_result(p, 0);
-        return;
-    }
-    if (line_forbids_pulls(v)) {
-        pending_wait(p, &v->waiting_chunks);
-        return;
-    }
-    uint64_t first = p->request.off / STATE_CHUNK;
-    uint64_t last = (p->request.off + p->request.len - 1) / STATE_CHUNK;
-    uint32_t runs;
-    uint64_t missing = chunks_missing(v, first, last, &runs);
-    if (missing) {
-        p->resume = ensure_start;
-        if (room_take(p, missing * STATE_CHUNK * (v->tracked ? 2 : 1)) < 0)
-            return;
-        struct error e;
-        if (pull_issue(v, first, last, runs, &e) < 0) {
-            pending_error(p, &e);
-            return;
-        }
-        p->moved += missing * STATE_CHUNK;
-    }
-    pending_wait(p, &v->waiting_chunks);
+    chunks_need(p, p->request.off, p->request.len, ensure_end);
 }

@@ -291,7 +291,7 @@ static void push_answered(void *context, const struct gt_result *r)
     if (r->version == v->version + 1)
         v->version++;
     v->global_gen = r->gen;
-    v->exclusive = false;
+    v->exclusive = v->unborn = false;
     if (s->size != GT_SIZE_KEEP) {
         v->resized = false;
         v->global_size = s->size;

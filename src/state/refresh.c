@@ -254,6 +254,7 @@ static void refresh_answered(void *context, const struct gt_result *r)
     }
     v->global_gen = r->gen;
     v->global_size = r->size;
+    v->unborn &= !r->version;
     v->exclusive = false;
     if (r->size != v->size && (!v->resized || f->discard)) {
         if (replica_resize(v, r->size, false, &f->error) < 0)

@@ -372,10 +372,10 @@ void replica_settle(struct replica *v)
         return;
     if (v->evicting)
         room_left(v);
-    if (!v->in_table) {
-        replica_free(v);
-    } else if (v->doomed) {
+    if (v->doomed) {
         open_kick(v);
+    } else if (!v->in_table) {
+        replica_free(v);
     } else if (!v->exists) {
         replica_drop(v);
     } else if (!v->is_idle) {

@@ -373,7 +373,10 @@ void state_call_ended(struct state_tier *t, uint32_t worker, uint64_t id)
     room_kick(t);
 }
 
-static void worker_values_suspect(struct worker *w)
+TAILQ_HEAD(suspects, replica);
+
+/* Pins the values that a dying worker may have written. */
+static void worker_suspects(struct worker *w, struct suspects *suspects)
 {
     struct call *c;
     LIST_FOREACH(c, &w->calls, link)
@@ -381,8 +384,12 @@ static void worker_values_suspect(struct worker *w)
         struct attachment *a;
         LIST_FOREACH(a, &c->attachments, in_call)
         {
-            if (a->writable && !a->value->local)
-                a->value->suspect = true;
+            struct replica *v = a->value;
+            if (!a->writable || v->local || v->suspect)
+                continue;
+            v->suspect = true;
+            replica_pin(v);
+            TAILQ_INSERT_TAIL(suspects, v, suspects);
         }
     }
 }
@@ -403,13 +410,22 @@ void state_worker_lost(struct state_tier *t, uint32_t number)
     struct worker *w = worker_find(t, number);
     if (!w)
         return;
-    worker_values_suspect(w);
+    struct suspects suspects = TAILQ_HEAD_INITIALIZER(suspects);
+    worker_suspects(w, &suspects);
     struct call *c;
     while ((c = worker_live_call(w)))
         call_end(t, c);
     w->lost = true;
     t->worker_count--;
     worker_free_when_done(w);
+    struct replica *v;
+    while ((v = TAILQ_FIRST(&suspects))) {
+        TAILQ_REMOVE(&suspects, v, suspects);
+        v->suspect = false;
+        if (!t->closing)
+            replica_repair(v);
+        replica_unpin(v);
+    }
     room_kick(t);
 }
 
@@ -640,6 +656,18 @@ void state_destroy(struct state_tier *t)
     }
     alarm_heap_free(&t->alarms);
     free(t);
+}
+
+static void check_visit(const void *node, VISIT visit, int depth)
+{
+    (void)depth;
+    if (visit == postorder || visit == leaf)
+        replica_check(*(const struct replica *const *)node);
+}
+
+void tier_check(const struct state_tier *t)
+{
+    twalk(t->values, check_visit);
 }
 
 void state_counters(const struct state_tier *t, struct state_counters *out)

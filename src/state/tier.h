@@ -140,12 +140,14 @@ struct replica {
     uint8_t key[STATE_KEY_MAX];
 
     bool in_table;
-    bool blocked;    /* opens wait */
-    bool doomed;     /* to be dropped as soon as nothing pins it */
-    bool suspect;    /* a worker that may have written it died; what is unpushed must go */
+    bool blocked; /* opens wait */
+    bool doomed;  /* to be dropped as soon as nothing pins it */
+    bool suspect; /* a worker that may have written it is dying */
+    TAILQ_ENTRY(replica) suspects;
     bool stale;      /* deleted: of use only to those who have it mapped */
     bool local;      /* never pushed */
     bool exists;     /* in some tier; false only while the first opens are looked at */
+    bool unborn;     /* the key has entries, but a value was never pushed */
     bool tracked;    /* a twin of every chunk */
     bool exclusive;  /* the first push must be what creates it */
     bool resized;    /* the size is news to the global tier */
@@ -189,6 +191,8 @@ struct pending {
     struct attachment *attachment; /* NULL once the call has ended */
     struct alarm alarm;
     void (*resume)(struct pending *); /* begin again */
+    uint64_t need_off, need_len;      /* the bytes it waits for, */
+    void (*then)(struct pending *);   /* and how it goes on with them */
     uint64_t moved;
     char owner[STATE_TENANT_MAX + 1]; /* of the key */
     const uint8_t *key;               /* without "@owner/" */
@@ -285,8 +289,9 @@ void replica_settle(struct replica *);
 /* Out of the table, memory given back. */
 void replica_drop(struct replica *);
 uint64_t replica_charge(const struct replica *);
-/* Asserts the invariants (costs a walk). */
+/* Asserts the invariants, which costs a walk: for tests. */
 void replica_check(const struct replica *);
+void tier_check(const struct state_tier *);
 
 /* ---- line.c ---- */
 /* Waits for its turn, then start runs; it ends with line_leave. Pins the value. */
@@ -303,11 +308,15 @@ void close_start(struct pending *);
 void delete_start(struct pending *);
 void open_kick(struct replica *); /* no longer blocked: its opens go on */
 void attachment_end(struct attachment *);
+/* The worker that may have spoilt it is gone: what is unpushed must go too. */
+void replica_repair(struct replica *);
 /* Splits "@owner/key"; checks key, tenant and grant. 0 or a negative code, reported. */
 int open_resolve(struct pending *, uint32_t needed, bool may_be_empty);
 
 /* ---- pull.c ---- */
 void ensure_start(struct pending *);
+/* Goes on with `then` when these bytes are here, which may be at once; or fails the request. */
+void chunks_need(struct pending *, uint64_t off, uint64_t len, void (*then)(struct pending *));
 /* Looks again at the requests that wait for chunks. */
 void pull_kick(struct replica *);
 /* ---- refresh.c ---- */

@@ -78,6 +78,34 @@ expect 0 'and into a pipe that closes early' sh -c \
     "{ '$atoll' run '$work/copy.wasm' <'$work/bytes' 2>'$work/said'; echo \$? >'$work/code'; } | head -c 10 >/dev/null"
 check 'which is an error and no death' sh -c "grep -q Broken '$work/said' && grep -qx 1 '$work/code'"
 
+# The same programs as functions: in a tree in memory, with streams, twice in one instance. There "/"
+# is all theirs, and nothing in it is read-only.
+runner=$(dirname "$atoll")/tests/scenario/function-run
+function_run() { # name arguments...
+    local name=$1
+    shift
+    "$runner" "$(dirname "$atoll")/atoll-cc" "$work/$name.wasm" "$@" </dev/null
+}
+if [ -x "$runner" ]; then
+    for name in files directories links; do
+        expect 0 "$name work the same in a tree in memory" function_run $name
+        check 'but that all of it is the function'"'"'s' diff "$out" <(sed \
+            -e 's/^\(write into a read-only directory\): .*/\1: done/' \
+            -e 's/^\(.elsewhere\): .*/\1: No such file or directory/' "$here/wasi/$name.expected")
+    done
+    expect 0 'a function has arguments, environment, clocks and randomness' function_run process x 'y z' ''
+    as_expected process
+    says 'its standard error is the log' '^to standard error$'
+    expect 7 'exit gives its code' function_run process exit 7
+    prints 'and what was buffered' 'lost with the buffer, unless exit flushes it'
+    expect 134 'abort is a trap' function_run process abort
+    expect 0 'input goes through a function' \
+        sh -c "'$runner' '$(dirname "$atoll")/atoll-cc' '$work/copy.wasm' <'$work/bytes'"
+    check 'unchanged' cmp "$work/bytes" "$out"
+else
+    skip 'programs as functions' 'function-run is not built beside the command'
+fi
+
 # Stopped while it waits for input, half through a file and a directory, and resumed.
 fresh
 printf 'line one\nline two\n' >"$work/data/lines"

@@ -13,6 +13,7 @@
 #include "gt_double.h"
 #include "state/segment.h"
 #include "state/state.h"
+#include "state/tier.h"
 
 #include <cmocka.h>
 #include <stdio.h>

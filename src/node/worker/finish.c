@@ -253,12 +253,24 @@ static void load_over(struct worker *w, struct call *c, const struct call_end *e
     pthread_mutex_unlock(&w->lock);
 }
 
+/* Tells of a chained call before its parent can know, so that the parent's end is told later. */
+static void child_tell(struct worker *w, struct guest_thread *t, struct call *c,
+                       const struct call_end *end)
+{
+    struct message m;
+    pthread_mutex_lock(&w->lock);
+    if (t)
+        guest_leave(t);
+    child_fill(&m, c, end);
+    pthread_mutex_unlock(&w->lock);
+    worker_send(w, &m, NULL, 0);
+}
+
 void call_finish(struct worker *w, struct guest_thread *t, struct call *c, struct call_end *end)
 {
     struct faaslet *f = c->faaslet;
     struct message m;
-    bool root = c->root, zygote = c->zygote, graph = c->app && c->app->graph;
-    bool again = retry_due(c, end);
+    bool root = c->root, zygote = c->zygote, again = retry_due(c, end);
     if (f) {
         faaslet_leave(f);
         call_measure(c, f);
@@ -266,6 +278,10 @@ void call_finish(struct worker *w, struct guest_thread *t, struct call *c, struc
             end->output = output_of(f, end);
     }
     struct blob *output = root ? end->output : NULL; /* goes out, not into the tree */
+    if (!root && !again && c->app && c->app->graph) {
+        child_tell(w, t, c, end);
+        t = NULL;
+    }
 
     pthread_mutex_lock(&w->lock);
     if (t)
@@ -274,14 +290,12 @@ void call_finish(struct worker *w, struct guest_thread *t, struct call *c, struc
     if (again) {
         retry_later(w, c);
     } else {
-        if (root)
+        if (root) {
             result_fill(&m, c, end);
-        else if (graph)
-            child_fill(&m, c, end);
-        if (!root && !zygote)
-            version_count(c->version, c, end);
-        if (root)
             end->output = NULL;
+        } else if (!zygote) {
+            version_count(c->version, c, end);
+        }
         call_note_end(w, c, end);
         if (!c->parent && !zygote)
             call_free(w, c);
@@ -290,8 +304,6 @@ void call_finish(struct worker *w, struct guest_thread *t, struct call *c, struc
 
     if (root)
         result_send(w, &m, f, output);
-    else if (graph && !again)
-        worker_send(w, &m, NULL, 0);
     blob_release(output);
     if (f)
         pool_give(w, f);

@@ -234,7 +234,8 @@ int64_t call_cpu_ns(const struct call *c)
 static int64_t stream_cpu(void *context)
 {
     const struct faaslet *f = context;
-    return call_cpu_ns(f->call);
+    return f && f->call ? call_cpu_ns(f->call)
+                        : 0; /* a world that an image is made from has none */
 }
 
 struct wasi_streams faaslet_streams(struct faaslet *f, struct blob *input)

@@ -88,6 +88,7 @@ static struct attached *value_of(struct host_call *hc, uint32_t rights, struct h
     struct faaslet *f = faaslet_of(hc);
     struct handle *h = attach_handle(f->state, hc->slots[0].i32);
     *handle = h;
+    *code = 0;
     if (!h || h->kind != HANDLE_VALUE)
         *code = -ATOLL_EBADF;
     else if ((h->flags & rights) != rights)

@@ -90,7 +90,7 @@ int arena_admit(struct worker *w, struct error *e)
 {
     for (;;) {
         pthread_mutex_lock(&w->lock);
-        bool room = w->arenas < w->instances_max;
+        bool room = w->arenas < w->arenas_max;
         struct faaslet *victim = room ? NULL : w->oldest;
         w->arenas += room;
         if (victim)
@@ -100,7 +100,7 @@ int arena_admit(struct worker *w, struct error *e)
             return 0;
         if (!victim)
             return error_set(e, ATOLL_ENOMEM, "all %u instances of this worker have calls",
-                             w->instances_max);
+                             w->arenas_max);
         faaslet_destroy(victim);
     }
 }
@@ -335,7 +335,7 @@ static struct version *cool_version(struct worker *w, struct proto **proto)
     {
         if (v->proto && !v->dropped &&
             v->clean_count + v->dirty_count + v->active < v->manifest.keep_warm &&
-            w->arenas < w->instances_max)
+            w->arenas < w->arenas_max)
             break;
     }
     if (v) {

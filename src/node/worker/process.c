@@ -45,7 +45,11 @@ static int settings_apply(struct worker *w, const struct worker_settings *s, str
     w->thread_count = s->threads ? s->threads : online > 0 ? (uint32_t)online : 1;
     if (w->thread_count > WORKER_THREADS_MAX)
         w->thread_count = WORKER_THREADS_MAX;
-    w->instances_max = s->instances_max && s->instances_max < fit ? s->instances_max : fit;
+    uint32_t spare = 2 * w->thread_count;
+    w->instances_max = fit > spare ? fit - spare : 0;
+    if (s->instances_max && s->instances_max < w->instances_max)
+        w->instances_max = s->instances_max;
+    w->arenas_max = w->instances_max + spare;
     if (w->instances_max < WORKER_INSTANCES_MIN)
         return error_set(e, ATOLL_ELIMIT,
                          "a worker that may have %u instances cannot run calls, it needs %u; raise "

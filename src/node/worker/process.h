@@ -75,7 +75,9 @@ struct worker {
     _Atomic uint32_t sleeping; /* guest threads that wait, or are about to */
     _Atomic bool spinning;     /* one looks for work before it sleeps */
     uint32_t running;          /* guest threads that have a call */
-    uint32_t instances_max;
+    uint32_t instances_max;    /* calls at a time */
+    uint32_t arenas_max; /* more: every thread may have one that lost its call and is being reset,
+                            and one that it makes a version with */
     uint64_t memory_max;
     char tenant[64]; /* of the first version; "" before */
 
@@ -123,7 +125,7 @@ struct worker {
     } timekeeper;
 
     _Atomic(struct attach_table *) state; /* import_state.c: values known here; NULL: none opened */
-    struct bucket network[2]; /* of the tenant: out, in */
+    struct bucket network[2];             /* of the tenant: out, in */
     uint16_t refused_ports[REFUSED_PORTS_MAX];
     uint32_t refused_count;
 

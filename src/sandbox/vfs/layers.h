@@ -15,7 +15,7 @@
 #define PAGE 4096u
 /* Beyond the limit of bytes, for removing names when the tree is full. */
 #define RESERVE_BYTES (1u << 20)
-/* Fresh records kept from one operation to the next. */
+/* Fresh records not in use that are kept from one operation to the next. */
 #define FRESH_MAX 256u
 
 /* ---- base.c ---- */
@@ -108,6 +108,7 @@ struct record {
 struct vfs_overlay {
     uint64_t bytes;
     uint32_t nodes, fresh; /* records of the guest's, and of the owner's */
+    uint32_t fresh_used;   /* that could not be trimmed the last time */
     uint32_t names;        /* of all of them; each fresh record has one */
     struct record **made;  /* of node base count + 1 + index; NULL: the number is free */
     uint32_t made_count, made_capacity, made_free; /* no free number below made_free */
@@ -129,9 +130,11 @@ void record_free(struct vfs *, struct record *);
 void record_settle(struct vfs *, struct record *);
 /* A fresh record becomes the guest's. A file's bytes must have been fetched or be void. */
 int record_own(struct vfs *, struct record *);
-/* A fresh record has lost its name: it goes, or becomes the guest's nameless one while it is open.
- */
+/* A fresh record that has nothing of the guest's in it has lost its name: it goes with all that is
+ * in it, or becomes the guest's nameless one while it is open. */
 void fresh_forget(struct vfs *, struct record *);
+/* Whether a fresh directory has something of the guest's in it. */
+bool fresh_owned(const struct vfs *, const struct record *);
 
 /* Accounts for memory: -ENOSPC beyond the limit. release counts back. */
 int overlay_charge(struct vfs *, uint64_t bytes);

@@ -295,8 +295,36 @@ int record_own(struct vfs *v, struct record *r)
     return 0;
 }
 
+/* Whether the guest has something of its own in a fresh directory, at any depth: paths bound that.
+ */
+static bool fresh_holds(const struct vfs *v, const struct record *r)
+{
+    for (uint32_t i = 0; i < r->directory.count; i++) {
+        const struct record *in = record_of(v, r->directory.names[i].node);
+        bool own = r->directory.names[i].node != 0 &&
+                   (in == NULL || !in->fresh || (in->type == VFS_DIRECTORY && fresh_holds(v, in)));
+        if (own) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool fresh_owned(const struct vfs *v, const struct record *r)
+{
+    return r->type == VFS_DIRECTORY && fresh_holds(v, r);
+}
+
 void fresh_forget(struct vfs *v, struct record *r)
 {
+    while (r->type == VFS_DIRECTORY && r->directory.count > 0) {
+        struct name *last = &r->directory.names[r->directory.count - 1];
+        struct record *in = record_of(v, last->node);
+        name_delete(v, r, last);
+        if (in != NULL) {
+            fresh_forget(v, in);
+        }
+    }
     if (r->opens == 0) {
         record_free(v, r);
         return;
@@ -414,12 +442,12 @@ static void fresh_unname(struct vfs *v, const struct record *r)
 }
 
 /* From the highest number on: a directory comes after what is in it, unless numbers were used
- * again; then it goes the next time. Half full with shared files is full: they make room. */
+ * again; then it goes the next time. What is in use is not looked at again until there are as many
+ * more. */
 void overlay_trim(struct vfs *v)
 {
     struct vfs_overlay *o = v->overlay;
-    bool full = o != NULL && o->bytes > v->byte_limit / 2 && o->fresh > 0;
-    if (o == NULL || (o->fresh <= FRESH_MAX && !full)) {
+    if (o == NULL || o->fresh <= o->fresh_used + FRESH_MAX) {
         return;
     }
     for (uint32_t i = o->made_count; i-- > 0;) {
@@ -431,6 +459,7 @@ void overlay_trim(struct vfs *v)
             record_free(v, r);
         }
     }
+    o->fresh_used = o->fresh;
 }
 
 /* ---- the life of a tree ---- */

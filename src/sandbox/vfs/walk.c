@@ -30,8 +30,8 @@ static int fresh_check(struct vfs *v, uint32_t directory, struct record *r, cons
     if (same) {
         return 1;
     }
-    if (r->type == VFS_DIRECTORY && r->directory.count > 0) {
-        result = record_own(v, r); /* the guest has something of its own in it */
+    if (fresh_owned(v, r)) {
+        result = record_own(v, r);
         return result == 0 ? 1 : result;
     }
     struct record *holder = record_of(v, directory);
