@@ -23,7 +23,7 @@ uint32_t range_map_find(const struct range_map *m, uint64_t at)
 bool range_map_touches(const struct range_map *m, uint64_t start, uint64_t end)
 {
     uint32_t i = range_map_find(m, start);
-    return i < m->count && m->ranges[i].start < end;
+    return start < end && i < m->count && m->ranges[i].start < end;
 }
 
 uint32_t range_map_at(const struct range_map *m, uint64_t at, uint64_t *until)

@@ -60,6 +60,11 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
     return remove(path);
 }
 
+static void directory_remove(void)
+{
+    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 static struct gt_key key_of(const char *name)
 {
     return (struct gt_key){"tenant", name, strlen(name)};
@@ -116,7 +121,7 @@ static void store_make(int shape)
     assert(store_close(store, &e) == 0);
     if (file_read(file_path, 64u << 20, &images[shape], &e) < 0)
         abort();
-    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    directory_remove();
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -130,6 +135,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         value[i] = (uint8_t)(i * 31 ^ i >> 8);
     for (int shape = 0; shape < IMAGES; shape++)
         store_make(shape);
+    atexit(directory_remove);
     return 0;
 }
 

@@ -1,4 +1,5 @@
-/* Locks of a node: many readers or one writer, in order of arrival; and the deadlines of waiting. */
+/* Locks of a node: many readers or one writer, in order of arrival; and the deadlines of waiting.
+ */
 #define _GNU_SOURCE
 #include "state_world.h"
 

@@ -421,6 +421,7 @@ static void do_something(void)
 
 static void compare_all(void)
 {
+    world_check();
     for (int k = 0; k < KEYS; k++) {
         struct double_value *v = global(key_names[k]);
         const struct model_global *g = &globals[k];
@@ -580,6 +581,8 @@ static void whatever_happens_all_is_answered_and_the_copies_agree_in_the_end(voi
                 double_step(gt);
                 world_tick();
             }
+            if (i % 16 == 0)
+                world_check();
         }
         gt->fail_commits = gt->fail_reads = gt->fail_renewals = 0;
         world_advance(30 * SECOND);

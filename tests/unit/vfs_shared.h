@@ -51,6 +51,7 @@ static inline void owner_put(struct owner *o, const char *path, const void *byte
     if (f == NULL) {
         owner_demand(o->count < OWNER_FILES);
         f = &o->files[o->count++];
+        f->bytes = NULL;
         snprintf(f->path, sizeof f->path, "%s", path);
     }
     free(f->bytes);
@@ -161,7 +162,9 @@ static inline int owner_fetch(void *context, struct host_call *call, const char 
         return -ESTALE;
     }
     char *copy = malloc(f->len + 1);
-    owner_demand(copy != NULL);
+    if (copy == NULL) {
+        return -ENOMEM;
+    }
     memcpy(copy, f->bytes, f->len);
     *bytes = (const uint8_t *)copy;
     *hold = copy;

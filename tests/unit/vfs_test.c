@@ -607,8 +607,20 @@ static void new_versions_are_seen_at_once_and_open_files_keep_theirs(void **stat
     close_last();
     owner_remove(&owner, "top");
     assert_string_equal(content("shared/top"), "-2");
+    owner_text(&owner, "models/deep/er/m3", "deep");
+    assert_string_equal(content("shared/models/m1"), "weights");
+    uint32_t deep = (uint32_t)open_at("shared/models/deep/er/m3", O_RDONLY);
     owner_remove(&owner, "models/m1");
+    owner_remove(&owner, "models/deep/er/m3");
     assert_string_equal(content("shared/models"), "-2");
+    assert_int_equal(vfs_peek(&tree, deep, 0, 100, &bytes), 4);
+    assert_memory_equal(bytes, "deep", 4);
+    close_last();
+    /* A directory in which the guest has something stays for it. */
+    owner_text(&owner, "models/m1", "back");
+    assert_int_equal(put("models/mine", "private"), 0);
+    owner_remove(&owner, "models/m1");
+    assert_string_equal(names("models"), "./ ../ mine ");
 }
 
 static void what_is_changed_of_a_shared_file_stays_private(void **state)

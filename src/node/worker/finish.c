@@ -248,7 +248,6 @@ static void load_over(struct worker *w, struct call *c, const struct call_end *e
     struct version *v = c->version;
     load_ended(w, v, end);
     pthread_mutex_lock(&w->lock);
-    v->load = NULL;
     call_free(w, c);
     pthread_mutex_unlock(&w->lock);
 }

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "node/worker/process.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -50,7 +51,7 @@ static void version_free(struct version *v)
 
 void version_unused(struct worker *w, struct version *v)
 {
-    if (!v->dropped || v->calls || v->load)
+    if (!v->dropped || v->calls)
         return;
     LIST_REMOVE(v, same_hash);
     LIST_REMOVE(v, all);
@@ -101,7 +102,6 @@ static int load_start(struct worker *w, struct version *v)
     timer_set(&w->wheel, &c->deadline, c->deadline_ns);
     timekeeper_need(w, c->deadline_ns);
     v->calls++;
-    v->load = c;
     v->stage = VERSION_LOADING;
     queue_version_blocked(w, v);
     queue_ready(w, c);
@@ -115,18 +115,25 @@ static void calls_refuse(struct worker *w, struct version *v)
         queue_ready(w, c); /* pool_take tells why */
 }
 
-static void loaded_send(struct worker *w, const struct version *v, const struct call_end *end,
-                        int fd)
+static const char *end_text(const struct call_end *end)
 {
+    if (end->status == CALL_OK)
+        return "";
+    return end->text ? end->text : "atoll_zygote returned an error";
+}
+
+static void loaded_send(struct worker *w, uint32_t number, uint32_t stage, uint64_t image_bytes,
+                        const struct call_end *end, int fd)
+{
+    const char *text = end_text(end);
     bool good = end->status == CALL_OK;
-    const char *text = good ? "" : end->text ? end->text : "atoll_zygote returned an error";
     struct message m = {
-        .header = {.kind = MESSAGE_LOADED, .id = v->number},
+        .header = {.kind = MESSAGE_LOADED, .id = number},
         .loaded = {.code = good            ? 0
                            : end->code < 0 ? end->code
                                            : -ATOLL_ETRAP,
-                   .stage = good ? LOAD_OK : v->load_stage,
-                   .image_bytes = v->made_bytes,
+                   .stage = good ? LOAD_OK : stage,
+                   .image_bytes = image_bytes,
                    .has_image = fd >= 0},
         .parts = {(const uint8_t *)text},
         .part_len = {(uint32_t)strnlen(text, MESSAGE_TEXT_MAX)},
@@ -134,37 +141,48 @@ static void loaded_send(struct worker *w, const struct version *v, const struct 
     worker_send(w, &m, &fd, fd >= 0);
 }
 
+/* Under worker.lock. */
+static void version_use(struct worker *w, struct version *v)
+{
+    v->proto = v->made;
+    v->charge = v->proto->charge;
+    v->stage = VERSION_USABLE;
+    /* For a cold start by force: from the image, like the first one after a restart. */
+    if (v->made_fd >= 0 && v->image_fd < 0)
+        v->image_fd = fcntl(v->made_fd, F_DUPFD_CLOEXEC, 0);
+    queue_version_unblocked(w, v);
+}
+
+static void version_refuse(struct worker *w, struct version *v, const struct call_end *end)
+{
+    v->stage = VERSION_UNUSABLE;
+    error_set(&v->problem, end->code < 0 ? -end->code : ATOLL_ETRAP, "%s", end_text(end));
+    proto_release(v->made);
+    calls_refuse(w, v);
+}
+
 void load_ended(struct worker *w, struct version *v, const struct call_end *end)
 {
-    int fd = v->made_fd;
     pthread_mutex_lock(&w->lock);
-    if (end->status == CALL_OK) {
-        v->proto = v->made;
-        v->charge = v->proto->charge;
-        v->stage = VERSION_USABLE;
-        queue_version_unblocked(w, v);
-    } else {
-        v->stage = VERSION_UNUSABLE;
-        error_set(&v->problem, end->code < 0 ? -end->code : ATOLL_ETRAP, "%s",
-                  end->text ? end->text : "atoll_zygote returned an error");
-        proto_release(v->made);
-        calls_refuse(w, v);
-    }
+    uint32_t stage = v->load_stage;
+    uint64_t bytes = v->made_bytes;
+    int fd = v->made_fd;
+    if (end->status == CALL_OK)
+        version_use(w, v);
+    else
+        version_refuse(w, v, end);
     v->made = NULL;
     v->made_fd = -1;
     pthread_mutex_unlock(&w->lock);
-    loaded_send(w, v, end, fd);
-    /* For a cold start by force: from the image, like the first one after a restart. */
-    if (fd >= 0 && end->status == CALL_OK && v->image_fd < 0)
-        v->image_fd = fd;
-    else if (fd >= 0)
+    loaded_send(w, v->number, stage, bytes, end, fd);
+    if (fd >= 0)
         close(fd);
     guest_announce(w);
 }
 
 void version_clear(struct worker *w, struct version *v)
 {
-    if (v->stage == VERSION_LOADING || v->load)
+    if (v->stage == VERSION_LOADING)
         return;
     struct proto *old = v->proto;
     v->proto = NULL;
@@ -250,9 +268,8 @@ static int version_make(const struct message *m, int *fds, struct version **out,
 
 static void load_refuse(struct worker *w, uint64_t number, const struct error *e)
 {
-    const struct version none = {.number = (uint32_t)number, .load_stage = LOAD_LINK};
     const struct call_end end = {.status = CALL_FAILED, .code = e->code, .text = e->text};
-    loaded_send(w, &none, &end, -1);
+    loaded_send(w, (uint32_t)number, LOAD_LINK, 0, &end, -1);
 }
 
 /* Puts it into the table; a version of that number that failed to load is replaced. */

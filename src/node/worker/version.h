@@ -76,8 +76,6 @@ struct version {
     struct error problem; /* why it is UNUSABLE */
 
     /* A load under way: what it has made, and how far it came. */
-    struct call *load;
-    struct wasi *zygote_wasi;
     struct proto *made;
     int made_fd; /* a proto image that the supervisor does not have; -1 = none */
     uint64_t made_bytes;
