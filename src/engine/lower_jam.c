@@ -97,11 +97,29 @@ static uint32_t nest_chains(const struct nest *nest)
     return count;
 }
 
+/* Whether an inner loop adds to the same elements in every round, so that together they need load
+ * and store them only once. Only where it goes through them one by one, which the vectoriser can
+ * take: what the guest's compiler unrolled does not become vectors any more (gemm: 2.6 times the
+ * time). */
+static bool nest_gathers(const struct nest *nest)
+{
+    bool gathers = false;
+    for (uint32_t i = 0; i < nest->access_count; i++) {
+        const struct nest_access *a = &nest->accesses[i];
+        if (!a->store || !nest->blocks[a->block].loop)
+            continue;
+        if (a->outer != 0 || (uint32_t)a->inner != a->size || !type_is_float(a->type))
+            return false;
+        gathers = LLVMGetTypeKind(a->type) != LLVMVectorTypeKind;
+    }
+    return gathers;
+}
+
 static uint32_t rounds_choose(const struct nest *nest)
 {
     uint32_t chains = nest_chains(nest), rounds = ROUNDS_SCALAR;
     if (chains == 0)
-        return 0;
+        return nest_gathers(nest) ? ROUNDS_SCALAR : 0;
     for (uint32_t i = 0; i < nest->access_count; i++) {
         const struct nest_access *a = &nest->accesses[i];
         if (nest->blocks[a->block].loop && (uint32_t)a->outer == a->size)

@@ -8,9 +8,12 @@
  *   apart     over all rounds, what one touches ends before what the other touches begins;
  *   rows      what both touch in one round is no longer than the outer stride, so that rounds do
  *             not meet:                         |··0··|··1··|··2··|
- *   columns   both step by one inner stride, starting a multiple of it from each other, and the
- *             rounds lie side by side within it: 012·····012·····012
+ *   together  both step by one inner stride, the rounds lie side by side within it, and both begin
+ *             in the same place modulo it:      012·····012·····012
+ *   beside    both step by one inner stride, and the rounds of one lie beside those of the other:
+ *                                               012·abc·012·abc·012
  *
+ * Accesses that are apart or beside never meet, not even in one round.
  * Addresses are sums modulo 2^32. Checked along is that none wraps within the group, so that from
  * there on they are sums without modulus, in 64 bits.
  */
@@ -24,8 +27,8 @@
 enum relation {
     RELATION_SAFE,
     RELATION_NEVER,
-    RELATION_APART, /* must be apart */
-    RELATION_ANY,   /* apart, rows or columns */
+    RELATION_APART, /* must be apart or beside */
+    RELATION_ANY,   /* any of the four at run time */
 };
 
 static uint32_t magnitude(int32_t value)
@@ -278,21 +281,47 @@ static LLVMValueRef emit_rows(struct emitter *e, const struct range *a, const st
                          emit_number(e, magnitude(outer)), "");
 }
 
-/* NULL when the strides are not such. */
-static LLVMValueRef emit_columns(struct emitter *e, uint32_t first, uint32_t second)
+/* How far the second access starts behind the first, modulo the inner stride that both have or one
+ * has while the other stands still. NULL without such a stride. */
+static LLVMValueRef emit_phase(struct emitter *e, uint32_t first, uint32_t second, uint32_t *stride)
 {
     const struct nest_access *a = &e->plan->nest->accesses[first];
     const struct nest_access *b = &e->plan->nest->accesses[second];
-    uint32_t stride = magnitude(a->inner ? a->inner : b->inner);
-    uint32_t size = a->size > b->size ? a->size : b->size;
-    if ((a->inner && magnitude(a->inner) != stride) ||
-        (b->inner && magnitude(b->inner) != stride) || stride > INT32_MAX ||
-        !strides_interleave(e->plan, (int32_t)stride, a->outer, size))
+    *stride = magnitude(a->inner ? a->inner : b->inner);
+    if (*stride == 0 || *stride > INT32_MAX || (a->inner && magnitude(a->inner) != *stride) ||
+        (b->inner && magnitude(b->inner) != *stride))
         return NULL;
-    LLVMValueRef between =
-        LLVMBuildSub(e->builder, e->ranges[first].start, e->ranges[second].start, "");
-    LLVMValueRef rest = LLVMBuildSRem(e->builder, between, emit_number(e, stride), "");
-    return LLVMBuildICmp(e->builder, LLVMIntEQ, rest, emit_number(e, 0), "");
+    /* Made positive by a multiple of the stride beyond all distances. */
+    uint64_t beyond = ((uint64_t)1 << 36) / *stride * *stride;
+    LLVMValueRef distance =
+        LLVMBuildSub(e->builder, e->ranges[second].start, e->ranges[first].start, "");
+    return LLVMBuildURem(e->builder, emit_plus(e, distance, (int64_t)beyond),
+                         emit_number(e, *stride), "");
+}
+
+static LLVMValueRef emit_or(struct emitter *e, LLVMValueRef a, LLVMValueRef b)
+{
+    return b ? LLVMBuildOr(e->builder, a, b, "") : a;
+}
+
+/* Rounds of both within the stride, one's beside the other's. NULL when there is no room. */
+static LLVMValueRef emit_beside(struct emitter *e, LLVMValueRef phase, uint32_t stride,
+                                int32_t outer, uint32_t size)
+{
+    int64_t width = (int64_t)(e->plan->rounds - 1) * magnitude(outer) + size;
+    if (stride < 2 * width)
+        return NULL;
+    return LLVMBuildICmp(e->builder, LLVMIntULE, emit_plus(e, phase, -width),
+                         emit_number(e, stride - 2 * width), "");
+}
+
+/* Rounds of both within the stride, in the same places. */
+static LLVMValueRef emit_together(struct emitter *e, LLVMValueRef phase, uint32_t stride,
+                                  int32_t outer, uint32_t size)
+{
+    if (!strides_interleave(e->plan, (int32_t)stride, outer, size))
+        return NULL;
+    return LLVMBuildICmp(e->builder, LLVMIntEQ, phase, emit_number(e, 0), "");
 }
 
 static void emit_pair(struct emitter *e, uint32_t first, uint32_t second)
@@ -301,14 +330,20 @@ static void emit_pair(struct emitter *e, uint32_t first, uint32_t second)
     if (relation == RELATION_SAFE)
         return;
     const struct range *a = &e->ranges[first], *b = &e->ranges[second];
-    LLVMValueRef harmless = emit_apart(e, a, b);
-    if (relation == RELATION_ANY) {
-        int32_t outer = e->plan->nest->accesses[first].outer;
-        LLVMValueRef columns = emit_columns(e, first, second);
-        harmless = LLVMBuildOr(e->builder, harmless, emit_rows(e, a, b, outer), "");
-        if (columns)
-            harmless = LLVMBuildOr(e->builder, harmless, columns, "");
-    }
+    const struct nest_access *accesses = e->plan->nest->accesses;
+    LLVMValueRef harmless = emit_apart(e, a, b), phase = NULL;
+    int32_t outer = accesses[first].outer;
+    uint32_t size = accesses[first].size, stride = 0;
+    if (size < accesses[second].size)
+        size = accesses[second].size;
+    if (outer == accesses[second].outer)
+        phase = emit_phase(e, first, second, &stride);
+    if (phase)
+        harmless = emit_or(e, harmless, emit_beside(e, phase, stride, outer, size));
+    if (phase && relation == RELATION_ANY)
+        harmless = emit_or(e, harmless, emit_together(e, phase, stride, outer, size));
+    if (relation == RELATION_ANY)
+        harmless = emit_or(e, harmless, emit_rows(e, a, b, outer));
     emit_demand(e, harmless);
 }
 

@@ -63,21 +63,24 @@ static bool chain_find(struct nest *nest, LLVMBasicBlockRef head)
 
 static bool intrinsic_is_pure(unsigned id)
 {
-    static const char *const names[] = {
-        "llvm.sqrt",     "llvm.fabs", "llvm.ceil", "llvm.floor", "llvm.trunc",    "llvm.rint",
-        "llvm.copysign", "llvm.smin", "llvm.smax", "llvm.umin",  "llvm.umax",     "llvm.abs",
-        "llvm.ctpop",    "llvm.fshl", "llvm.fshr", "llvm.bswap", "llvm.nearbyint"};
+    static const char *const names[] = {"llvm.sqrt",     "llvm.fabs",      "llvm.ceil",
+                                        "llvm.floor",    "llvm.trunc",     "llvm.rint",
+                                        "llvm.copysign", "llvm.smin",      "llvm.smax",
+                                        "llvm.umin",     "llvm.umax",      "llvm.abs",
+                                        "llvm.ctpop",    "llvm.fshl",      "llvm.fshr",
+                                        "llvm.bswap",    "llvm.nearbyint", "llvm.arithmetic.fence"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (id == LLVMLookupIntrinsicID(names[i], strlen(names[i])))
             return true;
     return false;
 }
 
-/* Whether doing it earlier or later than other such instructions makes no difference. */
+/* Whether doing it earlier or later than other such instructions makes no difference. A volatile
+ * load only says that it must not vanish, for its trap. */
 static bool instruction_is_movable(LLVMValueRef i)
 {
     switch (LLVMGetInstructionOpcode(i)) {
-    case LLVMLoad:
+    case LLVMLoad: return LLVMGetOrdering(i) == LLVMAtomicOrderingNotAtomic;
     case LLVMStore: return !LLVMGetVolatile(i) && LLVMGetOrdering(i) == LLVMAtomicOrderingNotAtomic;
     case LLVMCall: {
         LLVMValueRef callee = LLVMIsAFunction(LLVMGetCalledValue(i));
