@@ -108,9 +108,11 @@ static bool nest_gathers(const struct nest *nest)
         const struct nest_access *a = &nest->accesses[i];
         if (!a->store || !nest->blocks[a->block].loop)
             continue;
-        if (a->outer != 0 || (uint32_t)a->inner != a->size || !type_is_float(a->type))
+        bool vector = LLVMGetTypeKind(a->type) == LLVMVectorTypeKind;
+        if (a->outer != 0 ||
+            (!vector && ((uint32_t)a->inner != a->size || !type_is_float(a->type))))
             return false;
-        gathers = LLVMGetTypeKind(a->type) != LLVMVectorTypeKind;
+        gathers = true;
     }
     return gathers;
 }
@@ -183,7 +185,8 @@ static void jam_copy_load(struct jam *j, uint32_t number, uint32_t round)
     uint32_t store = store_beside(j->nest, access);
     bool kept = store != NEST_NONE && j->plan.kinds[store] == JAM_LAST;
     if (kept && j->kept[store]) {
-        j->copies[number][round] = j->kept[store];
+        j->copies[number][round] =
+            LLVMBuildBitCast(j->builder, j->kept[store], j->nest->accesses[access].type, "");
         return;
     }
     /* No store comes between: else the rounds would not be independent. */

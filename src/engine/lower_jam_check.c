@@ -89,8 +89,7 @@ static bool access_is_alone(const struct nest *nest, uint32_t access, bool loads
     const struct nest_access *a = &nest->accesses[access];
     for (uint32_t i = 0; i < nest->access_count; i++) {
         const struct nest_access *b = &nest->accesses[i];
-        if (i != access && a->block == b->block && access_same_place(a, b) &&
-            (b->store || !loads || b->type != a->type))
+        if (i != access && a->block == b->block && access_same_place(a, b) && (b->store || !loads))
             return false;
     }
     return true;

@@ -226,7 +226,8 @@ static void loop_add(struct text *t, char tag, const char *before, const struct 
             beside.base += (int)random_below(random_below(2) ? 5 : 80) * 8;
             name[0] = 'w';
             address_add(t, name, beside, turn);
-            text_add(t, "  %%m%c = load double, ptr %%w%c, align 1\n", tag, tag);
+            text_add(t, "  %%l%c = load i64, ptr %%w%c, align 1\n", tag, tag);
+            text_add(t, "  %%m%c = bitcast i64 %%l%c to double\n", tag, tag);
             text_add(t, "  %%o%c = fadd double %%m%c, %%z%c\n", tag, tag, tag);
             text_add(t, "  store double %%o%c, ptr %%w%c, align 1\n", tag, tag);
         }
