@@ -9,6 +9,7 @@
 #include "engine/lower_jam.h"
 #include "engine/lower_relax.h"
 #include "engine/lower_reverse.h"
+#include "engine/lower_unroll.h"
 
 #include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
@@ -327,7 +328,7 @@ static int functions_seal(struct lowering *l, bool opt, struct error *e)
         if (relax && !lower_relax(f))
             return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loads");
         if (relax && opt) {
-            if (!lower_jam(f))
+            if (!lower_jam(f) || !lower_unroll(f))
                 return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loops");
             lower_reverse(f);
         }

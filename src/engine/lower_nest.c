@@ -42,7 +42,7 @@ static bool chain_find(struct nest *nest, LLVMBasicBlockRef head)
     LLVMBasicBlockRef block = head, from, next;
     while (nest->block_count < NEST_BLOCKS) {
         struct nest_block *b = &nest->blocks[nest->block_count++];
-        b->block = block;
+        *b = (struct nest_block){.block = block};
         if (block != head && (next = other_successor(block, head))) {
             nest->exit = next;
             return next != block && block_entries(block, &from) == 1;
@@ -441,7 +441,12 @@ static bool phis_count(const struct nest *nest)
 
 bool nest_find(LLVMBasicBlockRef head, struct nest *out)
 {
-    *out = (struct nest){0};
+    /* The arrays need no clearing, and there are many blocks. */
+    out->block_count = out->instruction_count = out->access_count = 0;
+    out->outer_exit = (struct nest_exit){0};
+    out->exit = NULL;
+    out->base = NULL;
+    out->numbers = (struct pointer_map){0};
     return chain_find(out, head) && instructions_number(out) && phis_count(out) &&
            accesses_find(out) && exits_find(out);
 }
