@@ -6,9 +6,12 @@
  * Such a chain takes the latency of an addition per turn and leaves most of the processor idle. No
  * compiler may reorder the additions, but the chains of neighbouring rounds are independent:
  * "unroll and jam". The copies of one instruction then also stand side by side, and where rounds
- * touch neighbouring elements, LLVM's SLP vectoriser makes vectors of them. LLVM's own pass of the
- * name needs to know that accesses are independent before it runs; in WebAssembly all start from
- * one base, so here it is checked when it runs, before each group of rounds:
+ * touch neighbouring elements, LLVM's SLP vectoriser makes vectors of them (two_mm: 0.12 of the
+ * time, deriche 0.22, all kernels 0.57). The same for inner loops that add to the same elements in
+ * every round, which then load and store them once for all (gemm: 0.79, of 128-bit vectors 0.73).
+ *
+ * LLVM's own pass of the name must know that accesses are independent. In WebAssembly all start
+ * from one base, so here it is checked when the code runs, before each group of rounds:
  *
  *   before ──▶ head: phis; enough rounds left? ──no──▶ body ──▶ ... ──▶ last ──▶ leave ──▶ exit
  *               ▲ ▲         │ yes                       ▲                │         ▲
@@ -19,8 +22,8 @@
  *               └────────────────────────────────────────────────────────┘
  *
  * Every value is computed by the same operations on the same operands as before, so results are the
- * same to the last bit. The order of loads and stores of different rounds changes, which mode
- * "fast" allows after a trap and nothing else can see.
+ * same to the last bit. The order of loads and stores of different rounds changes: mode "fast"
+ * allows that after a trap, and for memory that others see, too, only atomics and host calls order.
  *
  * Whether the rounds are independent is the business of lower_jam_check.c. Called by lower.c.
  */
