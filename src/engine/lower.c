@@ -6,8 +6,10 @@
  * lower_shard in a forked child, because LLVM ends the process on what it takes for fatal.
  */
 #include "engine/lower_function.h"
+#include "engine/lower_jam.h"
 #include "engine/lower_relax.h"
 #include "engine/lower_reverse.h"
+#include "engine/lower_unroll.h"
 
 #include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
@@ -17,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOWERING_REVISION "3"
+#define LOWERING_REVISION "4"
 #define TRIPLE            "x86_64-unknown-linux-gnu"
 
 /* A shard beyond either bound is compiled at `quick` even when `opt` is asked for: some passes take
@@ -325,8 +327,11 @@ static int functions_seal(struct lowering *l, bool opt, struct error *e)
             continue;
         if (relax && !lower_relax(f))
             return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loads");
-        if (relax && opt)
+        if (relax && opt) {
+            if (!lower_jam(f) || !lower_unroll(f))
+                return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loops");
             lower_reverse(f);
+        }
         LLVMSetLinkage(f, LLVMWeakAnyLinkage);
     }
     return 0;

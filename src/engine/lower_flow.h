@@ -1,6 +1,6 @@
 /*
  * Facts about a function's control flow that the LLVM C API does not offer: what certainly runs
- * after what, and natural loops, over basic blocks. Used by lower_relax.c only.
+ * after what, and natural loops, over basic blocks. Used by lower_relax.c and lower_unroll.c.
  *
  * Blocks are numbered in depth-first preorder from the entry; blocks that cannot be reached have no
  * number. Everything is computed once, in near-linear time (functions of 50 000 blocks exist), and

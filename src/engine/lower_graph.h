@@ -1,7 +1,7 @@
 /*
  * Directed graphs over numbered nodes, dominators, and a map from pointers to numbers: the tools of
- * lower_flow.c and lower_relax.c. Everything takes near-linear time. False means that memory is
- * exhausted.
+ * lower_flow.c, lower_relax.c and lower_nest.c. Everything takes near-linear time. False means that
+ * memory is exhausted.
  */
 #ifndef ENGINE_LOWER_GRAPH_H
 #define ENGINE_LOWER_GRAPH_H
