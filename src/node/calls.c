@@ -11,6 +11,7 @@
 #include "node/calls.h"
 
 #include "base/clock.h"
+#include "node/access.h"
 #include "node/call_graph.h"
 #include "node/log.h"
 #include "node/metrics.h"
@@ -38,6 +39,7 @@
 
 struct waiter {
     struct waiter *next;
+    uint64_t id; /* of the call */
     call_seen seen;
     void *context;
     int64_t until_ns;
@@ -53,6 +55,8 @@ struct root {
     struct waiter *waiters;
     uint32_t worker;
     bool queued, retrying, cancelled;
+    bool admitting; /* within calls_submit: its end must not be told before that returns */
+    bool ending;    /* it has failed while admitting; told with the next tick */
     int64_t deadline_ns; /* 0: none */
     int64_t admitted_ns;
     int64_t again_ns;  /* retrying: when */
@@ -233,6 +237,14 @@ static void waiters_tell(struct calls *k, struct root *c)
 
 static void result_spill(struct calls *k);
 
+/* What a kept result takes; there may be very many without output. */
+static uint64_t result_bytes(const struct root *c)
+{
+    const struct call_outcome *o = &c->outcome;
+    return sizeof *c + (o->output ? o->output->len : 0) + strlen(o->text) + o->head_len +
+           c->request.head_len + c->request.arguments_len;
+}
+
 /* It has an outcome for good: tells whoever waits, then keeps or forgets it. */
 static void root_end(struct calls *k, struct root *c)
 {
@@ -262,7 +274,7 @@ static void root_end(struct calls *k, struct root *c)
     }
     c->expire_ns = clock_monotonic_ns() + (int64_t)o->version->manifest.result_ttl_ns;
     list_append(&k->kept, c);
-    k->kept_bytes += o->output ? o->output->len : 0;
+    k->kept_bytes += result_bytes(c);
     result_spill(k);
 }
 
@@ -274,7 +286,13 @@ static void root_fail(struct calls *k, struct root *c, enum call_status status, 
     free(c->text);
     c->text = strdup(text);
     c->outcome.text = c->text ? c->text : "";
-    root_end(k, c);
+    if (!c->admitting) {
+        root_end(k, c);
+        return;
+    }
+    c->ending = c->retrying = true;
+    list_append(&k->retries, c);
+    timer_want(k);
 }
 
 /* ---- queueing and sending ---- */
@@ -382,11 +400,12 @@ static void root_begin(struct calls *k, struct root *c)
     registry_prepare(k->node->registry, c->request.version, version_prepared, key);
 }
 
-static uint32_t queue_limit(const struct calls *k)
+static uint32_t queue_limit(const struct calls *k, const char *tenant)
 {
     const struct node_config *c = &k->node->config;
+    uint32_t own = access_tenant(k->node->access, tenant)->queue_max;
     uint32_t threads = c->threads ? c->threads : uv_available_parallelism();
-    return c->queue_max ? c->queue_max : 4 * threads * 64;
+    return own ? own : c->queue_max ? c->queue_max : 4 * threads * 64;
 }
 
 int calls_submit(struct calls *k, const struct call_request *q, call_done done, void *context,
@@ -399,7 +418,7 @@ int calls_submit(struct calls *k, const struct call_request *q, call_done done, 
         return error_set(e, ATOLL_EUNAVAIL, "the node is draining and takes no new calls");
     }
     struct tenant *t = tenant_get(k, m->tenant);
-    if (t && t->queued >= queue_limit(k)) {
+    if (t && t->queued >= queue_limit(k, m->tenant)) {
         metrics_rejected(metrics, "queue");
         return error_set(e, ATOLL_EREJECTED, "%u calls of tenant %s wait already; try again later",
                          t->queued, m->tenant);
@@ -421,7 +440,9 @@ int calls_submit(struct calls *k, const struct call_request *q, call_done done, 
     k->live++;
     q->version->calls++;
     *id = c->outcome.id;
+    c->admitting = true;
     root_begin(k, c);
+    c->admitting = false;
     return 0;
 }
 
@@ -453,6 +474,19 @@ static int64_t retry_delay(uint32_t attempt)
     return delay + delay / 2 * (random >> 16) / 65536;
 }
 
+/* What an attempt left, before the next one. */
+static void outcome_clear(struct root *c)
+{
+    blob_release(c->outcome.output);
+    c->outcome.output = NULL;
+    free(c->text);
+    free(c->head);
+    c->text = c->head = NULL;
+    c->outcome.text = "";
+    c->outcome.head = NULL;
+    c->outcome.head_len = 0;
+}
+
 static void root_settle(struct calls *k, struct root *c)
 {
     int64_t now = clock_monotonic_ns();
@@ -462,8 +496,7 @@ static void root_settle(struct calls *k, struct root *c)
         root_end(k, c);
         return;
     }
-    blob_release(c->outcome.output);
-    c->outcome.output = NULL;
+    outcome_clear(c);
     c->outcome.attempt++;
     c->outcome.status = CALL_PENDING;
     c->again_ns = again;
@@ -535,14 +568,17 @@ void calls_child(struct calls *k, uint32_t worker, const struct message *m)
 void calls_worker_lost(struct calls *k, uint32_t worker)
 {
     for (uint32_t i = 0; i < BUCKETS; i++) {
-        for (struct root *c = k->buckets[i], *next; c; c = next) {
-            next = c->hash_next;
-            if (c->worker != worker)
+        struct root *c = k->buckets[i];
+        while (c) {
+            if (c->worker != worker) {
+                c = c->hash_next;
                 continue;
+            }
             c->outcome.status = CALL_LOST;
             c->outcome.code = -ATOLL_ELOST;
             c->outcome.text = "the worker process died while the call ran";
             root_settle(k, c);
+            c = k->buckets[i]; /* whoever was told may have changed the list */
         }
     }
 }
@@ -606,12 +642,16 @@ static void stored_seen(void *context, const struct gt_result *);
 void calls_wait(struct calls *k, uint64_t id, int64_t wait_ns, call_seen seen, void *context)
 {
     struct root *c = root_find(k, id);
+    if (c && c->expire_ns != 0 && c->expire_ns <= clock_monotonic_ns()) {
+        seen(context, -ATOLL_EEXPIRED, NULL);
+        return;
+    }
     struct waiter *w = malloc(sizeof *w);
     if (w == NULL) {
         seen(context, -ATOLL_ENOMEM, NULL);
         return;
     }
-    *w = (struct waiter){.seen = seen, .context = context};
+    *w = (struct waiter){.id = id, .seen = seen, .context = context};
     if (c == NULL) {
         struct error e;
         if (store_get(k->node->store, STORE_CALL, &id, sizeof id,
@@ -666,7 +706,7 @@ static void stored_seen(void *context, const struct gt_result *result)
 {
     struct waiter *w = context;
     const uint8_t *p = result->data;
-    struct call_outcome o = {0};
+    struct call_outcome o;
     int code = result->code;
     if (code == 0 && result->len < STORED_HEAD)
         code = -ATOLL_ECORRUPT;
@@ -679,7 +719,8 @@ static void stored_seen(void *context, const struct gt_result *result)
         else {
             const uint8_t *text = p + STORED_HEAD;
             char *copy = strndup((const char *)text, text_len);
-            o = (struct call_outcome){.status = (enum call_status)load_u32(p + 8),
+            o = (struct call_outcome){.id = w->id,
+                                      .status = (enum call_status)load_u32(p + 8),
                                       .code = (int32_t)load_u32(p + 12),
                                       .temperature = (enum call_temperature)load_u32(p + 16),
                                       .attempt = load_u32(p + 20),
@@ -705,7 +746,7 @@ static void stored_seen(void *context, const struct gt_result *result)
 static void kept_drop(struct calls *k, struct root *c)
 {
     list_remove(&k->kept, c);
-    k->kept_bytes -= c->outcome.output ? c->outcome.output->len : 0;
+    k->kept_bytes -= result_bytes(c);
     root_free(k, c);
 }
 
@@ -769,7 +810,10 @@ static void retries_run(struct calls *k, int64_t now)
             continue;
         list_remove(&k->retries, c);
         c->retrying = false;
-        root_begin(k, c);
+        if (c->ending)
+            root_end(k, c);
+        else
+            root_begin(k, c);
     }
 }
 

@@ -263,6 +263,10 @@ static inline bool double_commit_refused(struct gt_double *d, struct double_valu
         return true;
     }
     uint64_t size = c->size == GT_SIZE_KEEP ? v->size : c->size;
+    if (size > (uint64_t)DOUBLE_CHUNKS * DOUBLE_CHUNK) {
+        double_fail(a, ATOLL_ESIZE, "more than the double holds");
+        return true;
+    }
     for (uint32_t i = 0; i < c->range_count && v->exists; i++) {
         if (c->ranges[i].off + c->ranges[i].len > size && !(c->flags & GT_GROW)) {
             double_fail(a, ATOLL_ERANGE, "beyond the end");
@@ -328,8 +332,11 @@ static inline int double_append(struct gt *gt, const struct gt_key *k, const voi
     struct double_value *v = double_find(d, k);
     struct double_answer *a = double_answer(d, callback);
     (void)flags, (void)e;
+    if (v->entry_count == DOUBLE_ENTRIES) {
+        double_fail(a, ATOLL_ELIMIT, "more than the double holds");
+        return 0;
+    }
     double_make(d, v);
-    assert(v->entry_count < DOUBLE_ENTRIES);
     struct double_entry *entry = &v->entries[v->entry_count];
     free(entry->bytes);
     entry->bytes = malloc(len + 1);
