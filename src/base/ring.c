@@ -132,6 +132,13 @@ void ring_publish(struct ring *r)
     ring_wake(r);
 }
 
+bool ring_untaken(const struct ring *r)
+{
+    /* Ordered behind the head that was published: a consumer that sleeps has looked for it. */
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load(&r->header->tail) != r->mine;
+}
+
 /* ---- waking and sleeping ---- */
 
 static long futex(_Atomic uint32_t *word, int operation, uint32_t value,

@@ -68,6 +68,8 @@ void *ring_reserve(struct ring *, uint32_t len);
 void ring_publish(struct ring *);
 /* Publishes without waking: for a run of records whose last one is published with ring_publish. */
 void ring_publish_quietly(struct ring *);
+/* Whether the consumer has not taken all that was published. Producer; a hint. */
+bool ring_untaken(const struct ring *);
 /* Wakes one sleeper, a thread or the event loop. Either end, any thread; also for work that is not
  * in the ring. */
 void ring_wake(struct ring *);

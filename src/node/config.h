@@ -21,7 +21,7 @@ enum config_authentication {
 struct node_config {
     char data[4096];          /* directory; default $XDG_DATA_HOME/atoll or ~/.local/share/atoll */
     char listen[256];         /* "ADDR:PORT"; default 127.0.0.1:7777; port 0: any free one */
-    char metrics_listen[256]; /* "" = the same listener */
+    char metrics_listen[256]; /* /metrics and health also there, without tokens; "" = no */
     char tls_certificate[4096], tls_key[4096]; /* PEM files; "" = plain HTTP */
     char tls_client_ca[4096]; /* mutual TLS: clients must show a certificate of it */
     enum config_authentication authentication;

@@ -25,6 +25,7 @@
 #define HOST_MAX         253u
 #define RIGHT_CALL       1u
 #define IDS_AT_ONCE      65536u
+#define LOOKUPS_MAX      64u /* of the whole node at a time; they share few threads */
 
 struct asker {
     struct node *node;
@@ -34,12 +35,20 @@ struct asker {
     struct asker *next; /* … which is in node.foreign */
 };
 
+/* NULL without memory, or when the worker has asked for too much already. */
 static struct asker *asker_make(struct node *n, uint32_t worker, const struct message *m)
 {
-    struct asker *a = malloc(sizeof *a);
+    struct asker *a = workers_asked(n->workers, worker) ? malloc(sizeof *a) : NULL;
     if (a)
         *a = (struct asker){n, worker, m->header.id, 0, NULL};
     return a;
+}
+
+static void asker_free(struct asker *a)
+{
+    if (a)
+        workers_unasked(a->node->workers, a->worker);
+    free(a);
 }
 
 static void answer_plain(struct node *n, uint32_t worker, uint64_t request, int64_t result)
@@ -135,7 +144,7 @@ static void foreign_ended(void *context, const struct call_outcome *o)
         answer_plain(a->node, a->worker, a->request, -ATOLL_ENOMEM);
     }
     free(body);
-    free(a);
+    asker_free(a);
 }
 
 static int foreign_handle(struct node *n, uint32_t worker, const char *tenant,
@@ -155,6 +164,8 @@ static int foreign_handle(struct node *n, uint32_t worker, const char *tenant,
         rc = blob_from_fd(fd, c->input_len, &input, e);
     else if (c->input_len && (input = blob_create(inner.parts[2], inner.part_len[2])) == NULL)
         rc = -ATOLL_ENOMEM;
+    if (rc == 0 && input && input->len > n->config.input_bytes)
+        rc = -ATOLL_ESIZE;
     if (rc == 0 && v == NULL)
         rc = -ATOLL_ENOENT;
     if (rc == 0 && strcmp(v->manifest.tenant, tenant) != 0 &&
@@ -184,7 +195,7 @@ static int foreign_handle(struct node *n, uint32_t worker, const char *tenant,
     }
     blob_release(input);
     if (rc != 0) {
-        free(a);
+        asker_free(a);
         answer_plain(n, worker, m->header.id, rc);
     }
     return 0;
@@ -198,6 +209,18 @@ static void foreign_cancel(struct node *n, uint32_t worker, const struct message
             calls_cancel(n->calls, a->call);
             return;
         }
+    }
+}
+
+void requests_worker_lost(struct node *n, uint32_t worker)
+{
+    for (struct asker *a = n->foreign, *next; a; a = next) {
+        next = a->next;
+        if (a->worker != worker)
+            continue;
+        a->worker = UINT32_MAX; /* nobody: its end is not awaited */
+        calls_cancel(n->calls, a->call);
+        next = n->foreign; /* the cancelled call may have ended, and others with it */
     }
 }
 
@@ -217,7 +240,7 @@ static void state_answered(void *context, const struct state_answer *s)
     uint8_t payload[STATE_ANSWER_MAX];
     uint32_t len = state_reply_encode(&s->reply, payload);
     workers_answer(a->node->workers, a->worker, a->request, s->result, payload, len, s->fd);
-    free(a);
+    asker_free(a);
 }
 
 static int state_handle(struct node *n, uint32_t worker, const struct message *m, struct error *e)
@@ -255,7 +278,7 @@ static void file_fetched(void *context, int code, const struct error *failed, st
         code = fd;
     store_u64(payload, entry ? entry->version : 0);
     workers_answer(a->node->workers, a->worker, a->request, code, payload, sizeof payload, fd);
-    free(a);
+    asker_free(a);
 }
 
 static void file_published(void *context, int code, const struct error *failed,
@@ -267,7 +290,7 @@ static void file_published(void *context, int code, const struct error *failed,
     (void)content;
     store_u64(payload, entry ? entry->version : 0);
     workers_answer(a->node->workers, a->worker, a->request, code, payload, sizeof payload, -1);
-    free(a);
+    asker_free(a);
 }
 
 struct file_listing {
@@ -309,7 +332,7 @@ static void files_handle(struct node *n, uint32_t worker, const char *tenant,
         }
         if (rc != 0) {
             answer_plain(n, worker, m->header.id, rc);
-            free(a);
+            asker_free(a);
         } else if (content) {
             files_put(n->files, tenant, path, content, file_published, a);
         } else {
@@ -334,6 +357,7 @@ static void lookup_done(uv_getaddrinfo_t *request, int status, struct addrinfo *
     struct asker *a = l->asker;
     uint8_t payload[LOOKUP_ADDRESSES * ADDRESS_BYTES] = {0};
     uint32_t count = 0;
+    a->node->lookups--;
     for (struct addrinfo *at = status == 0 ? found : NULL; at && count < LOOKUP_ADDRESSES;
          at = at->ai_next) {
         uint8_t *to = payload + (size_t)count * ADDRESS_BYTES;
@@ -351,7 +375,7 @@ static void lookup_done(uv_getaddrinfo_t *request, int status, struct addrinfo *
     uv_freeaddrinfo(found);
     workers_answer(a->node->workers, a->worker, a->request, count ? count : -ATOLL_ENOENT, payload,
                    count * ADDRESS_BYTES, -1);
-    free(a);
+    asker_free(a);
     free(l);
 }
 
@@ -359,15 +383,19 @@ static void lookup_handle(struct node *n, uint32_t worker, const struct message 
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     char host[HOST_MAX + 1];
-    struct lookup *l = calloc(1, sizeof *l);
-    bool good = l && text_copy(m, host, sizeof host) && (l->asker = asker_make(n, worker, m));
+    struct lookup *l = n->lookups < LOOKUPS_MAX ? calloc(1, sizeof *l) : NULL;
+    if (!l) {
+        answer_plain(n, worker, m->header.id, -ATOLL_EAGAIN);
+        return;
+    }
+    bool good = text_copy(m, host, sizeof host) && (l->asker = asker_make(n, worker, m));
     if (good) {
         l->request.data = l;
         good = uv_getaddrinfo(n->loop, &l->request, lookup_done, host, NULL, &hints) == 0;
     }
+    n->lookups += good;
     if (!good) {
-        if (l)
-            free(l->asker);
+        asker_free(l->asker);
         free(l);
         answer_plain(n, worker, m->header.id, -ATOLL_EINVAL);
     }

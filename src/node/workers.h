@@ -50,6 +50,14 @@ void workers_drop(struct workers *, const struct function_version *);
 void workers_answer(struct workers *, uint32_t worker, uint64_t request, int64_t result,
                     const void *payload, uint32_t len, int fd);
 
+/* A request of a worker is being worked on; false when it has too many of them. Told again when it
+ * is not any more. */
+bool workers_asked(struct workers *, uint32_t worker);
+void workers_unasked(struct workers *, uint32_t worker);
+
+/* Weights of tenants have changed: gives every worker its share anew (shares.h). */
+void workers_weigh(struct workers *);
+
 /* Ends all: MESSAGE_STOP, then after grace_ns SIGKILL. done when all are gone. */
 void workers_stop(struct workers *, int64_t grace_ns, void (*done)(void *), void *context);
 

@@ -286,6 +286,8 @@ void call_finish(struct worker *w, struct guest_thread *t, struct call *c, struc
     if (t)
         guest_leave(t);
     c->faaslet = NULL;
+    if (f) /* the version outlives the call until the faaslet is back: pool_give lets go of it */
+        f->version->calls++;
     if (again) {
         retry_later(w, c);
     } else {

@@ -190,6 +190,7 @@ static void charge_drop(struct worker *w, uint64_t charge)
 {
     pthread_mutex_lock(&w->lock);
     w->memory_used -= charge;
+    queue_unstick(&w->queue);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -238,29 +239,41 @@ static void call_traces_drop(struct faaslet *f)
     f->call = NULL;
 }
 
+/* Under worker.lock. What holds a faaslet that is not idle holds its version. */
+static void version_let_go(struct worker *w, struct version *v)
+{
+    if (--v->calls == 0)
+        version_unused(w, v);
+}
+
 void pool_give(struct worker *w, struct faaslet *f)
 {
     struct version *v = f->version;
     call_traces_drop(f);
     pthread_mutex_lock(&w->lock);
     w->memory_used -= f->charge;
+    queue_unstick(&w->queue);
     f->charge = 0;
     bool keep = f->proto && f->proto == v->proto && !f->trapped && !v->dropped;
     bool later = keep && v->dirty_count < DIRTY_MAX;
     f->idle_since_ns = 0;
     if (later)
         idle_add(w, f, true);
+    if (later || !keep)
+        version_let_go(w, v);
     pthread_mutex_unlock(&w->lock);
     if (later)
         return;
-    if (!keep || faaslet_reset(w, f) < 0) {
+    if (!keep) {
         faaslet_destroy(f);
         return;
     }
+    keep = faaslet_reset(w, f) == 0;
     pthread_mutex_lock(&w->lock);
-    keep = f->proto == v->proto && !v->dropped;
+    keep = keep && f->proto == v->proto && !v->dropped;
     if (keep)
         idle_add(w, f, false);
+    version_let_go(w, v);
     pthread_mutex_unlock(&w->lock);
     if (!keep)
         faaslet_destroy(f);
@@ -274,8 +287,10 @@ bool pool_reset_one(struct worker *w)
     struct faaslet *f = w->newest;
     while (f && !f->used)
         f = f->older;
-    if (f)
+    if (f) {
         idle_remove(w, f);
+        f->version->calls++;
+    }
     pthread_mutex_unlock(&w->lock);
     if (!f)
         return false;
@@ -284,6 +299,7 @@ bool pool_reset_one(struct worker *w)
     bool keep = rc == 0 && f->proto == f->version->proto && !f->version->dropped;
     if (keep)
         idle_add(w, f, false);
+    version_let_go(w, f->version);
     pthread_mutex_unlock(&w->lock);
     if (!keep)
         faaslet_destroy(f);
@@ -360,8 +376,7 @@ static bool warm_one(struct worker *w)
     bool keep = rc == 0 && v->proto == proto && !v->dropped;
     if (keep)
         idle_add(w, f, false);
-    if (--v->calls == 0)
-        version_unused(w, v);
+    version_let_go(w, v);
     pthread_mutex_unlock(&w->lock);
     if (f && !keep)
         faaslet_destroy(f);

@@ -141,8 +141,16 @@ void worker_receive(struct worker *);
 /* The process ends: threads leave their loops. */
 void worker_end(struct worker *, int status);
 
+/* ---- process.c ---- */
+/* Everything but the threads, in a worker of zeros. */
+int worker_begin(struct worker *, const int descriptors[static LINK_DESCRIPTORS],
+                 const struct worker_settings *, struct error *);
+
 /* ---- guest.c ---- */
 void *guest_main(void *thread);
+/* What a guest thread does at a time: takes messages, runs a call, or resets an instance. False when
+ * there was nothing to do. */
+bool guest_step(struct guest_thread *);
 /* The thread lets go of its call, whatever becomes of it. Under worker.lock. */
 void guest_leave(struct guest_thread *);
 /* Wakes a sleeping guest thread, if any, after work was queued. Not under worker.lock. */
@@ -171,7 +179,8 @@ void tallies_send(struct worker *);
  * when there is no arena or memory for it. Without locks. */
 int pool_take(struct worker *, struct version *, bool fresh, enum call_temperature *,
               struct faaslet **out, struct error *);
-/* The call that had it has ended. Without locks. */
+/* The call that had it has ended; its version was held (version.calls) and is let go of. Without
+ * locks. */
 void pool_give(struct worker *, struct faaslet *);
 /* Resets one faaslet that waits for it; false when none does. Without locks. */
 bool pool_reset_one(struct worker *);

@@ -174,6 +174,17 @@ static void events_take(struct worker *w, const struct epoll_event *events, int 
             pthread_mutex_unlock(&w->lock);
         }
     }
+    if (queue_any(&w->queue))
+        guest_announce(w);
+}
+
+/* Drains the ring. A guest thread that was woken for the same message may have found the ring empty
+ * and gone back to sleep before what the message brings was queued: this thread wakes it again. */
+static void ring_drain(struct worker *w)
+{
+    worker_receive(w);
+    if (queue_any(&w->queue))
+        guest_announce(w);
 }
 
 /* Once a second. */
@@ -209,8 +220,10 @@ void *timekeeper_main(void *worker)
         pthread_mutex_unlock(&w->lock);
         if (announce)
             guest_announce(w);
-        if (w->timekeeper.ticking && ring_pending(&w->link->in))
-            worker_receive(w);
+        if (w->timekeeper.ticking && ring_pending(&w->link->in)) {
+            ring_drain(w);
+            guest_announce(w); /* a thread may have seen an empty ring meanwhile, and sleep */
+        }
         versions_bury(w);
         sweep(w, now);
         stop_look(w, now);
