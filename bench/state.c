@@ -7,8 +7,8 @@
  * pushed through the local tier over the store. Medians in microseconds, with the spread.
  */
 #define _GNU_SOURCE
-#include "guest.h"
 #include "cli/bench/measure.h"
+#include "guest.h"
 
 #include "sandbox/region.h"
 #include "state/state.h"

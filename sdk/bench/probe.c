@@ -8,8 +8,9 @@
  *   fan N       N calls at once
  *   fib N       fib(N), a call for each call
  *   map N       atoll_map over N items
- *   attach N    times: opens, maps, reads and closes a value of 1 GiB
- *   hold N      reads all of a value of 64 MiB and waits N ms with it mapped
+ *   open N      times: opens and closes a value of 1 GiB
+ *   attach N    times: maps all of it and reads a byte
+ *   hold N      reads all of a value of 256 MiB and waits N ms with it mapped
  *   add N       adds 1 to "sum" N times, by merging
  *   count N     adds 1 to "count" N times, by version
  */
@@ -25,7 +26,7 @@
 #define TIMES_MAX  20000u
 #define CROWD_MAX  100000u
 #define LARGE      (1ull << 30)
-#define SHARED     (64ull << 20)
+#define SHARED     (256ull << 20)
 #define PUSH_EVERY 10000u
 
 static char input[64];
@@ -128,29 +129,37 @@ static int32_t map(uint32_t n)
 
 /* ---- state ---- */
 
-static int32_t attach_once(uint64_t size)
+static atoll_h large_open(void)
 {
-    atoll_addr at;
-    atoll_h h = atoll_state_open("large", 5, size, ATOLL_S_READ | ATOLL_S_CREATE | ATOLL_S_WRITE);
-    if (h < 0)
-        return (int32_t)-h;
-    int32_t rc = atoll_state_map(h, 0, size, ATOLL_S_READ, &at);
-    if (rc < 0)
-        return -rc;
-    (void)*(volatile uint8_t *)atoll_pointer(at);
-    (void)atoll_state_unmap(at);
-    return -atoll_state_close(h);
+    return atoll_state_open("large", 5, LARGE, ATOLL_S_READ | ATOLL_S_WRITE | ATOLL_S_CREATE);
+}
+
+static int32_t open_close(uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t begun = now_ns();
+        atoll_h h = large_open();
+        if (h < 0 || atoll_state_close(h) < 0)
+            return 96;
+        times[i] = (uint32_t)(now_ns() - begun);
+    }
+    return times_output(n);
 }
 
 static int32_t attach(uint32_t n)
 {
-    int32_t rc = attach_once(LARGE);
-    for (uint32_t i = 0; rc == 0 && i < n; i++) {
+    atoll_addr at;
+    atoll_h h = large_open();
+    for (uint32_t i = 0; i < n; i++) {
         uint64_t begun = now_ns();
-        rc = attach_once(LARGE);
+        if (atoll_state_map(h, 0, LARGE, ATOLL_S_READ, &at) < 0)
+            return 96;
+        (void)*(volatile uint8_t *)atoll_pointer(at);
         times[i] = (uint32_t)(now_ns() - begun);
+        if (atoll_state_unmap(at) < 0)
+            return 96;
     }
-    return rc ? rc : times_output(n);
+    return times_output(n);
 }
 
 static int32_t hold(uint32_t ms)
@@ -228,6 +237,8 @@ ATOLL_FUNCTION(probe)
         return fib(n);
     if (strcmp(input, "map") == 0)
         return map(n);
+    if (strcmp(input, "open") == 0)
+        return open_close(some);
     if (strcmp(input, "attach") == 0)
         return attach(some);
     if (strcmp(input, "hold") == 0)

@@ -122,7 +122,7 @@ void *ring_reserve(struct ring *r, uint32_t len)
 
 void ring_publish_quietly(struct ring *r)
 {
-    r->mine = r->reserved;
+    __atomic_store_n(&r->mine, r->reserved, __ATOMIC_RELAXED); /* ring_untaken looks at it */
     atomic_store_explicit(&r->header->head, r->mine, memory_order_release);
 }
 
@@ -132,11 +132,11 @@ void ring_publish(struct ring *r)
     ring_wake(r);
 }
 
-bool ring_untaken(const struct ring *r)
+uint64_t ring_untaken(const struct ring *r)
 {
     /* Ordered behind the head that was published: a consumer that sleeps has looked for it. */
     atomic_thread_fence(memory_order_seq_cst);
-    return atomic_load(&r->header->tail) != r->mine;
+    return __atomic_load_n(&r->mine, __ATOMIC_RELAXED) - atomic_load(&r->header->tail);
 }
 
 /* ---- waking and sleeping ---- */

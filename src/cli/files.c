@@ -125,6 +125,8 @@ const struct command command_files = {
     .description = "  get T/PATH         print the file\n"
                    "  put T/PATH [FILE]  replace it as a whole (default: by standard input)\n"
                    "  ls T[/PREFIX]      list files\n"
-                   "  rm T/PATH          remove it",
+                   "  rm T/PATH          remove it\n"
+                   "\n"
+                   "Functions of the tenant find them beneath /shared.",
     .run = files_run,
 };

@@ -341,7 +341,8 @@ static bool tenant_set(struct access *a, const struct tenant_settings *settings)
 static void tenant_apply(struct access *a, struct change *c)
 {
     tenant_set(a, &c->tenant);
-    workers_weigh(a->node->workers);
+    if (a->node->workers)
+        workers_weigh(a->node->workers);
 }
 
 void access_tenant_put(struct access *a, const struct tenant_settings *s, access_done done,

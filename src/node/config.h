@@ -46,4 +46,7 @@ int config_environment(struct node_config *, struct error *);
 /* One "section.key" (or "key") and its value, as in the file; for options of the command. */
 int config_set(struct node_config *, const char *key, const char *value, struct error *);
 
+/* Every setting's name, "section.key" or "key". */
+void config_names(void (*visit)(void *context, const char *name), void *context);
+
 #endif

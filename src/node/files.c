@@ -16,6 +16,7 @@
 #include "node/manifest.h"
 #include "node/node.h"
 #include "node/record.h"
+#include "node/workers.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -261,6 +262,8 @@ static void record_written(void *context, const struct gt_result *result)
         file_drop(t, j->path);
     else if (t == NULL || !file_set(t, j->path, &j->file))
         j->code = error_set(&j->error, ATOLL_ENOMEM, "no memory for a file");
+    if (t)
+        workers_files(j->files->node->workers, t->name, t->version);
     job_end(j);
 }
 

@@ -184,8 +184,13 @@ int link_send_quietly(struct link *l, struct message *m, const int *fds, uint32_
 
 void link_wake(struct link *l)
 {
-    if (ring_untaken(&l->out))
+    if (link_untaken(l))
         ring_wake(&l->out);
+}
+
+uint64_t link_untaken(const struct link *l)
+{
+    return ring_untaken(&l->out);
 }
 
 int link_send_wait(struct link *l, struct message *m, const int *fds, uint32_t count,

@@ -43,6 +43,8 @@ int link_send_quietly(struct link *, struct message *, const int *fds, uint32_t 
                       struct error *);
 /* Wakes the other end if it has not taken all that was sent. */
 void link_wake(struct link *);
+/* How many bytes the other end has not taken; a hint. */
+uint64_t link_untaken(const struct link *);
 /* link_send from a worker's thread, which waits for room. */
 int link_send_wait(struct link *, struct message *, const int *fds, uint32_t fd_count,
                    struct error *);

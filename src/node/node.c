@@ -30,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -191,6 +192,16 @@ static int data_lock(struct whole *w, struct error *e)
     return 0;
 }
 
+/* Every value of state on this node and every connection takes a descriptor. */
+static void descriptors_raise(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 /* Starts are counted, so that ids of calls never come again. */
 static int epoch_count(struct whole *w, struct error *e)
 {
@@ -304,6 +315,7 @@ int node_create(const struct node_config *config, struct node **out, struct erro
     w->node.started_ns = clock_ns(CLOCK_REALTIME);
     w->lock = -1;
     signal(SIGPIPE, SIG_IGN);
+    descriptors_raise();
     log_configure((enum log_level)config->log_level, false);
     uv_loop_init(&w->loop);
     handles_create(w);

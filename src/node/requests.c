@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "node/requests.h"
 
+#include "base/file.h"
 #include "node/access.h"
 #include "node/calls.h"
 #include "node/files.h"
@@ -21,7 +22,6 @@
 
 #define LOOKUP_ADDRESSES 16u
 #define ADDRESS_BYTES    17u
-#define LIST_BYTES_MAX   (60u << 10)
 #define HOST_MAX         253u
 #define RIGHT_CALL       1u
 #define IDS_AT_ONCE      65536u
@@ -295,15 +295,37 @@ static void file_published(void *context, int code, const struct error *failed,
 
 struct file_listing {
     struct buffer out;
-    bool full;
+    uint32_t count;
 };
 
 static bool file_listed(void *context, const struct file_entry *entry)
 {
     struct file_listing *l = context;
     uint32_t len = (uint32_t)strlen(entry->path);
-    l->full = l->out.len + 4 + len > LIST_BYTES_MAX;
-    return !l->full && buffer_append_u32(&l->out, len) && buffer_append(&l->out, entry->path, len);
+    l->count++;
+    return buffer_append_u64(&l->out, entry->len) && buffer_append_u64(&l->out, entry->version) &&
+           buffer_append_u64(&l->out, (uint64_t)entry->modified_ns) &&
+           buffer_append_u32(&l->out, len) && buffer_append(&l->out, entry->path, len);
+}
+
+/* All shared files of the tenant, as a memory file. */
+static void file_list_handle(struct node *n, uint32_t worker, const char *tenant,
+                             const struct message *m)
+{
+    struct file_listing l = {0};
+    struct error e;
+    buffer_append_u64(&l.out, files_version(n->files, tenant));
+    bool good = buffer_append_u32(&l.out, 0);
+    files_list(n->files, tenant, "", file_listed, &l);
+    int fd = -ATOLL_ENOMEM;
+    if (good) {
+        store_u32(l.out.data + 8, l.count);
+        fd = memory_file("atoll-files", l.out.data, l.out.len, l.out.len, true, false, &e);
+    }
+    workers_answer(n->workers, worker, m->header.id, fd < 0 ? fd : 0, NULL, 0, fd);
+    if (fd >= 0)
+        close(fd);
+    buffer_free(&l.out);
 }
 
 static void files_handle(struct node *n, uint32_t worker, const char *tenant,
@@ -312,16 +334,10 @@ static void files_handle(struct node *n, uint32_t worker, const char *tenant,
     char path[FILE_PATH_MAX + 1] = "";
     struct error e;
     struct blob *content = NULL;
-    bool list = m->request.kind == REQUEST_FILE_LIST;
-    if ((m->part_len[0] > 0 || !list) && !text_copy(m, path, sizeof path)) {
+    if (m->request.kind == REQUEST_FILE_LIST) {
+        file_list_handle(n, worker, tenant, m);
+    } else if (!text_copy(m, path, sizeof path)) {
         answer_plain(n, worker, m->header.id, -ATOLL_EINVAL);
-    } else if (list) {
-        struct file_listing l = {0};
-        buffer_append_u64(&l.out, files_version(n->files, tenant));
-        files_list(n->files, tenant, path, file_listed, &l);
-        workers_answer(n->workers, worker, m->header.id, l.full ? -ATOLL_ESIZE : 0, l.out.data,
-                       (uint32_t)l.out.len, -1);
-        buffer_free(&l.out);
     } else {
         struct asker *a = asker_make(n, worker, m);
         int rc = a ? 0 : -ATOLL_ENOMEM;

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "node/access.h"
 #include "node/calls.h"
+#include "node/files.h"
 #include "node/log.h"
 #include "node/metrics.h"
 #include "node/node.h"
@@ -508,6 +509,7 @@ static int worker_start(struct workers *w, struct tenant_workers *t, struct work
         uv_close((uv_handle_t *)&one->process, worker_free_closed);
         return rc;
     }
+    ring_mark_set(&one->link.out, files_version(w->node->files, t->name));
     uv_poll_init(w->node->loop, &one->poll, one->link.event);
     one->poll.data = one;
     uv_poll_start(&one->poll, UV_READABLE, worker_readable);
@@ -734,6 +736,14 @@ void workers_alias(struct workers *w, const char *tenant, const char *function,
         bool own = v && strcmp(one->tenant->name, tenant) == 0;
         if ((own && load_send(one, v, &e) != 0) || worker_send(one, &m, NULL, 0, &e) != 0)
             worker_misbehaves(one, &e); /* it must not go on with the old meaning */
+    }
+}
+
+void workers_files(struct workers *w, const char *tenant, uint64_t version)
+{
+    for (struct worker *one = w->first; one; one = one->next) {
+        if (strcmp(one->tenant->name, tenant) == 0)
+            ring_mark_set(&one->link.out, version);
     }
 }
 

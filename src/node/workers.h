@@ -43,6 +43,8 @@ void workers_load(struct workers *, struct function_version *, load_done, void *
 /* Tells every worker that a name means another version (NULL: is gone). */
 void workers_alias(struct workers *, const char *tenant, const char *function,
                    const struct function_version *);
+/* Tells the tenant's workers that its shared files have changed: which version is current now. */
+void workers_files(struct workers *, const char *tenant, uint64_t version);
 /* Forgets a version in every worker. */
 void workers_drop(struct workers *, const struct function_version *);
 /* Answers a request of a worker (message_request); ignored when that worker is gone. fd is

@@ -39,6 +39,15 @@ check 'shortener is deployed' "$atoll" deploy "$work/shortener.wasm" --name shor
     --manifest "$here/../../examples/shortener/atoll.yaml"
 node "$here/node_http.mjs" || failures=$((failures + 1))
 check 'metrics are in the exposition format' metrics_parse "$METRICS"
+check 'and are those that docs/operations.md lists' diff \
+    <(sed -n 's/^# TYPE \(atoll_[a-z_]*\) .*/\1/p' "$METRICS" | grep -v '^atoll_guest_' | sort) \
+    <(sed -n 's/^| `\(atoll_[a-z_]*\)` |.*/\1/p' "$here/../../docs/operations.md" | sort)
+if command -v systemd-analyze >/dev/null; then
+    sed "s#/usr/local/bin/atoll#$(realpath "$atoll")#" "$here/../../deploy/atoll.service" >"$work/atoll.service"
+    check "the unit is one that systemd takes" systemd-analyze verify "$work/atoll.service"
+else
+    skip 'the unit is one that systemd takes' 'needs systemd'
+fi
 node_stop TERM
 status=$?
 check "SIGTERM ends the node well" test $status -eq 0

@@ -26,7 +26,7 @@
 #define V        7u
 #define LATE_NS  10000000000ll /* no call here takes a hundredth of it */
 #define ROOTS    12
-#define VERSIONS 60u
+#define VERSIONS 8u
 #define PARKED   40
 
 static struct supervisor *s;

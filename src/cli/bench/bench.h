@@ -56,10 +56,12 @@ struct bench_node {
     struct http_client *client;
 };
 
-/* Starts one; settings: "key=value" texts, NULL-terminated, or NULL. keep: the directory of a node
- * that was stopped, to go on with; NULL: a new one. */
-void bench_node_start(struct bench_node *, const char *const *settings, const char *keep);
+/* Starts one in a directory of its own; settings: "key=value" texts, NULL-terminated, or NULL. */
+void bench_node_start(struct bench_node *, const char *const *settings);
 void bench_node_stop(struct bench_node *);
+/* Another client of a node, for another thread. */
+void bench_node_join(struct bench_node *out, const struct bench_node *);
+void bench_node_leave(struct bench_node *);
 /* Deploys share/atoll/sdk/bench/SOURCE.c under a name, with lines of a manifest ("" = none). */
 void bench_deploy(const struct bench_node *, const char *source, const char *name,
                   const char *manifest);
@@ -67,7 +69,8 @@ void bench_deploy(const struct bench_node *, const char *source, const char *nam
 struct bench_reply {
     unsigned status;
     struct buffer output;
-    double wall_us; /* from the client's side */
+    double wall_us;    /* from the client's side */
+    double restore_us; /* from the server's: until the instance was there */
     char temperature[8];
 };
 /* start: NULL, "fresh" or "cold" (the header Atoll-Start). */
@@ -83,6 +86,8 @@ void bench_times(struct bench_node *, const char *act, uint32_t n, struct sample
 double bench_act_ms(struct bench_node *, const char *act, uint32_t n, const char *wanted);
 /* Starts `count` calls without waiting. */
 void bench_batch(struct bench_node *, const char *function, const char *input, uint32_t count);
+/* A value of 8 bytes in state. */
+double bench_state_u64(struct bench_node *, const char *key);
 /* A number of the node's summary (GET /v1/top). */
 double bench_top(struct bench_node *, const char *name);
 

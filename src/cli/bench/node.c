@@ -70,8 +70,8 @@ pid_t bench_child(void)
 static void node_exec(const struct bench_node *n, const char *const *settings, int output)
 {
     char log[PATH_MAX];
-    const char *arguments[8 + 2 * SETTINGS_MAX] = {
-        "atoll", "up", "--listen", "127.0.0.1:0", "--data", n->directory};
+    const char *arguments[8 + 2 * SETTINGS_MAX] = {"atoll",       "up",     "--listen",
+                                                   "127.0.0.1:0", "--data", n->directory};
     size_t count = 6;
     for (size_t i = 0; settings && settings[i] && i < SETTINGS_MAX; i++) {
         arguments[count++] = "--set";
@@ -104,15 +104,19 @@ static bool url_read(struct bench_node *n, int fd)
     return false;
 }
 
-void bench_node_start(struct bench_node *n, const char *const *settings, const char *keep)
+static void client_open(struct bench_node *n)
+{
+    struct error e;
+    const struct http_client_options options = {.idle_ms = UINT32_MAX};
+    if (http_client_create(&options, &n->client, &e) < 0)
+        bench_fail(1, "%s", e.text);
+}
+
+void bench_node_start(struct bench_node *n, const char *const *settings)
 {
     int output[2];
-    struct error e;
     *n = (struct bench_node){0};
-    if (keep)
-        snprintf(n->directory, sizeof n->directory, "%s", keep);
-    else
-        directory_make(n->directory);
+    directory_make(n->directory);
     if (pipe2(output, O_CLOEXEC) < 0)
         bench_fail(1, "pipe: %s", strerror(errno));
     n->pid = bench_child();
@@ -122,9 +126,18 @@ void bench_node_start(struct bench_node *n, const char *const *settings, const c
     if (!url_read(n, output[0]))
         bench_fail(1, "the node does not start; %s/log says why", n->directory);
     close(output[0]);
-    const struct http_client_options options = {.idle_ms = UINT32_MAX};
-    if (http_client_create(&options, &n->client, &e) < 0)
-        bench_fail(1, "%s", e.text);
+    client_open(n);
+}
+
+void bench_node_join(struct bench_node *out, const struct bench_node *n)
+{
+    *out = *n;
+    client_open(out);
+}
+
+void bench_node_leave(struct bench_node *n)
+{
+    http_client_destroy(n->client);
 }
 
 void bench_node_stop(struct bench_node *n)
@@ -183,8 +196,7 @@ static void request_do(struct bench_node *n, enum http_method method, const char
                                           .body = body,
                                           .body_len = body ? strlen(body) : 0};
     *response = (struct http_client_response){0};
-    if (url_parse(text, &url, &e) < 0 ||
-        http_client_request(n->client, &request, response, &e) < 0)
+    if (url_parse(text, &url, &e) < 0 || http_client_request(n->client, &request, response, &e) < 0)
         bench_fail(1, "%s: %s", path, e.text);
 }
 
@@ -202,6 +214,9 @@ void bench_call(struct bench_node *n, const char *function, const char *input, c
                                   .wall_us = (double)(clock_monotonic_ns() - begun) / 1e3};
     const char *temperature = http_head_value(response.head, "atoll-temperature");
     snprintf(reply->temperature, sizeof reply->temperature, "%s", temperature ? temperature : "");
+    const char *timing = http_head_value(response.head, "server-timing");
+    const char *restore = timing ? strstr(timing, "restore;dur=") : NULL;
+    reply->restore_us = restore ? strtod(restore + 12, NULL) * 1e3 : NAN;
 }
 
 void bench_call_good(struct bench_node *n, const char *function, const char *input,
@@ -267,6 +282,19 @@ void bench_batch(struct bench_node *n, const char *function, const char *input, 
         buffer_free(&body);
         count -= part;
     }
+}
+
+double bench_state_u64(struct bench_node *n, const char *key)
+{
+    char path[128];
+    struct http_client_response response;
+    snprintf(path, sizeof path, "/v1/state/default/%s", key);
+    request_do(n, HTTP_GET, path, NULL, 0, NULL, &response);
+    if (response.status != 200 || response.body.len != 8)
+        bench_fail(1, "state %s: status %u", key, response.status);
+    double value = (double)load_u64(response.body.data);
+    http_client_response_free(&response);
+    return value;
 }
 
 double bench_top(struct bench_node *n, const char *name)

@@ -339,7 +339,8 @@ static void logs_handle(struct exchange *x)
     x->drained = log_drained;
     s->follower = log_follow(tenant[0] ? tenant : NULL, function[0] ? function : NULL,
                              lines < BACKLOG_LINES ? (uint32_t)lines : BACKLOG_LINES, log_line, s);
-    if (strcmp(follow, "true") != 0 && strcmp(follow, "1") != 0)
+    bool stays = strcmp(follow, "true") == 0 || strcmp(follow, "1") == 0;
+    if (!stays || s->follower == NULL) /* NULL: too many follow already */
         stream_gone(x);
 }
 

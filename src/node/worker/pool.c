@@ -11,6 +11,7 @@
  * their slot: then the one that was idle longest goes.
  */
 #include "node/worker/process.h"
+#include "node/worker/shared_files.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -82,6 +83,7 @@ void faaslet_destroy(struct faaslet *f)
     buffer_free(&f->reply_head);
     buffer_free(&f->payload);
     free(f->answer);
+    free(f->shared_asked);
     free(f->failure);
     free(f);
 }
@@ -124,7 +126,7 @@ static int faaslet_restore(struct worker *w, struct version *v, struct proto *pr
         arena_dismiss(w);
     if (rc == 0) {
         f->arena->owner = f;
-        const struct vfs_config tree = {.base = v->files};
+        const struct vfs_config tree = {.base = v->files, .shared = &shared_files, .context = f};
         rc = wasi_instantiate(proto->wasi, &tree, &f->wasi, e);
     }
     if (rc < 0) {
@@ -235,6 +237,8 @@ static void call_traces_drop(struct faaslet *f)
     f->input_address = 0;
     free(f->failure);
     f->failure = NULL;
+    free(f->shared_asked);
+    f->shared_asked = NULL;
     f->asked_name = false;
     f->call = NULL;
 }

@@ -157,6 +157,15 @@ static int64_t moment(struct worker *w, int64_t now, bool *announce)
     return next > now ? next - now : 0;
 }
 
+void timekeeper_look(struct worker *w)
+{
+    bool announce;
+    pthread_mutex_lock(&w->lock);
+    (void)moment(w, clock_monotonic_ns(), &announce);
+    w->timekeeper.until_ns = AWAKE;
+    pthread_mutex_unlock(&w->lock);
+}
+
 static void events_take(struct worker *w, const struct epoll_event *events, int count)
 {
     uint64_t counter;
@@ -222,7 +231,6 @@ void *timekeeper_main(void *worker)
             guest_announce(w);
         if (w->timekeeper.ticking && ring_pending(&w->link->in)) {
             ring_drain(w);
-            guest_announce(w); /* a thread may have seen an empty ring meanwhile, and sleep */
         }
         versions_bury(w);
         sweep(w, now);
