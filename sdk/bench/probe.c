@@ -3,7 +3,6 @@
  * times puts out one u32 per repetition, in nanoseconds.
  *
  *   chain N     times: chains the function "noop" and awaits it
- *   direct N    times: the same with "noop-kept", whose instances are not reset
  *   fresh N     times: never in a used instance
  *   fan N       N calls at once
  *   fib N       fib(N), a call for each call
@@ -58,14 +57,14 @@ static int32_t number_output(uint64_t number)
 
 /* ---- chaining ---- */
 
-static int32_t chain(const char *name, uint32_t n, uint32_t flags)
+static int32_t chain(uint32_t n, uint32_t flags)
 {
     struct atoll_chain_opts options = {.size = sizeof options, .flags = flags};
     struct atoll_result result;
     for (uint32_t i = 0; i < n; i++) {
         atoll_call_t id;
         uint64_t begun = now_ns();
-        if (atoll_chain(name, (uint32_t)strlen(name), NULL, 0, &options, &id) < 0 ||
+        if (atoll_chain("noop", 4, NULL, 0, &options, &id) < 0 ||
             atoll_await(&id, 1, 1, ATOLL_FOREVER, &result) != 1 || result.status != ATOLL_ST_OK)
             return 90;
         times[i] = (uint32_t)(now_ns() - begun);
@@ -76,7 +75,6 @@ static int32_t chain(const char *name, uint32_t n, uint32_t flags)
 
 static int32_t fan(uint32_t n)
 {
-    memset(offsets, 0, sizeof offsets);
     if (n > CROWD_MAX || atoll_chain_batch("noop", 4, n, offsets, "", NULL, ids) < 0)
         return 91;
     return atoll_await_all(ids, n, results) == 0 ? number_output(n) : 92;
@@ -226,11 +224,9 @@ ATOLL_FUNCTION(probe)
     *space = 0;
     uint32_t some = n < TIMES_MAX ? n : TIMES_MAX;
     if (strcmp(input, "chain") == 0)
-        return chain("noop", some, 0);
-    if (strcmp(input, "direct") == 0)
-        return chain("noop-kept", some, 0);
+        return chain(some, 0);
     if (strcmp(input, "fresh") == 0)
-        return chain("noop", some, ATOLL_CHAIN_FRESH);
+        return chain(some, ATOLL_CHAIN_FRESH);
     if (strcmp(input, "fan") == 0)
         return fan(n);
     if (strcmp(input, "fib") == 0)

@@ -134,8 +134,6 @@ void ring_publish(struct ring *r)
 
 uint64_t ring_untaken(const struct ring *r)
 {
-    /* Ordered behind the head that was published: a consumer that sleeps has looked for it. */
-    atomic_thread_fence(memory_order_seq_cst);
     return __atomic_load_n(&r->mine, __ATOMIC_RELAXED) - atomic_load(&r->header->tail);
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/random.h"
+#include "crypto/ed25519_equation.h"
 #include "crypto/ed25519_ifma.h"
 #include "crypto/ed25519_pippenger.h"
 #include "crypto/hash.h"
@@ -23,9 +24,11 @@
 #include <string.h>
 
 #define SINGLES_MAX 8 /* a group with a bad signature is not halved below this */
-#define GROUP_MIN   3 /* a sum over fewer costs more than single checks */
-#define ALIGNMENT   64
-#define NO_KEY      UINT32_MAX
+/* A sum over fewer costs more than single checks. */
+#define GROUP_MIN_PORTABLE 8
+#define GROUP_MIN_IFMA     4
+#define ALIGNMENT          64
+#define NO_KEY             UINT32_MAX
 
 struct batch_key {
     const uint8_t *bytes;
@@ -289,21 +292,14 @@ static int group_judge(struct ed25519_batch *b, size_t from, size_t to)
     return point_is_small(&sum);
 }
 
-static bool single_judge(const struct ed25519_batch *b, const struct batch_signature *signature)
-{
-    struct scalar k = scalar_negate(&signature->k);
-    struct point sum = point_multiply(&k, &b->keys[signature->key].point, &signature->s);
-    struct point_lanes minus = point_cache_negate(&signature->commitment);
-    sum = point_add(&sum, &minus);
-    return point_is_small(&sum);
-}
-
 static int singles_judge(struct ed25519_batch *b, size_t from, size_t to)
 {
     int all = 1;
     for (size_t i = from; i < to; i++) {
-        bool good = single_judge(b, &b->signatures[i]);
-        b->valid[b->signatures[i].item] = good;
+        const struct batch_signature *signature = &b->signatures[i];
+        bool good = equation_holds(b->kernel == ED25519_KERNEL_IFMA, &signature->s, &signature->k,
+                                   &b->keys[signature->key].point, &signature->commitment);
+        b->valid[signature->item] = good;
         all &= good;
     }
     return all;
@@ -313,7 +309,8 @@ static int singles_judge(struct ed25519_batch *b, size_t from, size_t to)
  * not, negative without random bytes. Recursion is as deep as the group can be halved. */
 static int range_judge(struct ed25519_batch *b, size_t from, size_t to, bool guilty)
 {
-    if (to - from < GROUP_MIN || (guilty && to - from <= SINGLES_MAX))
+    size_t least = b->kernel == ED25519_KERNEL_IFMA ? GROUP_MIN_IFMA : GROUP_MIN_PORTABLE;
+    if (to - from < least || (guilty && to - from <= SINGLES_MAX))
         return singles_judge(b, from, to);
     int good = guilty ? 0 : group_judge(b, from, to);
     if (good < 0)

@@ -171,19 +171,24 @@ IFMA_INLINE void pair_store(const struct field8 *from, struct point_lanes *low,
     }
 }
 
-/* One cached point in both halves, negated in the halves that `negative` (a mask of lanes) names:
- * Y - X and Y + X change places and 2d·T its sign. */
-IFMA_INLINE struct field8 pair_broadcast(const struct point_lanes *point, __mmask8 negative)
+/* Cached points, negated in the halves that `negative` (a mask of lanes) names: Y - X and Y + X
+ * change places and 2d·T its sign. */
+IFMA_INLINE struct field8 pair_negate(struct field8 q, __mmask8 negative)
 {
     const __mmask8 t = negative & BOTH(4);
-    struct field8 out;
 #pragma clang loop unroll(full)
     for (int i = 0; i < FIELD_LIMBS; i++) {
-        __m512i q = _mm512_broadcast_i64x4(_mm256_load_si256((const __m256i *)point->limb[i]));
-        q = _mm512_mask_permutex_epi64(q, negative, q, LANES(1, 0, 2, 3));
-        out.limb[i] = _mm512_mask_sub_epi64(q, t, field8_twice_p(i), q);
+        __m512i turned =
+            _mm512_mask_permutex_epi64(q.limb[i], negative, q.limb[i], LANES(1, 0, 2, 3));
+        q.limb[i] = _mm512_mask_sub_epi64(turned, t, field8_twice_p(i), turned);
     }
-    return out;
+    return q;
+}
+
+/* The mask of the halves whose digit is negative. */
+static __mmask8 negative_halves(int low, int high)
+{
+    return (__mmask8)((low < 0 ? 0x0f : 0) | (high < 0 ? 0xf0 : 0));
 }
 
 /* (X, Y, Z, T) becomes (Y - X, Y + X, T, Z). */
@@ -199,17 +204,10 @@ IFMA_INLINE struct field8 pair_left(const struct field8 *p)
     return field8_carry(out);
 }
 
-/* As point_add, for two points. */
-IFMA_INLINE struct field8 pair_add(const struct field8 *p, const struct field8 *q)
+/* (E, H, F, G) becomes (E·F, G·H, F·G, E·H): how additions and doublings end. */
+IFMA_INLINE struct field8 pair_finish(struct field8 ehfg)
 {
-    struct field8 left = pair_left(p), abcd = field8_multiply(&left, q), ehfg, first, second;
-#pragma clang loop unroll(full)
-    for (int i = 0; i < FIELD_LIMBS; i++) {
-        __m512i same = abcd.limb[i];
-        __m512i other = _mm512_permutex_epi64(same, LANES(1, 0, 3, 2));
-        same = _mm512_mask_sub_epi64(same, BOTH(5), field8_twice_p(i), same);
-        ehfg.limb[i] = _mm512_add_epi64(other, same); /* B - A, A + B, D - C, C + D */
-    }
+    struct field8 first, second;
     ehfg = field8_carry(ehfg);
 #pragma clang loop unroll(full)
     for (int i = 0; i < FIELD_LIMBS; i++) {
@@ -217,6 +215,46 @@ IFMA_INLINE struct field8 pair_add(const struct field8 *p, const struct field8 *
         second.limb[i] = _mm512_permutex_epi64(ehfg.limb[i], LANES(2, 1, 3, 1));
     }
     return field8_multiply(&first, &second);
+}
+
+/* As point_add, for two points. */
+IFMA_INLINE struct field8 pair_add(const struct field8 *p, const struct field8 *q)
+{
+    struct field8 left = pair_left(p), abcd = field8_multiply(&left, q), ehfg;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < FIELD_LIMBS; i++) {
+        __m512i same = abcd.limb[i];
+        __m512i other = _mm512_permutex_epi64(same, LANES(1, 0, 3, 2));
+        same = _mm512_mask_sub_epi64(same, BOTH(5), field8_twice_p(i), same);
+        ehfg.limb[i] = _mm512_add_epi64(other, same); /* B - A, A + B, D - C, C + D */
+    }
+    return pair_finish(ehfg);
+}
+
+/* As point_double, for two points: of XX, YY, ZZ and S = (X + Y)² come
+ * E = S - XX - YY, H = YY + XX, F = 2·ZZ - YY + XX and G = YY - XX. */
+IFMA_INLINE struct field8 pair_double(const struct field8 *p)
+{
+    struct field8 in, ehfg;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < FIELD_LIMBS; i++) {
+        __m512i y = _mm512_maskz_permutex_epi64(BOTH(8), p->limb[i], LANES(0, 0, 0, 1));
+        in.limb[i] = _mm512_add_epi64(_mm512_permutex_epi64(p->limb[i], LANES(0, 1, 2, 0)), y);
+    }
+    in = field8_carry(in);
+    struct field8 square = field8_square(&in);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < FIELD_LIMBS; i++) {
+        __m512i zz = square.limb[i];
+        __m512i sum = _mm512_permutex_epi64(zz, LANES(3, 1, 2, 1));
+        __m512i xx = _mm512_permutex_epi64(zz, LANES(0, 0, 0, 0));
+        __m512i yy = _mm512_permutex_epi64(zz, LANES(1, 1, 1, 1));
+        xx = _mm512_mask_sub_epi64(xx, BOTH(9), field8_twice_p(i), xx);
+        yy = _mm512_maskz_sub_epi64(BOTH(5), field8_twice_p(i), yy);
+        sum = _mm512_add_epi64(_mm512_add_epi64(sum, xx), yy);
+        ehfg.limb[i] = _mm512_mask_add_epi64(sum, BOTH(4), sum, zz);
+    }
+    return pair_finish(ehfg);
 }
 
 /* The factors of point_cache: 1, 1, 2d, 2. */
@@ -244,12 +282,36 @@ IFMA_INLINE struct field8 pair_neutral(void)
     return out;
 }
 
-static struct field coordinate(const struct point_lanes *lanes, int lane)
+static struct point lanes_point(const struct point_lanes *lanes)
 {
-    struct field out;
-    for (int i = 0; i < FIELD_LIMBS; i++)
-        out.limb[i] = lanes->limb[i][lane];
-    return field_carry(out);
+    struct field coordinate[4];
+    for (int lane = 0; lane < 4; lane++) {
+        for (int i = 0; i < FIELD_LIMBS; i++)
+            coordinate[lane].limb[i] = lanes->limb[i][lane];
+        coordinate[lane] = field_carry(coordinate[lane]);
+    }
+    return (struct point){coordinate[0], coordinate[1], coordinate[2], coordinate[3]};
+}
+
+IFMA_INLINE void pair_points(const struct field8 *pair, struct point out[static 2])
+{
+    struct point_lanes half[2];
+    pair_store(pair, &half[0], &half[1]);
+    out[0] = lanes_point(&half[0]);
+    out[1] = lanes_point(&half[1]);
+}
+
+/* The same point in both halves. */
+IFMA_INLINE struct field8 pair_of(const struct point *p)
+{
+    struct point_lanes lanes;
+    for (int i = 0; i < FIELD_LIMBS; i++) {
+        lanes.limb[i][0] = p->x.limb[i];
+        lanes.limb[i][1] = p->y.limb[i];
+        lanes.limb[i][2] = p->z.limb[i];
+        lanes.limb[i][3] = p->t.limb[i];
+    }
+    return pair_load(&lanes, &lanes);
 }
 
 /* Σ j·bucket[j], as Σ over j from the top of the sum of all buckets from j on. */
@@ -265,11 +327,7 @@ static IFMA_TARGET void buckets_sum(const struct bucket_pair *bucket, int count,
         struct field8 cached = pair_cache(&run, &factors);
         sum = pair_add(&sum, &cached);
     }
-    struct point_lanes half[2];
-    pair_store(&sum, &half[0], &half[1]);
-    for (int w = 0; w < 2; w++)
-        out[w] = (struct point){coordinate(&half[w], 0), coordinate(&half[w], 1),
-                                coordinate(&half[w], 2), coordinate(&half[w], 3)};
+    pair_points(&sum, out);
 }
 
 IFMA_TARGET void ifma_bucket_sums(const struct point_lanes *const *points, size_t count,
@@ -287,12 +345,57 @@ IFMA_TARGET void ifma_bucket_sums(const struct point_lanes *const *points, size_
         int low = digits[0][i], high = digits[1][i];
         if ((low | high) == 0)
             continue;
-        __mmask8 negative = (__mmask8)((low < 0 ? 0x0f : 0) | (high < 0 ? 0xf0 : 0));
         struct point_lanes *a = &bucket[low < 0 ? -low : low].half[0];
         struct point_lanes *b = &bucket[high < 0 ? -high : high].half[1];
-        struct field8 right = pair_broadcast(points[i], negative), left = pair_load(a, b);
+        struct field8 right = pair_load(points[i], points[i]), left = pair_load(a, b);
+        right = pair_negate(right, negative_halves(low, high));
         left = pair_add(&left, &right);
         pair_store(&left, a, b);
     }
     buckets_sum(bucket, buckets, out);
+}
+
+IFMA_TARGET void ifma_shift_add(struct point *sum, unsigned doublings, const struct point *addend)
+{
+    struct field8 factors = pair_cache_factors(), at = pair_of(sum), right = pair_of(addend);
+    for (unsigned i = 0; i < doublings; i++)
+        at = pair_double(&at);
+    right = pair_cache(&right, &factors);
+    at = pair_add(&at, &right);
+    struct point both[2];
+    pair_points(&at, both);
+    *sum = both[0];
+}
+
+/* The multiple of a table of odd ones that a digit asks for, without its sign. */
+static const struct point_lanes *odd_multiple(const struct point_lanes *odd, int digit,
+                                              const struct point_lanes *neutral)
+{
+    return digit == 0 ? neutral : &odd[(digit < 0 ? -digit : digit) / 2];
+}
+
+IFMA_TARGET struct point ifma_multiply_points(const struct scalar *a, const struct point *A,
+                                              const struct scalar *b)
+{
+    struct point_lanes odd[POINT_ODD], neutral = point_cache(&point_neutral);
+    const struct point_lanes *base_odd = point_base_odd();
+    point_odd_multiples(A, odd, POINT_ODD);
+    int8_t digits[2][SCALAR_NAF_DIGITS];
+    scalar_naf(a, POINT_ODD_BITS, digits[0]);
+    scalar_naf(b, POINT_BASE_ODD_BITS, digits[1]);
+    struct field8 sum = pair_neutral();
+    for (int at = SCALAR_NAF_DIGITS - 1; at >= 0; at--) {
+        int low = digits[0][at], high = digits[1][at];
+        sum = pair_double(&sum);
+        if ((low | high) == 0)
+            continue;
+        struct field8 right =
+            pair_load(odd_multiple(odd, low, &neutral), odd_multiple(base_odd, high, &neutral));
+        right = pair_negate(right, negative_halves(low, high));
+        sum = pair_add(&sum, &right);
+    }
+    struct point both[2];
+    pair_points(&sum, both);
+    struct point_lanes cached = point_cache(&both[1]);
+    return point_add(&both[0], &cached);
 }

@@ -33,4 +33,10 @@ void ifma_bucket_sums(const struct point_lanes *const *points, size_t count,
                       const int8_t *const digits[static 2], unsigned bits,
                       struct point out[static 2]);
 
+/* sum = 2^doublings·sum + addend. */
+void ifma_shift_add(struct point *sum, unsigned doublings, const struct point *addend);
+/* As point_multiply: a·A in one half of the vectors, b·B in the other. */
+struct point ifma_multiply_points(const struct scalar *a, const struct point *A,
+                                  const struct scalar *b);
+
 #endif

@@ -154,6 +154,24 @@ static unsigned windows_sum(struct pippenger *p, size_t terms, unsigned from, un
     return from;
 }
 
+/* From the top, 2^bits·sum + window for every window. */
+static struct point windows_join(const struct pippenger *p)
+{
+    struct point sum = point_neutral;
+    for (size_t w = p->windows; w-- > 0;) {
+        unsigned bits = p->window[w].bits;
+        if (p->kernel == ED25519_KERNEL_IFMA) {
+            ifma_shift_add(&sum, bits, &p->window[w].sum);
+            continue;
+        }
+        for (unsigned i = 0; i < bits; i++)
+            sum = point_double(&sum);
+        struct point_lanes cached = point_cache(&p->window[w].sum);
+        sum = point_add(&sum, &cached);
+    }
+    return sum;
+}
+
 struct point pippenger_sum(struct pippenger *p)
 {
     memset(p->carries, 0, p->count);
@@ -161,13 +179,7 @@ struct point pippenger_sum(struct pippenger *p)
     unsigned split = windows_sum(p, p->count, 0, SHORT_BITS + CLEAR_BITS);
     if (p->full > 0)
         windows_sum(p, p->full, split, FULL_BITS + CLEAR_BITS - split);
-    struct point sum = point_neutral;
-    for (size_t w = p->windows; w-- > 0;) {
-        for (unsigned i = 0; i < p->window[w].bits; i++)
-            sum = point_double(&sum);
-        struct point_lanes cached = point_cache(&p->window[w].sum);
-        sum = point_add(&sum, &cached);
-    }
+    struct point sum = windows_join(p);
     for (size_t i = 0; i < p->count; i++)
         assert(p->carries[i] == 0);
     p->count = p->full = 0;

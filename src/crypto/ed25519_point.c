@@ -4,11 +4,6 @@
 
 #include <pthread.h>
 
-#define NAF_BITS        5 /* of a scalar of an arbitrary point: 8 odd multiples */
-#define NAF_POINTS      (1 << (NAF_BITS - 2))
-#define NAF_BASE_BITS   8 /* of a scalar of the base point: 64 odd multiples */
-#define NAF_BASE_POINTS (1 << (NAF_BASE_BITS - 2))
-
 const struct point point_neutral = {{{0}}, {{1}}, {{1}}, {{0}}};
 const struct point point_base = {
     {{0x62d608f25d51a, 0x412a4b4f6592a, 0x75b7171a4b31d, 0x1ff60527118fe, 0x216936d3cd6e5}},
@@ -18,7 +13,7 @@ const struct point point_base = {
 };
 
 static pthread_once_t base_once = PTHREAD_ONCE_INIT;
-static struct point_lanes base_odd[NAF_BASE_POINTS];
+static struct point_lanes base_odd[POINT_BASE_ODD];
 
 static struct field lane_get(const struct point_lanes *lanes, int lane)
 {
@@ -153,8 +148,7 @@ bool point_is_small(const struct point *p)
     return point_is_neutral(&t);
 }
 
-/* out[i] = (2i + 1)·p */
-static void odd_multiples(const struct point *p, struct point_lanes *out, int count)
+void point_odd_multiples(const struct point *p, struct point_lanes *out, int count)
 {
     struct point doubled = point_double(p);
     struct point_lanes twice = point_cache(&doubled);
@@ -167,7 +161,13 @@ static void odd_multiples(const struct point *p, struct point_lanes *out, int co
 
 static void base_fill(void)
 {
-    odd_multiples(&point_base, base_odd, NAF_BASE_POINTS);
+    point_odd_multiples(&point_base, base_odd, POINT_BASE_ODD);
+}
+
+const struct point_lanes *point_base_odd(void)
+{
+    pthread_once(&base_once, base_fill);
+    return base_odd;
 }
 
 static void naf_add(struct point *sum, int digit, const struct point_lanes *odd)
@@ -182,12 +182,12 @@ static void naf_add(struct point *sum, int digit, const struct point_lanes *odd)
 
 struct point point_multiply(const struct scalar *a, const struct point *A, const struct scalar *b)
 {
-    pthread_once(&base_once, base_fill);
-    struct point_lanes odd[NAF_POINTS];
-    odd_multiples(A, odd, NAF_POINTS);
+    point_base_odd();
+    struct point_lanes odd[POINT_ODD];
+    point_odd_multiples(A, odd, POINT_ODD);
     int8_t digits[SCALAR_NAF_DIGITS], base_digits[SCALAR_NAF_DIGITS];
-    scalar_naf(a, NAF_BITS, digits);
-    scalar_naf(b, NAF_BASE_BITS, base_digits);
+    scalar_naf(a, POINT_ODD_BITS, digits);
+    scalar_naf(b, POINT_BASE_ODD_BITS, base_digits);
     int at = SCALAR_NAF_DIGITS - 1;
     while (at >= 0 && digits[at] == 0 && base_digits[at] == 0)
         at--;

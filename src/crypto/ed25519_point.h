@@ -48,6 +48,14 @@ struct point point_double(const struct point *);
 bool point_is_neutral(const struct point *);
 /* 8·point is the neutral element: the point's order divides 8. */
 bool point_is_small(const struct point *);
+/* out[i] = (2i + 1)·p for i < count: what a non-adjacent form is multiplied with. */
+#define POINT_ODD_BITS 5 /* of the form of an arbitrary point's scalar */
+#define POINT_ODD      (1 << (POINT_ODD_BITS - 2))
+void point_odd_multiples(const struct point *p, struct point_lanes *out, int count);
+/* Those of the base point, made once. */
+#define POINT_BASE_ODD_BITS 8
+#define POINT_BASE_ODD      (1 << (POINT_BASE_ODD_BITS - 2))
+const struct point_lanes *point_base_odd(void);
 /* a·A + b·B, B the base point. Both scalars below 2^255. */
 struct point point_multiply(const struct scalar *a, const struct point *A, const struct scalar *b);
 

@@ -184,6 +184,8 @@ int link_send_quietly(struct link *l, struct message *m, const int *fds, uint32_
 
 void link_wake(struct link *l)
 {
+    /* Behind the head that was published, which a consumer looks for before it sleeps. */
+    atomic_thread_fence(memory_order_seq_cst);
     if (link_untaken(l))
         ring_wake(&l->out);
 }

@@ -27,7 +27,8 @@ const char *shares_means(const struct shares *);
  * weight among the tenants with workers. */
 void shares_set(struct shares *, int pid, const char *tenant, uint32_t weight, uint32_t most);
 
-/* The nice value, 0 to 19, that stands for weight against most: one step is 1.25 times the share. */
+/* The nice value, 0 to 19, that stands for weight against most: one step is 1.25 times the share.
+ */
 int shares_nice(uint32_t weight, uint32_t most);
 
 #endif

@@ -11,4 +11,6 @@ check 'a node starts' node_start
 check 'the function is deployed' "$atoll" deploy "$work/acts.wasm" --name acts
 export BROWSER PROFILE=$work/browser NODE_PID=$node
 timeout 120 node "$here/node_page.mjs" || failures=$((failures + 1))
+wait $node
+check 'the node that was told to stop ended well' test $? -eq 0
 finish

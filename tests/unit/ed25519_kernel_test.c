@@ -308,6 +308,38 @@ static void vectors_decode_as_the_portable_code_does(void **state)
     assert_true(decoded > 0);
 }
 
+static void point_expect(const struct point *found, const struct point *wanted)
+{
+    uint8_t left[32], right[32];
+    point_encode(found, left);
+    point_encode(wanted, right);
+    assert_memory_equal(left, right, 32);
+}
+
+static void vectors_multiply_points_as_the_portable_code_does(void **state)
+{
+    (void)state;
+    if (!ifma_available())
+        skip();
+    for (int round = 0; round < 300; round++) {
+        struct term a, b;
+        term_draw(&a, true);
+        term_draw(&b, true);
+        struct point found = ifma_multiply_points(&a.scalar, &a.point, &b.scalar);
+        struct point wanted = point_multiply(&a.scalar, &a.point, &b.scalar);
+        point_expect(&found, &wanted);
+        unsigned doublings = randombytes_uniform(9);
+        ifma_shift_add(&found, doublings, &b.point);
+        for (unsigned i = 0; i < doublings; i++)
+            wanted = point_double(&wanted);
+        wanted = point_add(&wanted, &b.cached);
+        point_expect(&found, &wanted);
+        struct field left = field_multiply(&found.x, &found.y);
+        struct field right = field_multiply(&found.z, &found.t);
+        field_expect(&left, &right);
+    }
+}
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -322,6 +354,7 @@ int main(void)
         cmocka_unit_test(multiples_of_the_base_are_those_of_libsodium),
         cmocka_unit_test(vectors_multiply_as_the_portable_code_does),
         cmocka_unit_test(vectors_decode_as_the_portable_code_does),
+        cmocka_unit_test(vectors_multiply_points_as_the_portable_code_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -218,7 +218,7 @@ static void state_of_nobody(uint64_t id)
         memset(request, 0, sizeof request);
         request[0] = (uint8_t)(1 + any() % 19);
         uint32_t key = any() % 2 ? 8 : 0;
-        store_u16(request + 2, (uint16_t)key);
+        request[2] = (uint8_t)key;
         store_u32(request + 4, (uint32_t)(any() % 2 ? any() & 255 : 0));
         store_u32(request + 8, (uint32_t)edges[any() % 7]);
         store_u32(request + 12, (uint32_t)edges[any() % 7]);

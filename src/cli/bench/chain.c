@@ -100,11 +100,9 @@ void bench_chain(struct bench *b)
     static const char *const settings[] = {"limits.queue=1000000", NULL};
     bench_node_start(&node, settings);
     bench_deploy(&node, "noop", "noop", "");
-    bench_deploy(&node, "noop", "noop-kept", "reset: never\n");
     bench_deploy(&node, "spin", "spin", "");
     bench_deploy(&node, "probe", "probe", "clock_resolution: 1ns\ntimeout: 120s\n");
     latency_add(b, &node, "chain", "chain and await a no-op", 8);
-    latency_add(b, &node, "direct", "the same, its instance kept as it is", 3);
     latency_add(b, &node, "fresh", "the same, restored from its image each time", NAN);
     fans_add(b, &node);
     act_add(b, &node, "fib", 18, "2584", "fib(18), a call for each call", 30000);

@@ -32,19 +32,31 @@ static void attach_add(struct bench *b, struct bench_node *n, const char *act, c
     samples_free(&us);
 }
 
+/* Waits until the workers' memory does not change any more. */
+static void memory_settled(struct bench_node *n, struct bench_memory *out)
+{
+    double before;
+    bench_memory(n, out);
+    for (int i = 0; i < 30; i++) {
+        before = out->pss_kib;
+        usleep(300000);
+        bench_memory(n, out);
+        if (fabs(out->pss_kib - before) < 512)
+            return;
+    }
+}
+
 /* 100 calls that hold the same 256 MiB: how much memory they take beyond it. */
 static void sharing_add(struct bench *b, struct bench_node *n)
 {
     struct bench_memory alone, together;
-    bench_batch(n, "probe", "hold 1000", 1);
-    usleep(500000);
-    bench_memory(n, &alone);
+    bench_batch(n, "probe", "hold 3000", 1);
+    memory_settled(n, &alone);
     while (bench_top(n, "live_calls") > 0)
         usleep(10000);
-    bench_batch(n, "probe", "hold 6000", HOLDERS);
-    usleep(4000000);
+    bench_batch(n, "probe", "hold 15000", HOLDERS);
+    memory_settled(n, &together);
     double live = bench_top(n, "live_calls");
-    bench_memory(n, &together);
     while (bench_top(n, "live_calls") > 0)
         usleep(10000);
     if (live < HOLDERS) {

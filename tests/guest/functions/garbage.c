@@ -5,6 +5,8 @@
  * byte that says what the value is (enum kind) and its number, 8 bytes for a raw one, else 2. Calls
  * end with the stream. The output is how many were made.
  */
+#include "garbage.h"
+
 #include <atoll.h>
 
 enum kind {
@@ -22,7 +24,6 @@ enum kind {
 };
 
 #define PARAMETERS_MAX 9
-#define FAIL           7 /* named by 0xff alone: it ends the stream */
 #define STREAM_MAX     8192
 
 static uint8_t stream[STREAM_MAX], scratch[65536];
@@ -63,17 +64,6 @@ static uint64_t parameter(void)
 #define U(k) ((uint32_t)s[k])
 #define I(k) ((int32_t)s[k])
 
-/* How many parameters each function has, in the order of the cases below. */
-static const uint8_t parameters[] = {
-    1, 0, 3, 1, 2, 2, 2, 3, 3, 4, 2, 3,    /* the call */
-    6, 5, 7, 5, 4, 2, 1, 1,                /* chaining */
-    4, 1, 1, 2, 2, 5, 1, 4, 4, 3, 4, 4, 5, /* state_open … state_push */
-    3, 6, 1, 4, 2, 2, 6,                   /* state_append … state_list */
-    4, 9,                                  /* objects */
-    5, 2, 3, 5, 4, 2, 3, 4, 4, 2, 1,       /* memory, sockets, system */
-    2,                                     /* storing 8 bytes */
-};
-
 static int64_t call(uint32_t function, const uint64_t *s)
 {
     int64_t r;
@@ -85,7 +75,7 @@ static int64_t call(uint32_t function, const uint64_t *s)
     case 4: return atoll_output_write(P(0), s[1]);
     case 5: return atoll_output_set(P(0), s[1]);
     case 6: r = atoll_output_map(s[0], P(1)); break;
-    case FAIL: atoll_fail(I(0), P(1), U(2));
+    case GARBAGE_FAIL: atoll_fail(I(0), P(1), U(2));
     case 8: return atoll_log(U(0), P(1), U(2));
     case 9: return atoll_config(P(0), U(1), P(2), s[3]);
     case 10: return atoll_http_head(P(0), s[1]);
@@ -147,10 +137,8 @@ ATOLL_FUNCTION(garbage)
     int64_t got = atoll_input_read(0, stream, sizeof stream);
     len = got > 0 ? (uint32_t)got : 0;
     while (at < len) {
-        uint32_t byte = (uint32_t)take(1), function = byte % sizeof parameters;
-        if ((byte == 0xff) != (function == FAIL))
-            function = byte == 0xff ? FAIL : 1;
-        for (uint32_t k = 0; k < parameters[function]; k++)
+        uint32_t function = (uint32_t)take(1) % sizeof garbage_parameters;
+        for (uint32_t k = 0; k < garbage_parameters[function]; k++)
             slots[k] = parameter();
         call(function, slots);
         made++;
