@@ -27,6 +27,18 @@ expect 0 'it is deployed' "$atoll" deploy state.wasm --name state --manifest sta
 expect 0 'values, mappings, merges, entries, locks, lists and objects are as promised' state all
 expect 0 'bad arguments are refused and do no harm' state garbage
 
+# ---- eight calls at once, on two threads: they run beside each other and interrupt each other ----
+for i in 1 2 3 4 5 6 7 8; do
+    state add >"add.$i" 2>&1 &
+    adding[i]=$!
+done
+added=0
+for i in 1 2 3 4 5 6 7 8; do
+    wait "${adding[i]}" && added=$((added + $(cat "add.$i")))
+done
+expect 0 'eight calls add to one number at once' "$atoll" state get default/sum/total
+check 'and nothing of it is lost' test "$(od -An -tu8 "$out" | tr -d ' ')" = "$added"
+
 # ---- what HTTP and functions see of each other ----
 expect 0 'a function pushes' state put
 expect 0 'HTTP sees it' "$atoll" state get default/kept

@@ -9,6 +9,10 @@
  * already. What does not concern memory (descriptors, locks, regions of state) was let go of when
  * the call ended. Idle faaslets stay until the manifest's idle_ttl, or until a new arena needs
  * their slot: then the one that was idle longest goes.
+ *
+ * A faaslet that was made only because its call wanted a new one is not kept beside idle ones: a
+ * caller that always wants new ones would fill the process with them. It is destroyed after its
+ * call, and leaves its slot, with the mappings of its code and image, to the next of them.
  */
 #include "node/worker/process.h"
 #include "node/worker/shared_files.h"
@@ -221,6 +225,7 @@ int pool_take(struct worker *w, struct version *v, bool fresh, enum call_tempera
     }
     f->charge = charge;
     f->used = true;
+    f->apart = fresh;
     *out = f;
     return 0;
 }
@@ -258,7 +263,8 @@ void pool_give(struct worker *w, struct faaslet *f)
     w->memory_used -= f->charge;
     queue_unstick(&w->queue);
     f->charge = 0;
-    bool keep = f->proto && f->proto == v->proto && !f->trapped && !v->dropped;
+    bool spare = f->apart && (v->clean || v->dirty);
+    bool keep = f->proto && f->proto == v->proto && !f->trapped && !v->dropped && !spare;
     bool later = keep && v->dirty_count < DIRTY_MAX;
     f->idle_since_ns = 0;
     if (later)

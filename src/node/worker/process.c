@@ -7,6 +7,8 @@
 #define _GNU_SOURCE
 #include "node/worker/process.h"
 
+#include "node/worker/confine.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -71,6 +71,7 @@ struct faaslet {
     uint64_t charge;       /* bytes it counts for in worker.memory_used */
     bool used;             /* ran a call since the last reset */
     bool trapped;          /* to be destroyed, not reset */
+    bool apart;            /* made for a call that wanted a new one */
     bool answered;         /* the open request's answer has come */
     uint64_t request;      /* open request, 0 = none */
     struct buffer payload; /* the answer's */

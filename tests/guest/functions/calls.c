@@ -3,6 +3,7 @@
  * itself under the name "calls". Freestanding; for the tests and benchmarks of workers.
  */
 #include <atoll.h>
+#include <stdbool.h>
 
 static int count;
 static uint8_t scratch[65536];
@@ -357,6 +358,53 @@ static int32_t http(void)
     return atoll_output_write(scratch, (uint64_t)len) == len ? 0 : 95;
 }
 
+/* ---- the network ---- */
+
+struct vector {
+    const void *bytes;
+    uint32_t len;
+};
+#define WASI_IMPORT(name) \
+    __attribute__((import_module("wasi_snapshot_preview1"), import_name(#name)))
+WASI_IMPORT(fd_write) uint32_t wasi_fd_write(int32_t, const struct vector *, uint32_t, uint32_t *);
+WASI_IMPORT(fd_read) uint32_t wasi_fd_read(int32_t, const struct vector *, uint32_t, uint32_t *);
+
+/* Moves len bytes of the scratch memory one way. */
+static int32_t move_all(int32_t fd, uint32_t len, bool out)
+{
+    for (uint32_t done = 0, moved; done < len; done += moved) {
+        const struct vector v = {scratch + done, len - done};
+        uint32_t error = out ? wasi_fd_write(fd, &v, 1, &moved) : wasi_fd_read(fd, &v, 1, &moved);
+        if (error || moved == 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Connects to "a.b.c.d port bytes", sends so many bytes in pieces and takes each back. */
+static int32_t talk(const uint8_t *text, uint32_t len)
+{
+    uint64_t numbers[6] = {0};
+    uint8_t address[4];
+    int32_t fd;
+    for (uint32_t k = 0, at = 0; k < 6; k++, at++)
+        for (; at < len && text[at] >= '0' && text[at] <= '9'; at++)
+            numbers[k] = numbers[k] * 10 + (uint64_t)(text[at] - '0');
+    for (int k = 0; k < 4; k++)
+        address[k] = (uint8_t)numbers[k];
+    int32_t rc = atoll_sock_open(ATOLL_SOCK_V4, ATOLL_SOCK_STREAM, &fd);
+    if (rc == 0)
+        rc = atoll_sock_connect(fd, address, 4, (uint32_t)numbers[4], ATOLL_FOREVER);
+    if (rc < 0)
+        return number_out(rc);
+    for (uint64_t left = numbers[5], piece; left; left -= piece) {
+        piece = left < 16384 ? left : 16384;
+        if (move_all(fd, (uint32_t)piece, true) < 0 || move_all(fd, (uint32_t)piece, false) < 0)
+            return 94;
+    }
+    return number_out((int64_t)numbers[5]);
+}
+
 /* Writes all over its memory, and asks for more of it. */
 static int32_t dirty(void)
 {
@@ -423,6 +471,7 @@ ATOLL_FUNCTION(calls)
     case 'W': return chain_measured(number);
     case 'O': return fan_out("noop", number, 0);
     case 'h': return http();
+    case 'S': return talk(input + 1, (uint32_t)len - 1);
     default: return 101;
     }
 }
