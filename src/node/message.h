@@ -81,6 +81,7 @@ enum call_flag {
  * has_image), the files in order. */
 struct message_load {
     char tenant[64], function[64], version[40]; /* NUL-terminated */
+    uint8_t artefact_id[32]; /* hash of the artefact's bytes; zeros: the worker computes it */
     uint32_t manifest_len;
     uint32_t file_count;
     uint32_t files_len; /* of the list of paths */

@@ -175,7 +175,8 @@ static int foreign_handle(struct node *n, uint32_t worker, const char *tenant,
     if (rc == 0 && a == NULL)
         rc = -ATOLL_ENOMEM;
     if (rc == 0) {
-        int64_t left = c->deadline_ns ? c->deadline_ns - (int64_t)uv_hrtime() : 0;
+        int64_t now = (int64_t)uv_hrtime();
+        int64_t left = c->deadline_ns > now ? c->deadline_ns - now : 0;
         struct call_request q = {.version = v,
                                  .input = input,
                                  .head = (const char *)inner.parts[0],

@@ -136,6 +136,7 @@ static int load_send(struct worker *one, const struct function_version *v, struc
     snprintf(m.load.tenant, sizeof m.load.tenant, "%s", v->manifest.tenant);
     snprintf(m.load.function, sizeof m.load.function, "%s", v->manifest.function);
     snprintf(m.load.version, sizeof m.load.version, "%s", v->name);
+    memcpy(m.load.artefact_id, v->artefact->id, sizeof m.load.artefact_id);
     int fds[2] = {v->artefact_fd, v->image_fd};
     int rc = worker_tell(one, &m, fds, v->image_fd >= 0 ? 2 : 1, e);
     if (rc == 0)

@@ -44,8 +44,8 @@ struct sim_world {
     struct sim_random random[SIM_STREAM_COUNT];
     uint64_t log_hash[2];
     bool trace;
-    bool stopped;          /* no further event is run */
-    char violation[1024];  /* the first violated invariant; empty: none */
+    bool stopped;         /* no further event is run */
+    char violation[1024]; /* the first violated invariant; empty: none */
 };
 
 void sim_world_open(struct sim_world *, uint64_t seed, bool trace);

@@ -77,6 +77,12 @@ static struct call *call_storage(struct worker *w)
     return c;
 }
 
+void call_storage_free(struct worker *w)
+{
+    for (struct call *c; (c = w->spare_calls); free(c))
+        w->spare_calls = SPARE_NEXT(c);
+}
+
 struct call *call_create(struct worker *w, struct call *parent, uint64_t id)
 {
     if (w->call_count >= w->call_buckets)

@@ -121,6 +121,8 @@ struct app *app_create(uint64_t id);
 void app_release(struct app *);
 /* Frees a call that is in no tree and no queue. */
 void call_free(struct worker *, struct call *);
+/* Frees the storage of freed calls, which is kept for the next ones. */
+void call_storage_free(struct worker *);
 
 /* The call of that id, or NULL. */
 struct call *call_find(struct worker *, uint64_t id);

@@ -128,8 +128,7 @@ static void retry_later(struct worker *w, struct call *c)
 
 /* ---- the faaslet's part ---- */
 
-/* Lets go of what the call held outside the arena. */
-static void faaslet_leave(struct faaslet *f)
+void faaslet_leave(struct faaslet *f)
 {
     wasi_flush(f->wasi);
     if (f->state_end) {

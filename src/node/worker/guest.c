@@ -167,11 +167,22 @@ static void run_impossible(struct run_result *result, const struct error *e)
 
 /* Whether the next run may begin. Takes back a request to stop that is older: one for the end of a
  * slice may have come when the guest was about to park, and would keep it parked. One for the end
- * of the call is noted in call.stop first, so it is not lost. */
+ * of the call is noted in call.stop first, and one for the end of the process in worker.over, so
+ * that neither is lost. */
 static bool run_allowed(const struct call *c, struct faaslet *f)
 {
     atomic_store(&f->arena->context.stop, 0);
     return !atomic_load(&c->stop);
+}
+
+/* The process ends: the call stays where it is. */
+static void call_put_down(struct guest_thread *t, struct call *c)
+{
+    struct worker *w = t->worker;
+    pthread_mutex_lock(&w->lock);
+    guest_leave(t);
+    c->stage = STAGE_READY;
+    pthread_mutex_unlock(&w->lock);
 }
 
 /* Runs the call's functions, the first of them from where it was suspended if resume is set. */
@@ -184,7 +195,12 @@ static void call_run(struct guest_thread *t, struct call *c, bool resume)
     f->thread = t;
     atomic_store(&t->arena, f->arena);
     while (f->function_at < f->function_count) {
-        if (!run_allowed(c, f)) {
+        bool allowed = run_allowed(c, f);
+        if (atomic_load(&t->worker->over)) {
+            call_put_down(t, c);
+            return;
+        }
+        if (!allowed) {
             end_stopped(t, c);
             return;
         }

@@ -1,7 +1,7 @@
 /*
  * The inside of a worker process, shared by the files of this folder.
  *
- *   process.c     start, threads, end
+ *   process.c     start, threads      confine.c   what it gives up      end.c       its end
  *   receive.c     messages from the supervisor
  *   guest.c       a guest thread: takes a call, runs it, ends it
  *   finish.c      what is done when a call has ended; results
@@ -126,7 +126,7 @@ struct worker {
         uint32_t watched;     /* descriptors */
     } timekeeper;
 
-    struct shared_index *shared; /* shared_files.c, under lock; NULL: none known yet */
+    struct shared_index *shared;          /* shared_files.c, under lock; NULL: none known yet */
     _Atomic(struct attach_table *) state; /* import_state.c: values known here; NULL: none opened */
     struct bucket network[2];             /* of the tenant: out, in */
     uint16_t refused_ports[REFUSED_PORTS_MAX];
@@ -141,13 +141,18 @@ struct worker {
 /* ---- receive.c ---- */
 /* Handles what is in the ring, if no other thread does. */
 void worker_receive(struct worker *);
-/* The process ends: threads leave their loops. */
-void worker_end(struct worker *, int status);
 
 /* ---- process.c ---- */
 /* Everything but the threads, in a worker of zeros. */
 int worker_begin(struct worker *, const int descriptors[static LINK_DESCRIPTORS],
                  const struct worker_settings *, struct error *);
+
+/* ---- end.c ---- */
+/* The process ends: threads put down what they do and leave their loops. Without locks. */
+void worker_end(struct worker *, int status);
+/* Gives back what worker_begin made and what came afterwards, but not the worker itself and its
+ * threads' records. No thread runs any more. */
+void worker_close(struct worker *);
 
 /* ---- guest.c ---- */
 void *guest_main(void *thread);
@@ -170,6 +175,8 @@ void guest_other_call(struct faaslet *);
  * given back, its faaslet goes to the pool. The call may be gone afterwards. thread: that runs it,
  * NULL = none. Without locks. */
 void call_finish(struct worker *, struct guest_thread *, struct call *, struct call_end *);
+/* Lets go of what a call's faaslet holds outside its arena. Without locks. */
+void faaslet_leave(struct faaslet *);
 /* Sends; a link that is gone ends the process. */
 void worker_send(struct worker *, struct message *, const int *fds, uint32_t count);
 /* A line of the guest's, within its limits: 0, or -ATOLL_ELIMIT and it is dropped. */
@@ -217,6 +224,7 @@ host_function wasi_shape(const char *name, size_t len, host_function wasi);
 
 /* ---- timekeeper.c ---- */
 int timekeeper_begin(struct worker *, struct error *);
+void timekeeper_close(struct worker *);
 void *timekeeper_main(void *worker);
 /* One look at timers and slices, in a process without this thread. */
 void timekeeper_look(struct worker *);

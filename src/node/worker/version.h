@@ -55,6 +55,7 @@ struct version {
 
     /* Descriptors it was loaded from, kept for loading it again. */
     int artefact_fd, image_fd; /* image_fd -1 = none */
+    uint8_t artefact_id[32];   /* hash of the artefact's bytes; zeros: not known */
     int *file_fds;
     char **file_paths;
     uint32_t file_count;

@@ -8,8 +8,8 @@
  *   hold       takes the global lock of "held" and never ends
  *   die        writes to "kept" and to a LOCAL value and never ends
  *   look       whether the LOCAL value is as `die` left it
- *   add        adds to "sum/total" for some time, by merging, what nobody can foresee, as several
- *              calls do at once; puts out what it added
+ *   add        once ADDERS calls do it: adds to "sum/total" for some time, by merging, what nobody
+ *              can foresee; puts out how much
  */
 #include <atoll.h>
 #include <atoll_text.h>
@@ -23,8 +23,9 @@
     } while (0)
 #define CHUNK      65536u
 #define RW         (ATOLL_S_READ | ATOLL_S_WRITE)
-#define PUSHES     8
-#define PUSH_EVERY 1000000
+#define ADDERS     8
+#define PUSHES     2
+#define PUSH_EVERY 10000000
 
 static uint8_t bytes[3 * CHUNK];
 
@@ -262,6 +263,8 @@ static int32_t act_add(void)
     EXPECT(h >= 0 && atoll_state_merge(h, 0, 8, ATOLL_M_ADD_I64) == 0);
     EXPECT(atoll_state_map(h, 0, 8, RW, &at) == 0);
     EXPECT(atoll_random(&random, sizeof random) == 0);
+    atoll_h all = atoll_obj_open(ATOLL_O_BARRIER, "sum/all", 7, ADDERS);
+    EXPECT(atoll_obj_op(all, ATOLL_BARRIER_ARRIVE, 0, 0, 0, 0, 0, 0, ATOLL_FOREVER) >= 0);
     uint64_t *sum = atoll_pointer(at);
     for (int i = 0; i < PUSHES; i++) {
         for (int j = 0; j < PUSH_EVERY; j++) {
