@@ -15,6 +15,7 @@
 #include "engine/wasm_read.h"
 #include "engine/wasm_validate.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -384,12 +385,34 @@ void artefact_release(struct artefact *a)
     free(a);
 }
 
+/* ---- the initial image ---- */
+
+static struct artefact_header header_of(const struct artefact *a)
+{
+    struct artefact_header h;
+    memcpy(&h, a->tables, sizeof h);
+    return h;
+}
+
+uint32_t artefact_run_count(const struct artefact *a)
+{
+    return header_of(a).extents;
+}
+
+void artefact_run(const struct artefact *a, uint32_t run, uint64_t *offset, uint64_t *size)
+{
+    struct artefact_header h = header_of(a);
+    struct artefact_tables t = artefact_tables_place(&h);
+    assert(run < h.extents);
+    *offset = extents_of(a->tables, &t)[run].offset;
+    *size = extents_of(a->tables, &t)[run].size;
+}
+
 /* ---- back to bytes ---- */
 
 int artefact_bytes(const struct artefact *a, struct buffer *out, struct error *e)
 {
-    struct artefact_header h;
-    memcpy(&h, a->tables, sizeof h);
+    struct artefact_header h = header_of(a);
     struct artefact_tables t = artefact_tables_place(&h);
     const struct image_extent *extents = extents_of(a->tables, &t);
     if (!buffer_append(out, a->tables, a->tables_size) ||

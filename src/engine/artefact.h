@@ -72,6 +72,9 @@ int artefact_open_known(const uint8_t *bytes, size_t len, const uint8_t id[stati
 int artefact_open_file(int fd, const uint8_t *id, struct artefact **out, struct error *e);
 /* Appends the bytes the artefact was opened from. */
 int artefact_bytes(const struct artefact *, struct buffer *out, struct error *e);
+/* The runs of the initial image that were written, ascending; everything else in it is zero. */
+uint32_t artefact_run_count(const struct artefact *);
+void artefact_run(const struct artefact *, uint32_t run, uint64_t *offset, uint64_t *size);
 struct artefact *artefact_retain(struct artefact *);
 void artefact_release(struct artefact *); /* NULL is fine; thread-safe */
 

@@ -637,12 +637,14 @@ static void a_worker_ends_when_the_supervisor_is_gone_or_talks_nonsense(void **s
     s->link->socket = -1;
     waitpid(s->pid, &status, 0);
     assert_true(WIFEXITED(status));
+    supervisor_free(s);
     s = supervisor_start(&settings);
     memcpy(ring_reserve(&s->link->out, 16), "this is nonsense", 16);
     ring_publish(&s->link->out);
     waitpid(s->pid, &status, 0);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 2);
+    supervisor_free(s);
     s = NULL;
 }
 

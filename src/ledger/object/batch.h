@@ -21,8 +21,8 @@
  *   tree without leaves; the other kinds: one leaf merkle_leaf(H("atoll.cfg.v1", Configuration)).
  *   NORMAL has 1 … LEDGER_BATCH_MAX transactions, all other kinds none.
  *
- *   Prepare, 86 bytes: config u32 | view u64 | seqno u64 | replica u16 | nonce_commit 32 | pp_hash 32
- *   signed: fields | signature 64 over H("atoll.prepare.v1", fields)
+ *   Prepare, 86 bytes: config u32 | view u64 | seqno u64 | replica u16 | nonce_commit 32 | pp_hash
+ * 32 signed: fields | signature 64 over H("atoll.prepare.v1", fields)
  *
  *   Commit, 50 bytes: view u64 | seqno u64 | replica u16 | nonce 32
  *
@@ -46,6 +46,8 @@
 #define LEDGER_PREPARE_SIGNED_LEN (LEDGER_PREPARE_LEN + ED25519_SIGNATURE_LEN)
 #define LEDGER_COMMIT_LEN         50
 #define LEDGER_NONCE_LEN          32
+/* Bytes of a TxEntry without its body and output. */
+#define LEDGER_TX_FIXED_LEN (8 + 4 + 4 + 4 + HASH_LEN)
 
 enum ledger_kind {
     LEDGER_KIND_NORMAL = 1,
@@ -150,8 +152,10 @@ int ledger_tx_decode(struct slice bytes, struct ledger_tx *, struct error *);
 /* H("atoll.tx.v1", bytes), and the leaf of G and M that it makes. */
 void ledger_tx_hash(struct slice bytes, uint8_t out[static HASH_LEN]);
 
-/* G of a batch without transactions: of EMPTY, or with the hash of a configuration of the others. */
+/* G of a batch without transactions: of EMPTY, or with the hash of a configuration of the others.
+ */
 struct merkle_hash ledger_batch_root_empty(void);
-struct merkle_hash ledger_batch_root_configuration(const uint8_t configuration_hash[static HASH_LEN]);
+struct merkle_hash
+ledger_batch_root_configuration(const uint8_t configuration_hash[static HASH_LEN]);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Who runs the service and by what rules (spec/ledger §3, §10), and its genesis. Little-endian;
- * `bytes` is u32 length and data, `list` u32 count and items.
+ * Who runs the service and by what rules (spec/ledger §3, §10). Little-endian; `bytes` is u32
+ * length and data, `list` u32 count and items.
  *
  *   Configuration
  *     number u32                        0 in the genesis
@@ -12,18 +12,6 @@
  *     replicas: list of { key 32 | member u32 | address bytes }
  *     clients: list of key 32           strictly ascending; empty: everyone may send requests
  *   A replica's number is its place in the list. Hash: H("atoll.cfg.v1", Configuration).
- *
- *   Genesis
- *     suite u32 = 1                     Ed25519 (ZIP-215), SHA-256, X25519
- *     name bytes
- *     nonce 32                          random: no two services share a genesis
- *     pipeline u32                      P; can never change
- *     bucket_bits u32                   the key-value store has 2^this buckets
- *     bucket_key 16                     public key of the SipHash that finds a bucket
- *     procedures u32                    family of native procedures, see procedure.h
- *     state bytes                       what that family preloads
- *     configuration bytes               number 0
- *   Its hash H("atoll.genesis.v1", Genesis) is the identity of the service, part of every request.
  *
  * Keys of replicas and members are canonical and of prime order, and all replicas' keys differ.
  */
@@ -84,23 +72,5 @@ static inline uint16_t ledger_primary(const struct ledger_configuration *c, uint
 /* Whether the access list admits the client. */
 bool ledger_configuration_admits(const struct ledger_configuration *,
                                  const uint8_t client[static ED25519_KEY_LEN]);
-
-struct ledger_genesis {
-    struct slice name;
-    uint8_t nonce[32];
-    uint32_t pipeline;
-    uint32_t bucket_bits;
-    uint8_t bucket_key[16];
-    uint32_t procedures;
-    struct slice state;
-    struct slice configuration_bytes;
-    struct ledger_configuration configuration;
-    uint8_t hash[HASH_LEN]; /* filled in by decoding */
-};
-
-/* Encodes configuration, not configuration_bytes. False: no memory. */
-bool ledger_genesis_encode(const struct ledger_genesis *, struct buffer *out);
-/* As ledger_configuration_decode; configuration number 0, C >= 2P. */
-int ledger_genesis_decode(struct slice bytes, struct ledger_genesis *, struct error *);
 
 #endif

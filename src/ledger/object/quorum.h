@@ -1,7 +1,7 @@
 /*
- * What signatures a quorum's statements need checked (spec/ledger §4, §5, §9.1): of a batch's pp, of
- * Prepares opened by nonces, of a certificate. Everything but the signatures is judged here, without
- * memory; the signatures come out as work (signature.h).
+ * What signatures a quorum's statements need checked (spec/ledger §4, §5, §9.1): of a batch's pp,
+ * of Prepares opened by nonces, of a certificate. Everything but the signatures is judged here,
+ * without memory; the signatures come out as work (signature.h).
  */
 #ifndef LEDGER_OBJECT_QUORUM_H
 #define LEDGER_OBJECT_QUORUM_H
@@ -10,13 +10,13 @@
 #include "ledger/object/view_change.h"
 
 /*
- * The signatures of a quorum that prepared pp and opened its nonces: Q replicas in bits, the primary
- * among them; signatures of the backups ascending (the primary's, in pp.signature, is not among
- * them); nonces ascending, the primary's among them. Each Prepare is built anew from the pp and the
- * nonce's hash. Fills in work[0 … Q-1], the primary's first. Returns Q, or
- *   ATOLL_EQUORUM     bits: not exactly Q replicas of this configuration, or without the primary
- *   ATOLL_ESIGNATURE  the primary's nonce does not open the pp's commitment
- * pp_hash: ledger_pp_hash of pp, which the caller has.
+ * The signatures of a quorum that prepared pp and opened its nonces: Q replicas in bits, the
+ * primary among them; signatures of the backups ascending (the primary's, in pp.signature, is not
+ * among them); nonces ascending, the primary's among them. Each Prepare is built anew from the pp
+ * and the nonce's hash. Fills in work[0 … Q-1], the primary's first. Returns Q, or ATOLL_EQUORUM
+ * bits: not exactly Q replicas of this configuration, or without the primary ATOLL_ESIGNATURE  the
+ * primary's nonce does not open the pp's commitment pp_hash: ledger_pp_hash of pp, which the caller
+ * has.
  */
 int ledger_quorum_opened(const struct ledger_configuration *, const struct ledger_pp *,
                          const uint8_t pp_hash[static HASH_LEN], uint64_t bits,
@@ -26,9 +26,9 @@ int ledger_quorum_opened(const struct ledger_configuration *, const struct ledge
 int ledger_evidence_check(const struct ledger_configuration *, const struct ledger_pp *,
                           const struct ledger_evidence *,
                           struct ledger_signature work[static LEDGER_REPLICAS_MAX], struct error *);
-/* The signatures of a certificate: the pp's and exactly Q-1 backups'. Returns Q, or ATOLL_EQUORUM. */
-int ledger_certificate_check(const struct ledger_configuration *,
-                             const struct ledger_certificate *,
+/* The signatures of a certificate: the pp's and exactly Q-1 backups'. Returns Q, or ATOLL_EQUORUM.
+ */
+int ledger_certificate_check(const struct ledger_configuration *, const struct ledger_certificate *,
                              struct ledger_signature work[static LEDGER_REPLICAS_MAX],
                              struct error *);
 

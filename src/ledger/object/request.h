@@ -1,16 +1,17 @@
 /*
  * What clients sign: a request to run a stored procedure, alone or as a member of a bundle
- * (spec/ledger §3, §3.1). Little-endian; `bytes` is u32 length and data, `list` u32 count and items.
+ * (spec/ledger §3, §3.1). Little-endian; `bytes` is u32 length and data, `list` u32 count and
+ * items.
  *
- *   Request   genesis 32 | client 32 | reqno u64 | min_index u64 | proc u32 | args bytes | flags u32
- *             req_hash = H("atoll.req.v1", Request)
+ *   Request   genesis 32 | client 32 | reqno u64 | min_index u64 | proc u32 | args bytes | flags
+ * u32 req_hash = H("atoll.req.v1", Request)
  *
  *   Body      what is logged, executed and sent between replicas: the request with its proof.
  *     alone:     form u8 = 0 | Request | signature 64                    over req_hash
  *     member:    form u8 = 1 | Request | signature 64                    over H("atoll.bundle.v1",
- *                | count u32 | position u32 | path: list of hash 32        genesis ‖ client ‖ count ‖ root)
- *             path leads from leaf req_hash at position to root, the RFC 6962 tree over the req_hash
- *             of all count members (leaf = SHA-256(0x00 ‖ req_hash)).
+ *                | count u32 | position u32 | path: list of hash 32        genesis ‖ client ‖ count
+ * ‖ root) path leads from leaf req_hash at position to root, the RFC 6962 tree over the req_hash of
+ * all count members (leaf = SHA-256(0x00 ‖ req_hash)).
  *
  *   Bundle    how a client sends one: genesis 32 | client 32 | list of Member | signature 64
  *   Member    reqno u64 | min_index u64 | proc u32 | args bytes | flags u32
@@ -30,8 +31,9 @@
 #include "ledger/object/signature.h"
 #include "ledger/object/slice.h"
 
-/* Bytes of a Request without its arguments. */
-#define LEDGER_REQUEST_FIXED_LEN (32 + 32 + 8 + 8 + 4 + 4 + 4)
+/* Bytes of a Request, and of a Member of a bundle, without its arguments. */
+#define LEDGER_MEMBER_FIXED_LEN  (8 + 8 + 4 + 4 + 4)
+#define LEDGER_REQUEST_FIXED_LEN (32 + 32 + LEDGER_MEMBER_FIXED_LEN)
 
 struct ledger_request {
     uint8_t genesis[HASH_LEN];
@@ -76,8 +78,8 @@ bool ledger_body_encode_alone(struct slice fields,
 int ledger_body_decode(struct slice bytes, struct ledger_body *, struct error *);
 void ledger_body_hash(struct slice bytes, uint8_t out[static HASH_LEN]);
 /*
- * Everything about a body that needs no signature check: the request is for this service, its key is
- * not one of small order, and a member's path has the length that its place asks for. Fills in
+ * Everything about a body that needs no signature check: the request is for this service, its key
+ * is not one of small order, and a member's path has the length that its place asks for. Fills in
  * req_hash and the signature that is left to check; it points into the body. 0, or
  *   ATOLL_EINVAL  another service's request
  *   ATOLL_EPERM   a client key of small order

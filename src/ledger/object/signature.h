@@ -1,6 +1,6 @@
 /*
- * Signatures as work to be done: what is to be checked is collected here, and checked one by one, in
- * a batch, or elsewhere (spec/ledger §11: a replica's core asks its environment).
+ * Signatures as work to be done: what is to be checked is collected here, and checked one by one,
+ * in a batch, or elsewhere (spec/ledger §11: a replica's core asks its environment).
  *
  * All signatures of the ledger are Ed25519 by the rules of crypto/ed25519.h, over a hash.
  */

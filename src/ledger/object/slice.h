@@ -1,6 +1,6 @@
 /*
- * Bytes that belong to someone else. Decoded objects point into the bytes they were decoded from and
- * are good for as long as those are.
+ * Bytes that belong to someone else. Decoded objects point into the bytes they were decoded from
+ * and are good for as long as those are.
  */
 #ifndef LEDGER_OBJECT_SLICE_H
 #define LEDGER_OBJECT_SLICE_H

@@ -12,13 +12,13 @@
 #define LEDGER_TAG_LEN 16
 
 enum ledger_tag {
-    LEDGER_TAG_REQUEST,       /* atoll.req.v1      fields of a request */
-    LEDGER_TAG_BUNDLE,        /* atoll.bundle.v1   genesis ‖ client ‖ count ‖ root */
-    LEDGER_TAG_BODY,          /* atoll.body.v1     request with signature (and path) as it is logged */
-    LEDGER_TAG_TX,            /* atoll.tx.v1       TxEntry; leaf of G and of M */
-    LEDGER_TAG_PP,            /* atoll.pp.v1       fields of a pre-prepare */
-    LEDGER_TAG_PREPARE,       /* atoll.prepare.v1  fields of a prepare */
-    LEDGER_TAG_NONCE,         /* atoll.nonce.v1    nonce, for the commitment */
+    LEDGER_TAG_REQUEST, /* atoll.req.v1      fields of a request */
+    LEDGER_TAG_BUNDLE,  /* atoll.bundle.v1   genesis ‖ client ‖ count ‖ root */
+    LEDGER_TAG_BODY,    /* atoll.body.v1     request with signature (and path) as it is logged */
+    LEDGER_TAG_TX,      /* atoll.tx.v1       TxEntry; leaf of G and of M */
+    LEDGER_TAG_PP,      /* atoll.pp.v1       fields of a pre-prepare */
+    LEDGER_TAG_PREPARE, /* atoll.prepare.v1  fields of a prepare */
+    LEDGER_TAG_NONCE,   /* atoll.nonce.v1    nonce, for the commitment */
     LEDGER_TAG_VIEW_CHANGE,   /* atoll.vc.v1       fields of a view change */
     LEDGER_TAG_NEW_VIEW,      /* atoll.nv.v1       fields of a new view */
     LEDGER_TAG_GENESIS,       /* atoll.genesis.v1  genesis; the service's identity */

@@ -3,18 +3,18 @@
  * `list` u32 count and items.
  *
  *   Certificate  signed pp 273 | bits u64 | list of { nonce_commit 32 | signature 64 }
- *     makes pp prepared: the Prepares of the backups in bits, ascending. What else a Prepare says is
- *     in the pp, so a certificate names one batch only. The decoder does not know N: a quorum is the
+ *     makes pp prepared: the Prepares of the backups in bits, ascending. What else a Prepare says
+ * is in the pp, so a certificate names one batch only. The decoder does not know N: a quorum is the
  *     checker's business.
  *   Stable       seqno u64 | ledger_root 32 (after that batch) | pp_hash 32
  *   ViewChange   config u32 | new_view u64 | replica u16 | certificates: list of Certificate
  *                | has_new_view u8 | [ signed NewView ] | Stable
- *     certificates: of one (config, view), seqno ascending without gap, at most LEDGER_PIPELINE_MAX.
- *   signed: fields | signature 64 over H("atoll.vc.v1", fields)
+ *     certificates: of one (config, view), seqno ascending without gap, at most
+ * LEDGER_PIPELINE_MAX. signed: fields | signature 64 over H("atoll.vc.v1", fields)
  *
  *   Plan         seqno u64 | kind u8 | first_index u64 | count u32 | batch_root 32       53 bytes
- *   NewView      config u32 | view u64 | base_seqno u64 | base_pp_hash 32 | tip_view u64 | tip_seqno u64
- *                | plan: list of Plan (base_seqno + 1 … tip_seqno) | ledger_root 32 | vcset_hash 32
+ *   NewView      config u32 | view u64 | base_seqno u64 | base_pp_hash 32 | tip_view u64 |
+ * tip_seqno u64 | plan: list of Plan (base_seqno + 1 … tip_seqno) | ledger_root 32 | vcset_hash 32
  *   signed: fields | signature 64 over H("atoll.nv.v1", fields)
  *
  *   VCSet        view u64 | list of bytes (signed ViewChange)     ascending replicas
@@ -27,18 +27,19 @@
 
 #define LEDGER_CERTIFICATE_VOTE_LEN (HASH_LEN + ED25519_SIGNATURE_LEN)
 #define LEDGER_PLAN_LEN             53
-#define LEDGER_NEW_VIEW_LEN_MAX                                                                    \
+#define LEDGER_NEW_VIEW_LEN_MAX \
     (4 + 8 + 8 + 32 + 8 + 8 + 4 + LEDGER_PIPELINE_MAX * LEDGER_PLAN_LEN + 32 + 32)
-#define LEDGER_CERTIFICATE_LEN_MAX                                                                 \
+#define LEDGER_CERTIFICATE_LEN_MAX \
     (LEDGER_PP_SIGNED_LEN + 8 + 4 + LEDGER_REPLICAS_MAX * LEDGER_CERTIFICATE_VOTE_LEN)
 
 /* ---- certificate ---- */
 
 struct ledger_certificate {
     struct ledger_pp pp;
-    uint64_t bits;        /* backups */
-    uint32_t vote_count;  /* of them */
-    const uint8_t *votes; /* nonce_commit and signature of each, LEDGER_CERTIFICATE_VOTE_LEN bytes */
+    uint64_t bits;       /* backups */
+    uint32_t vote_count; /* of them */
+    const uint8_t
+        *votes; /* nonce_commit and signature of each, LEDGER_CERTIFICATE_VOTE_LEN bytes */
 };
 
 /* False: no memory. */

@@ -15,11 +15,9 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "crypto/ed25519_batch.h"
 #include "crypto/merkle.h"
 #include "ledger/kv/kv.h"
-#include "ledger/log/record.h"
-#include "ledger/object/slice.h"
+#include "ledger/object/entry.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,8 +38,8 @@ enum ledger_timer {
  * and at any later time; a driver drops those that are still out when it calls ledger_close.
  */
 struct ledger_verify_job {
-    const struct ed25519_item *items;
-    bool *valid; /* the driver writes count verdicts (ZIP-215 rules, ed25519_batch_verify) */
+    const struct ledger_signature *items;
+    bool *valid; /* the driver writes count verdicts (ZIP-215 rules, as ed25519_verify gives them) */
     size_t count;
     bool suspect; /* an item comes from a connection that sent bad ones before: verify it apart */
     void *purpose; /* the core's */

@@ -17,14 +17,12 @@
 #ifndef LEDGER_REPLICA_H
 #define LEDGER_REPLICA_H
 
-#include "ledger/object/genesis.h"
-#include "ledger/object/limits.h"
 #include "ledger/replica/env.h"
 
 struct ledger_replica;
 
 struct ledger_config {
-    const struct ledger_genesis *genesis; /* copied; parameters N, P, C, batch limits, timeouts, keys */
+    struct slice genesis;                 /* encoded; copied */
     uint16_t replica;                     /* our number, below N */
     uint8_t nonce_key[32];                /* k_nonce of §3 (HKDF of the signing seed) */
     /* The store: at the state of `checkpoint`, or at the genesis state when that is NULL. The
