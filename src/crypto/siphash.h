@@ -1,5 +1,5 @@
-/* SipHash-2-4 (Aumasson and Bernstein): spreads keys over buckets. With a public key it keeps nobody
- * from choosing keys that meet. */
+/* SipHash-2-4 (Aumasson and Bernstein): spreads keys over buckets. With a public key it keeps
+ * nobody from choosing keys that meet. */
 #ifndef CRYPTO_SIPHASH_H
 #define CRYPTO_SIPHASH_H
 

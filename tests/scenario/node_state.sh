@@ -48,6 +48,17 @@ expect 0 'HTTP changes it' "$atoll" state put default/kept @next
 expect 0 'the next call' state get
 check 'sees that' test "$(cat "$out")" = next
 
+# ---- what a zygote leaves ----
+expect 0 'a function reads state in its zygote' \
+    "$atoll" build "$here/functions/prepared.c" -o prepared.wasm
+expect 0 'and is deployed' "$atoll" deploy prepared.wasm --name prepared
+expect 0 'its calls' "$atoll" invoke prepared
+check 'begin with what it kept' test "$(cat "$out")" = next
+expect 0 'one that leaves a value mapped is built' \
+    "$atoll" build -D LEAVE_MAPPED "$here/functions/prepared.c" -o mapped.wasm
+expect 1 'and refused' "$atoll" deploy mapped.wasm --name mapped
+says 'with what to do' 'zygote: .*"state" is mapped into it: unmap it first'
+
 # ---- deaths ----
 state hold --timeout 500ms >/dev/null 2>&1
 expect 0 'a call that ended gives its lock back' state held

@@ -36,6 +36,7 @@ struct sim_bank_call {
     int32_t status;
     uint8_t output[8];
     uint32_t output_len;
+    uint64_t index; /* of the transaction, from its receipt */
 };
 
 void sim_bank_open(struct sim_bank *, unsigned groups);

@@ -627,6 +627,24 @@ static void a_stopping_worker_finishes_what_it_has(void **state)
         supervisor_listen(s, 1000000000);
 }
 
+static void a_call_that_does_not_end_is_put_down_when_the_worker_ends(void **state)
+{
+    (void)state;
+    int status;
+    start(1, 0, "");
+    supervisor_call(s, V, "l", 1, NULL); /* endless, without a deadline */
+    assert_int_equal(supervisor_stop(s, 1000000), 0);
+    start(1, 0, "");
+    supervisor_call(s, V, "l", 1, NULL);
+    supervisor_call(s, V, "w100000", 7, NULL);
+    close(s->link->socket);
+    s->link->socket = -1;
+    waitpid(s->pid, &status, 0);
+    assert_int_equal(status, 0);
+    supervisor_free(s);
+    s = NULL;
+}
+
 static void a_worker_ends_when_the_supervisor_is_gone_or_talks_nonsense(void **state)
 {
     (void)state;
@@ -693,6 +711,7 @@ int main(void)
         ON(a_dropped_version_ends_what_runs_and_takes_no_more),
         ON(the_graph_is_told_only_when_it_is_wanted),
         OWN(a_stopping_worker_finishes_what_it_has),
+        OWN(a_call_that_does_not_end_is_put_down_when_the_worker_ends),
         OWN(a_worker_ends_when_the_supervisor_is_gone_or_talks_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

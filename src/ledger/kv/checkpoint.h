@@ -9,8 +9,8 @@
  *                2           a node whose children follow
  *   chunk      u32 pairs | each u16 key_len | u32 value_len | key | value    key begins with its
  *              table's number; at most KV_CHUNK_MAX bytes
- *   file       magic "ATLCKPT1" | genesis 32 | u64 s | digest 32 | u32 meta_len | u32 manifest_len |
- *              meta | manifest | chunks, each u32 len and its bytes | SHA-256 of all before
+ *   file       magic "ATLCKPT1" | genesis 32 | u64 s | digest 32 | u32 meta_len | u32 manifest_len
+ * | meta | manifest | chunks, each u32 len and its bytes | SHA-256 of all before
  *
  * The manifest is checked against the digest as a whole, every chunk against its hash in the
  * manifest: nothing is used before. Chunk number 0 is the manifest, 1 … chunks the chunks.
@@ -21,17 +21,17 @@
 #include "base/bytes.h"
 #include "ledger/kv/kv.h"
 
-#define KV_CHUNK_MAX     (1u << 20)
-#define KV_MANIFEST_MAX  (1u << 20)
-#define KV_META_MAX      65536
+#define KV_CHUNK_MAX    (1u << 20)
+#define KV_MANIFEST_MAX (1u << 20)
+#define KV_META_MAX     65536
 
 /* ---- giving ---- */
 
 /* A snapshot prepared for being fetched and kept; holds the snapshot until it is closed. */
 struct kv_checkpoint;
 
-/* Takes the snapshot over, also on failure. Any thread. ATOLL_ENOMEM; ATOLL_ELIMIT when the state is
- * so large that its manifest would pass KV_MANIFEST_MAX (some gigabytes). */
+/* Takes the snapshot over, also on failure. Any thread. ATOLL_ENOMEM; ATOLL_ELIMIT when the state
+ * is so large that its manifest would pass KV_MANIFEST_MAX (some gigabytes). */
 int kv_checkpoint_open(struct kv_snapshot *, struct kv_checkpoint **, struct error *);
 void kv_checkpoint_close(struct kv_checkpoint *);
 void kv_checkpoint_digest(const struct kv_checkpoint *, uint8_t digest[static HASH_LEN]);
@@ -56,9 +56,9 @@ int kv_transfer_open(const uint8_t digest[static HASH_LEN], uint32_t bucket_bits
                      const uint8_t bucket_key[static SIPHASH_KEY_LEN], struct kv_transfer **,
                      struct error *);
 void kv_transfer_close(struct kv_transfer *);
-/* Takes a chunk; number 0 is wanted first. ATOLL_ECORRUPT: it is not what the digest vouches for (the
- * sender lied), and nothing happened. ATOLL_EEXIST: there already. ATOLL_EAGAIN: the manifest is not
- * there yet. ATOLL_ERANGE: no such chunk. ATOLL_ENOMEM. */
+/* Takes a chunk; number 0 is wanted first. ATOLL_ECORRUPT: it is not what the digest vouches for
+ * (the sender lied), and nothing happened. ATOLL_EEXIST: there already. ATOLL_EAGAIN: the manifest
+ * is not there yet. ATOLL_ERANGE: no such chunk. ATOLL_ENOMEM. */
 int kv_transfer_chunk(struct kv_transfer *, uint32_t number, const void *bytes, size_t len,
                       struct error *);
 /* Chunks in all, the manifest included; 0 as long as that is not there. */

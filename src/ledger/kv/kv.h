@@ -3,16 +3,16 @@
  * every replica, with a digest of its whole contents.
  *
  * A key is a table's number and 0 … KV_KEY_MAX bytes; tables below KV_TABLE_USER are the ledger's
- * own and out of reach of procedures. All contents and every digest depend on nothing but the set of
- * pairs and the two parameters of kv_create: not on the order of writes, not on what was there
+ * own and out of reach of procedures. All contents and every digest depend on nothing but the set
+ * of pairs and the two parameters of kv_create: not on the order of writes, not on what was there
  * before. How pairs are placed and hashed: trie.h.
  *
  * Batches. Changes happen inside the newest batch; kv_rollback takes back whole batches, newest
  * first, until kv_commit has released them. One transaction at a time runs inside a batch: its
  * writes are held apart until it commits, and its reads see them.
  *
- * Snapshots. kv_snapshot_take costs a few instructions: what a snapshot reaches is copied when it is
- * changed. Digest, checkpoint and reads of a snapshot may happen on other threads meanwhile; all
+ * Snapshots. kv_snapshot_take costs a few instructions: what a snapshot reaches is copied when it
+ * is changed. Digest, checkpoint and reads of a snapshot may happen on other threads meanwhile; all
  * else belongs to the one thread that owns the store.
  *
  * Errors: ATOLL_ENOMEM from a change means that the store no longer follows the ledger: the owner
@@ -60,6 +60,20 @@ void kv_destroy(struct kv *);
 int kv_preload(struct kv *, uint8_t table, const void *key, size_t key_len, const void *value,
                size_t value_len, struct error *);
 
+/* A pair for kv_preload_all, its bytes in the caller's memory. */
+struct kv_pair {
+    uint8_t table;
+    const void *key;
+    size_t key_len;
+    const void *value;
+    size_t value_len;
+};
+
+/* Puts `count` pairs into such a store, many times as fast: in the order of buckets. `pair` gives
+ * the pair of a number below count, twice each; it is good until the next call. ATOLL_ENOMEM. */
+typedef void kv_pair_give(void *context, uint64_t number, struct kv_pair *pair);
+int kv_preload_all(struct kv *, uint64_t count, kv_pair_give *pair, void *context, struct error *);
+
 /* The value as of the last committed transaction, whatever transaction is open. False: no such
  * pair. Any table. */
 bool kv_get(const struct kv *, uint8_t table, const void *key, size_t key_len, struct kv_value *);
@@ -91,11 +105,11 @@ int kv_system_put(struct kv *, uint8_t table, const void *key, size_t key_len, c
 
 /* Begins the transaction; the one before it has ended. A batch is open. */
 void kv_transaction_begin(struct kv *);
-/* Reads what the transaction wrote, else the store. False: no such pair. The value is good until the
- * next call for this store. Tables from KV_TABLE_USER on, in all three. */
+/* Reads what the transaction wrote, else the store. False: no such pair. The value is good until
+ * the next call for this store. Tables from KV_TABLE_USER on, in all three. */
 bool kv_transaction_get(struct kv *, uint8_t table, const void *key, size_t key_len,
                         struct kv_value *);
-/* ATOLL_EINVAL (key or value too long), ATOLL_ELIMIT (KV_WRITES_MAX, KV_TRANSACTION_BYTES_MAX): the
+/* The bytes of a value lie outside of the store. ATOLL_EINVAL (key or value too long), ATOLL_ELIMIT (KV_WRITES_MAX, KV_TRANSACTION_BYTES_MAX): the
  * same on every replica, the transaction goes on without this write. ATOLL_ENOMEM. */
 int kv_transaction_put(struct kv *, uint8_t table, const void *key, size_t key_len,
                        const void *value, size_t value_len, struct error *);

@@ -1,6 +1,7 @@
 /*
- * SmallBank, a family of native procedures (spec/ledger §8): customers with a savings and a checking
- * account, in whole cents. Integers are little-endian; amounts and balances i64, customers u64.
+ * SmallBank, a family of native procedures (spec/ledger §8): customers with a savings and a
+ * checking account, in whole cents. Integers are little-endian; amounts and balances i64, customers
+ * u64.
  *
  *   procedure            proc  arguments                           output
  *   CREATE_ACCOUNT         1   customer, savings, checking >= 0    -
@@ -63,7 +64,8 @@ struct smallbank_call {
 };
 
 /* The number of bytes written. */
-size_t smallbank_args_encode(const struct smallbank_call *, uint8_t args[static SMALLBANK_ARGS_MAX]);
+size_t smallbank_args_encode(const struct smallbank_call *,
+                             uint8_t args[static SMALLBANK_ARGS_MAX]);
 /* ATOLL_EINVAL: not the arguments of a SmallBank procedure. */
 int smallbank_args_decode(uint32_t proc, const void *args, size_t len, struct smallbank_call *,
                           struct error *);
@@ -79,8 +81,8 @@ const char *smallbank_procedure_name(uint32_t proc);
 /* ---- the uniform mix ---- */
 
 /* Calls drawn from a generator of its own, the same for the same seed everywhere: procedures other
- * than CREATE_ACCOUNT with equal probability, customers uniformly (two different ones where it takes
- * two; so accounts is at least 2), amounts of 1 … 100 cents. */
+ * than CREATE_ACCOUNT with equal probability, customers uniformly (two different ones where it
+ * takes two; so accounts is at least 2), amounts of 1 … 100 cents. */
 struct smallbank_mix {
     uint64_t state;
     uint64_t accounts;
@@ -89,9 +91,9 @@ struct smallbank_mix {
 void smallbank_mix_start(struct smallbank_mix *, uint64_t seed, uint64_t accounts);
 struct smallbank_call smallbank_mix_next(struct smallbank_mix *);
 
-/* What procedure.h has of this family. */
-int32_t smallbank_execute(struct kv *, const struct procedure_call *, uint8_t output[static 8],
-                          size_t *output_len, struct error *);
+/* What procedure.h has of this family. 0 whatever the status; ATOLL_ENOMEM. */
+int smallbank_execute(struct kv *, const struct procedure_call *, int32_t *status,
+                      uint8_t output[static 8], size_t *output_len, struct error *);
 int smallbank_preload(const void *state, size_t len, struct kv *, struct error *);
 
 #endif

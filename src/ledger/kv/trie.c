@@ -80,7 +80,7 @@ static struct kv_blob *blob_at(const uint8_t *value)
 
 struct kv_record kv_page_record(const struct kv_page *p, unsigned index)
 {
-    const uint8_t *at = p->data + p->offset[index];
+    const uint8_t *at = p->data + p->slot[index].offset;
     struct kv_record r = {.name = at + KV_RECORD_HEAD, .name_len = load_u16(at)};
     const uint8_t *value = r.name + r.name_len;
     r.value.len = load_u32(at + 2);
@@ -93,13 +93,32 @@ static size_t record_size(const uint8_t *at)
     return KV_RECORD_HEAD + load_u16(at) + value_room(load_u32(at + 2));
 }
 
+static uint16_t print_of(const struct kv_name *name)
+{
+    return (uint16_t)(name->hash >> 48);
+}
+
+/* Which record has the name; p->count: none. */
+static unsigned page_find(const struct kv_page *p, const struct kv_name *name)
+{
+    uint16_t print = print_of(name);
+    for (unsigned i = 0; i < p->count; i++) {
+        if (p->slot[i].print != print)
+            continue;
+        const uint8_t *at = p->data + p->slot[i].offset;
+        if (load_u16(at) == name->len && memcmp(at + KV_RECORD_HEAD, name->bytes, name->len) == 0)
+            return i;
+    }
+    return p->count;
+}
+
 /* Where the name is, or would be, among the records. */
 static unsigned page_search(const struct kv_page *p, const uint8_t *name, size_t len, bool *found)
 {
     unsigned low = 0, high = p->count;
     while (low < high) {
         unsigned middle = (low + high) / 2;
-        const uint8_t *at = p->data + p->offset[middle];
+        const uint8_t *at = p->data + p->slot[middle].offset;
         size_t other = load_u16(at);
         int order = memcmp(at + KV_RECORD_HEAD, name, other < len ? other : len);
         if (order == 0 && other == len) {
@@ -148,7 +167,7 @@ static struct kv_page *page_own(struct kv_trie *t, struct kv_object **at, size_t
         own->used = p->used;
         own->count = p->count;
         own->blobs = p->blobs;
-        memcpy(own->offset, p->offset, p->count * sizeof p->offset[0]);
+        memcpy(own->slot, p->slot, p->count * sizeof p->slot[0]);
         memcpy(own->data, p->data, p->used);
         kv_trie_drop(t, &p->object);
     }
@@ -162,7 +181,7 @@ static void page_gap(struct kv_page *p, unsigned index, size_t at, size_t old, s
     memmove(p->data + at + new, p->data + at + old, p->used - at - old);
     p->used = (uint32_t)(p->used - old + new);
     for (unsigned i = index + 1; i < p->count; i++)
-        p->offset[i] = (uint16_t)(p->offset[i] - old + new);
+        p->slot[i].offset = (uint16_t)(p->slot[i].offset - old + new);
 }
 
 static bool value_write(struct kv_trie *t, struct kv_page *p, uint8_t *to, const uint8_t *value,
@@ -198,12 +217,12 @@ static bool page_replace(struct kv_trie *t, struct kv_object **at, unsigned inde
                          const uint8_t *value, size_t len)
 {
     const struct kv_page *shared = (const struct kv_page *)*at;
-    size_t before = load_u32(shared->data + shared->offset[index] + 2);
+    size_t before = load_u32(shared->data + shared->slot[index].offset + 2);
     size_t old = value_room(before), new = value_room(len);
     struct kv_page *p = page_own(t, at, new > old ? new - old : 0);
     if (!p)
         return false;
-    uint8_t *record = p->data + p->offset[index];
+    uint8_t *record = p->data + p->slot[index].offset;
     uint8_t *place = record + KV_RECORD_HEAD + load_u16(record);
     value_drop(t, p, record);
     if (new != old)
@@ -218,27 +237,27 @@ static bool page_replace(struct kv_trie *t, struct kv_object **at, unsigned inde
 }
 
 static bool page_insert(struct kv_trie *t, struct kv_object **at, unsigned index,
-                        const struct kv_record *r)
+                        const struct kv_name *name, struct kv_value value)
 {
-    size_t size = KV_RECORD_HEAD + r->name_len + value_room(r->value.len);
+    size_t size = KV_RECORD_HEAD + name->len + value_room(value.len);
     struct kv_page *p = page_own(t, at, size);
     if (!p)
         return false;
     assert(p->count < KV_PAGE_PAIRS);
-    size_t place = index < p->count ? p->offset[index] : p->used;
-    memmove(p->offset + index + 1, p->offset + index, (p->count - index) * sizeof p->offset[0]);
-    p->offset[index] = (uint16_t)place;
+    size_t place = index < p->count ? p->slot[index].offset : p->used;
+    memmove(p->slot + index + 1, p->slot + index, (p->count - index) * sizeof p->slot[0]);
+    p->slot[index] = (struct kv_slot){print_of(name), (uint16_t)place};
     p->count++;
     page_gap(p, index, place, 0, size);
     uint8_t *record = p->data + place;
-    uint16_t name_len = (uint16_t)r->name_len;
+    uint16_t name_len = (uint16_t)name->len;
     memcpy(record, &name_len, sizeof name_len);
     store_u32(record + 2, 0);
-    memcpy(record + KV_RECORD_HEAD, r->name, r->name_len);
-    if (!value_write(t, p, record + KV_RECORD_HEAD + r->name_len, r->value.data, r->value.len))
+    memcpy(record + KV_RECORD_HEAD, name->bytes, name->len);
+    if (!value_write(t, p, record + KV_RECORD_HEAD + name->len, value.data, value.len))
         return false;
-    store_u32(record + 2, (uint32_t)r->value.len);
-    p->bytes += r->name_len + r->value.len;
+    store_u32(record + 2, (uint32_t)value.len);
+    p->bytes += name->len + value.len;
     p->object.hashed = false;
     return true;
 }
@@ -248,12 +267,12 @@ static bool page_remove(struct kv_trie *t, struct kv_object **at, unsigned index
     struct kv_page *p = page_own(t, at, 0);
     if (!p)
         return false;
-    uint8_t *record = p->data + p->offset[index];
+    uint8_t *record = p->data + p->slot[index].offset;
     p->bytes -= load_u16(record) + load_u32(record + 2);
     value_drop(t, p, record);
-    page_gap(p, index, p->offset[index], record_size(record), 0);
+    page_gap(p, index, p->slot[index].offset, record_size(record), 0);
     p->count--;
-    memmove(p->offset + index, p->offset + index + 1, (p->count - index) * sizeof p->offset[0]);
+    memmove(p->slot + index, p->slot + index + 1, (p->count - index) * sizeof p->slot[0]);
     p->object.hashed = false;
     if (p->count == 0) {
         kv_trie_drop(t, &p->object);
@@ -270,8 +289,10 @@ static bool fits_page(uint64_t pairs, uint64_t bytes)
 }
 
 /* Adds a record to a page that others are being moved to, at its end; a blob moves with it. */
-static bool page_adopt(struct kv_trie *t, struct kv_object **at, const uint8_t *record)
+static bool page_adopt(struct kv_trie *t, struct kv_object **at, const struct kv_page *from,
+                       unsigned number)
 {
+    const uint8_t *record = from->data + from->slot[number].offset;
     size_t size = record_size(record), name_len = load_u16(record);
     struct kv_page *p = page_own(t, at, size);
     if (!p)
@@ -279,9 +300,9 @@ static bool page_adopt(struct kv_trie *t, struct kv_object **at, const uint8_t *
     bool found;
     unsigned index = page_search(p, record + KV_RECORD_HEAD, name_len, &found);
     assert(!found && p->count < KV_PAGE_PAIRS);
-    size_t place = index < p->count ? p->offset[index] : p->used;
-    memmove(p->offset + index + 1, p->offset + index, (p->count - index) * sizeof p->offset[0]);
-    p->offset[index] = (uint16_t)place;
+    size_t place = index < p->count ? p->slot[index].offset : p->used;
+    memmove(p->slot + index + 1, p->slot + index, (p->count - index) * sizeof p->slot[0]);
+    p->slot[index] = (struct kv_slot){from->slot[number].print, (uint16_t)place};
     p->count++;
     page_gap(p, index, place, 0, size);
     memcpy(p->data + place, record, size);
@@ -303,34 +324,61 @@ static bool page_split(struct kv_trie *t, struct kv_object **at, uint32_t depth)
     fork->side[0] = fork->side[1] = NULL;
     bool whole = true;
     for (unsigned i = 0; i < p->count && whole; i++) {
-        const uint8_t *record = p->data + p->offset[i];
+        const uint8_t *record = p->data + p->slot[i].offset;
         uint8_t hash[HASH_LEN];
         hash_sha256(record + KV_RECORD_HEAD, load_u16(record), hash);
-        whole = page_adopt(t, &fork->side[kv_fork_bit(hash, depth)], record);
+        whole = page_adopt(t, &fork->side[kv_fork_bit(hash, depth)], p, i);
     }
-    /* Either way the records, blobs and all, are in the fork or are lost with the trie. */
+    if (!whole) {
+        free(fork->side[0]);
+        free(fork->side[1]);
+        free(fork);
+        return false;
+    }
     kv_trie_drop(t, &p->object);
     *at = &fork->object;
-    return whole;
+    return true;
 }
 
-/* Moves all records below an object to the page at *to and drops the object. */
-static bool object_gather(struct kv_trie *t, struct kv_object *object, struct kv_object **to)
+/* Copies all records below an object to the page at *to, but for the one of this name. */
+static bool object_gather(struct kv_trie *t, const struct kv_object *object,
+                          const struct kv_name *but, struct kv_object **to)
 {
     if (!object)
         return true;
-    bool whole = true;
+    if (object->kind == KV_FORK) {
+        const struct kv_fork *fork = (const struct kv_fork *)object;
+        return object_gather(t, fork->side[0], but, to) && object_gather(t, fork->side[1], but, to);
+    }
+    const struct kv_page *p = (const struct kv_page *)object;
+    for (unsigned i = 0; i < p->count; i++) {
+        const uint8_t *record = p->data + p->slot[i].offset;
+        bool skipped = load_u16(record) == but->len &&
+                       memcmp(record + KV_RECORD_HEAD, but->bytes, but->len) == 0;
+        if (!skipped && !page_adopt(t, to, p, i))
+            return false;
+    }
+    return true;
+}
+
+/* Drops the forks and pages below, whose blobs live on elsewhere, but for the blob of this name. */
+static void object_leave(struct kv_trie *t, struct kv_object *object, const struct kv_name *name)
+{
+    if (!object)
+        return;
     if (object->kind == KV_FORK) {
         struct kv_fork *fork = (struct kv_fork *)object;
-        whole = object_gather(t, fork->side[0], to) && object_gather(t, fork->side[1], to);
+        object_leave(t, fork->side[0], name);
+        object_leave(t, fork->side[1], name);
     } else {
         const struct kv_page *p = (const struct kv_page *)object;
-        for (unsigned i = 0; i < p->count && whole; i++)
-            whole = page_adopt(t, to, p->data + p->offset[i]);
+        bool found;
+        unsigned index = page_search(p, name->bytes, name->len, &found);
+        const uint8_t *record = p->data + p->slot[index].offset;
+        if (found && load_u32(record + 2) > KV_INLINE_MAX)
+            kv_trie_drop(t, &blob_at(record + KV_RECORD_HEAD + name->len)->object);
     }
-    if (whole)
-        kv_trie_drop(t, object);
-    return whole;
+    kv_trie_drop(t, object);
 }
 
 /* ---- the way down ---- */
@@ -386,17 +434,19 @@ struct change {
 
 static bool page_change(struct kv_trie *t, struct kv_object **at, const struct change *c)
 {
+    const struct kv_page *p = (const struct kv_page *)*at;
     bool found = false;
     unsigned index = 0;
-    if (*at)
-        index = page_search((const struct kv_page *)*at, c->name->bytes, c->name->len, &found);
-    assert(found == c->there);
+    if (c->there)
+        index = page_find(p, c->name);
+    else if (p)
+        index = page_search(p, c->name->bytes, c->name->len, &found);
+    assert(!found && (!c->there || index < p->count));
     if (!c->value)
         return page_remove(t, at, index);
-    if (found)
+    if (c->there)
         return page_replace(t, at, index, c->value, c->value_len);
-    struct kv_record r = {c->name->bytes, c->name->len, {c->value, c->value_len}};
-    return page_insert(t, at, index, &r);
+    return page_insert(t, at, index, c->name, (struct kv_value){c->value, c->value_len});
 }
 
 static void object_sums(const struct kv_object *object, uint64_t *pairs, uint64_t *bytes)
@@ -411,6 +461,27 @@ static void object_sums(const struct kv_object *object, uint64_t *pairs, uint64_
     }
 }
 
+/* Makes a page of the fork at *at, with the change done. */
+static bool fork_collapse(struct kv_trie *t, struct kv_object **at, const struct change *c)
+{
+    struct kv_object *page = NULL;
+    bool whole = object_gather(t, *at, c->name, &page);
+    if (whole && c->value) {
+        bool found = false;
+        unsigned index = 0;
+        if (page)
+            index = page_search((const struct kv_page *)page, c->name->bytes, c->name->len, &found);
+        whole = page_insert(t, &page, index, c->name, (struct kv_value){c->value, c->value_len});
+    }
+    if (!whole) {
+        free(page);
+        return false;
+    }
+    object_leave(t, *at, c->name);
+    *at = page;
+    return true;
+}
+
 /* A change within a bucket. */
 static bool bucket_change(struct kv_trie *t, struct kv_object **at, const struct change *c)
 {
@@ -422,20 +493,8 @@ static bool bucket_change(struct kv_trie *t, struct kv_object **at, const struct
         pairs = pairs - c->pairs_less + c->pairs_more;
         bytes = bytes - c->bytes_less + c->bytes_more;
         bool is_fork = *at && (*at)->kind == KV_FORK;
-        if (fits_page(pairs, bytes)) {
-            struct kv_object *page = NULL;
-            if (is_fork) {
-                /* One pair too many may be there until it is removed: it is, first. */
-                if (!c->value && !bucket_change(t, &((struct kv_fork *)fork_own(t, at))->side[0], c))
-                    return false;
-                if (!object_gather(t, *at, &page))
-                    return false;
-                *at = page;
-                if (!c->value)
-                    return true;
-            }
-            return page_change(t, at, c);
-        }
+        if (fits_page(pairs, bytes))
+            return is_fork ? fork_collapse(t, at, c) : page_change(t, at, c);
         /* 65 names whose SHA-256 is the same are not to be had. */
         assert(depth < KV_FORK_DEPTH);
         if (!is_fork && !page_split(t, at, depth))
@@ -449,5 +508,137 @@ static bool bucket_change(struct kv_trie *t, struct kv_object **at, const struct
             hash_sha256(c->name->bytes, c->name->len, hash);
         hashed = true;
         at = &fork->side[kv_fork_bit(hash, depth)];
+    }
+}
+
+/* ---- the trie ---- */
+
+int kv_trie_create(struct kv_trie *t, uint32_t bits, const uint8_t key[static SIPHASH_KEY_LEN],
+                   struct error *e)
+{
+    if (bits > KV_BUCKET_BITS_MAX)
+        return error_set(e, ATOLL_EINVAL, "a store has at most 2^%d buckets, not 2^%u",
+                         KV_BUCKET_BITS_MAX, bits);
+    *t = (struct kv_trie){.bits = bits, .levels = (bits + 3) / 4, .epoch = 1};
+    memcpy(t->bucket_key, key, SIPHASH_KEY_LEN);
+    if (pthread_mutex_init(&t->hash_mutex, NULL) != 0)
+        return error_set(e, ATOLL_ENOMEM, "cannot make a store: out of memory");
+    kv_hash_empty(t->empty);
+    return 0;
+}
+
+static void object_free(struct kv_object *object)
+{
+    if (!object)
+        return;
+    if (object->kind == KV_BRANCH) {
+        for (unsigned i = 0; i < 16; i++)
+            object_free(((struct kv_branch *)object)->child[i]);
+    } else if (object->kind == KV_FORK) {
+        object_free(((struct kv_fork *)object)->side[0]);
+        object_free(((struct kv_fork *)object)->side[1]);
+    } else if (object->kind == KV_PAGE) {
+        const struct kv_page *p = (const struct kv_page *)object;
+        for (unsigned i = 0; i < p->count && p->blobs > 0; i++) {
+            const uint8_t *record = p->data + p->slot[i].offset;
+            if (load_u32(record + 2) > KV_INLINE_MAX)
+                free(blob_at(record + KV_RECORD_HEAD + load_u16(record)));
+        }
+    }
+    free(object);
+}
+
+void kv_trie_destroy(struct kv_trie *t)
+{
+    kv_trie_reap(t);
+    assert(!t->newest);
+    object_free(t->root);
+    t->root = NULL;
+    pthread_mutex_destroy(&t->hash_mutex);
+}
+
+bool kv_trie_find(const struct kv_trie *t, const struct kv_name *name, struct kv_value *out)
+{
+    const struct kv_object *object = t->root;
+    for (uint32_t level = 0; object && level < t->levels; level++)
+        object = ((const struct kv_branch *)object)->child[child_of(t, name, level)];
+    if (object && object->kind == KV_FORK) {
+        uint8_t hash[HASH_LEN];
+        hash_sha256(name->bytes, name->len, hash);
+        for (uint32_t depth = 0; object && object->kind == KV_FORK; depth++)
+            object = ((const struct kv_fork *)object)->side[kv_fork_bit(hash, depth)];
+    }
+    if (!object)
+        return false;
+    const struct kv_page *p = (const struct kv_page *)object;
+    unsigned index = page_find(p, name);
+    if (index == p->count)
+        return false;
+    *out = kv_page_record(p, index).value;
+    return true;
+}
+
+bool kv_trie_put(struct kv_trie *t, const struct kv_name *name, const uint8_t *value,
+                 size_t value_len)
+{
+    struct kv_value old;
+    struct change c = {.name = name, .value = value, .value_len = value_len};
+    c.there = kv_trie_find(t, name, &old);
+    if (!c.there && !value)
+        return true;
+    assert(value_len <= KV_VALUE_MAX);
+    if (c.there) {
+        c.pairs_less = 1;
+        c.bytes_less = name->len + old.len;
+    }
+    if (value) {
+        c.pairs_more = 1;
+        c.bytes_more = name->len + value_len;
+    }
+    t->pairs = t->pairs - c.pairs_less + c.pairs_more;
+    t->bytes = t->bytes - c.bytes_less + c.bytes_more;
+    struct kv_object **at = &t->root;
+    for (uint32_t level = 0; level < t->levels; level++) {
+        struct kv_branch *b = branch_own(t, at);
+        if (!b)
+            return false;
+        at = &b->child[child_of(t, name, level)];
+    }
+    return bucket_change(t, at, &c);
+}
+
+/* ---- walking ---- */
+
+void kv_object_each(const struct kv_object *object, kv_record_visit *visit, void *context)
+{
+    if (!object)
+        return;
+    if (object->kind == KV_BRANCH) {
+        for (unsigned i = 0; i < 16; i++)
+            kv_object_each(((const struct kv_branch *)object)->child[i], visit, context);
+    } else if (object->kind == KV_FORK) {
+        kv_object_each(((const struct kv_fork *)object)->side[0], visit, context);
+        kv_object_each(((const struct kv_fork *)object)->side[1], visit, context);
+    } else {
+        const struct kv_page *p = (const struct kv_page *)object;
+        for (unsigned i = 0; i < p->count; i++) {
+            struct kv_record r = kv_page_record(p, i);
+            visit(context, &r);
+        }
+    }
+}
+
+void kv_object_size(const struct kv_object *object, uint64_t *pairs, uint64_t *bytes)
+{
+    if (!object || object->kind != KV_BRANCH) {
+        object_sums(object, pairs, bytes);
+        return;
+    }
+    *pairs = *bytes = 0;
+    for (unsigned i = 0; i < 16; i++) {
+        uint64_t more_pairs, more_bytes;
+        kv_object_size(((const struct kv_branch *)object)->child[i], &more_pairs, &more_bytes);
+        *pairs += more_pairs;
+        *bytes += more_bytes;
     }
 }

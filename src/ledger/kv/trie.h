@@ -17,16 +17,16 @@
  * Hashes (the digest of kv.h is the root's, with the parameters):
  *
  *   value'   value, or SHA-256(value) of one with more than KV_INLINE_MAX bytes
- *   page     H("atoll.kvpage.v1", u32 pairs ‖ each u16 name length ‖ u32 value length ‖ name ‖ value')
- *   fork     H("atoll.kvfork.v1", zero side ‖ one side); an empty side counts as a page of 0 pairs
- *   branch   the root of the binary tree over its children, inner nodes as in RFC 6962
- *   store    H("atoll.kv.v1", u32 bits ‖ u64 pairs ‖ root)
+ *   page     H("atoll.kvpage.v1", u32 pairs ‖ each u16 name length ‖ u32 value length ‖ name ‖
+ * value') fork     H("atoll.kvfork.v1", zero side ‖ one side); an empty side counts as a page of 0
+ * pairs branch   the root of the binary tree over its children, inner nodes as in RFC 6962 store
+ * H("atoll.kv.v1", u32 bits ‖ u64 pairs ‖ root)
  *
  * Sharing. Every object knows the epoch in which it was made; taking a snapshot ends an epoch. An
  * object as old as the newest snapshot may be reached from it and never changes again, but for its
  * hash, which whoever needs it fills in under the trie's mutex; a change makes a copy of it and of
- * all above it. The original then belongs to that snapshot, and is freed or handed to the next older
- * one when the snapshot goes.
+ * all above it. The original then belongs to that snapshot, and is freed or handed to the next
+ * older one when the snapshot goes.
  */
 #ifndef LEDGER_KV_TRIE_H
 #define LEDGER_KV_TRIE_H
@@ -65,13 +65,18 @@ struct kv_fork {
     struct kv_object *side[2];
 };
 
+/* Where a record lies, and 16 bits of its name's SipHash that find it without looking there. */
+struct kv_slot {
+    uint16_t print, offset;
+};
+
 struct kv_page {
     struct kv_object object;
     uint64_t bytes; /* names and values */
     uint32_t used, capacity;
     uint16_t count;
-    uint16_t blobs;                   /* records whose value is a blob */
-    uint16_t offset[KV_PAGE_PAIRS];   /* of the records */
+    uint16_t blobs;                     /* records whose value is a blob */
+    struct kv_slot slot[KV_PAGE_PAIRS]; /* in the order of names */
     uint8_t data[];
 };
 
@@ -93,8 +98,8 @@ struct kv_trie {
     uint8_t bucket_key[SIPHASH_KEY_LEN];
     struct kv_object *root;
     uint64_t pairs, bytes;
-    uint64_t epoch;             /* of objects made now */
-    uint64_t shared_epoch;      /* of the newest snapshot, 0 = none: older objects are not ours alone */
+    uint64_t epoch;        /* of objects made now */
+    uint64_t shared_epoch; /* of the newest snapshot, 0 = none: older objects are not ours alone */
     struct kv_snapshot *newest; /* then by older */
     pthread_mutex_t hash_mutex;
     uint8_t empty[KV_BUCKET_BITS_MAX + 1][HASH_LEN]; /* hash of 2^i empty buckets */
@@ -152,8 +157,8 @@ void kv_object_hash(const struct kv_trie *, struct kv_object *object, uint32_t l
 /* Of a whole store with this root. */
 void kv_store_hash(uint32_t bits, uint64_t pairs, const uint8_t root[static HASH_LEN],
                    uint8_t digest[static HASH_LEN]);
-/* The root of a branch whose children have these hashes; NULL entries are empty. bits: 1 … 4, height:
- * of the children. */
+/* The root of a branch whose children have these hashes; NULL entries are empty. bits: 1 … 4,
+ * height: of the children. */
 void kv_branch_hash(const uint8_t empty[static KV_BUCKET_BITS_MAX + 1][HASH_LEN], uint32_t bits,
                     uint32_t height, const uint8_t *const children[static 16],
                     uint8_t digest[static HASH_LEN]);

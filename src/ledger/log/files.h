@@ -2,9 +2,9 @@
  * The files of a log, behind a table of functions: the real ones lie in a directory (files.c), the
  * tests' ones in memory, where the power can fail after every write.
  *
- * Names have no '/'. Functions return 0 (or what they say) or a negative ATOLL_E… code: ATOLL_ELIMIT
- * when the disk is full. A file is a small number, from open to close. Two threads may use the table
- * at once, for different files or to read one that another writes.
+ * Names have no '/'. Functions return 0 (or what they say) or a negative ATOLL_E… code:
+ * ATOLL_ELIMIT when the disk is full. A file is a small number, from open to close. Two threads may
+ * use the table at once, for different files or to read one that another writes.
  */
 #ifndef LEDGER_LOG_FILES_H
 #define LEDGER_LOG_FILES_H

@@ -13,8 +13,8 @@
  * `wake` happens on the owner's thread.
  *
  * Failures. A full disk refuses records (ATOLL_ELIMIT) and leaves the rest as it was. Every other
- * failure to write or synchronise is final: what is on the disk is then unknown, so the process must
- * end without another signature; ledger_log_complete says so.
+ * failure to write or synchronise is final: what is on the disk is then unknown, so the process
+ * must end without another signature; ledger_log_complete says so.
  *
  * Recovery. Behind the last whole record the log may end in the middle of one, torn by a stop. Any
  * other damage, a bad record with a good one behind it or below what was durable for certain, is
@@ -71,8 +71,8 @@ struct ledger_log_found {
 
 struct ledger_log;
 
-/* Opens or makes the log. Repairs a torn end. ATOLL_EINVAL (of another service), ATOLL_ECORRUPT (not
- * even the outlines can be read), ATOLL_EIO, ATOLL_ENOMEM. */
+/* Opens or makes the log. Repairs a torn end. ATOLL_EINVAL (of another service), ATOLL_ECORRUPT
+ * (not even the outlines can be read), ATOLL_EIO, ATOLL_ENOMEM. */
 int ledger_log_open(const struct ledger_log_config *, struct ledger_log **,
                     struct ledger_log_found *, struct error *);
 /* Writes and synchronises what is left and marks the stop as clean; frees the log in any case. NULL
@@ -100,16 +100,16 @@ int ledger_log_append(struct ledger_log *, enum ledger_record_kind, uint8_t entr
                       unsigned count, uint64_t *lsn, struct error *);
 /* Wants everything up to lsn durable. Records are written soon in any case. */
 void ledger_log_sync(struct ledger_log *, uint64_t lsn);
-/* After wake: *durable is the lsn up to which everything is durable; never descends. A negative code
- * when the log has failed for good. */
+/* After wake: *durable is the lsn up to which everything is durable; never descends. A negative
+ * code when the log has failed for good. */
 int ledger_log_complete(struct ledger_log *, uint64_t *durable, struct error *);
 /* Threadless: writes and synchronises everything asked for. */
 void ledger_log_work(struct ledger_log *);
 
 /* The entry at a position below the end, as appended; replaces what is in out. ATOLL_ERANGE,
  * ATOLL_ECORRUPT (its checksum is wrong now), ATOLL_EIO, ATOLL_ENOMEM. */
-int ledger_log_read(struct ledger_log *, uint64_t position, struct buffer *out,
-                    uint8_t *entry_type, struct error *);
+int ledger_log_read(struct ledger_log *, uint64_t position, struct buffer *out, uint8_t *entry_type,
+                    struct error *);
 /* Entries of the ledger. */
 uint64_t ledger_log_end(const struct ledger_log *);
 /* The frontier of the ledger tree at its end, from the leaves given. */

@@ -21,8 +21,9 @@
  *   tree without leaves; the other kinds: one leaf merkle_leaf(H("atoll.cfg.v1", Configuration)).
  *   NORMAL has 1 … LEDGER_BATCH_MAX transactions, all other kinds none.
  *
- *   Prepare, 86 bytes: config u32 | view u64 | seqno u64 | replica u16 | nonce_commit 32 | pp_hash
- * 32 signed: fields | signature 64 over H("atoll.prepare.v1", fields)
+ *   Prepare, 86 bytes
+ *     config u32 | view u64 | seqno u64 | replica u16 | nonce_commit 32 | pp_hash 32
+ *   signed: fields | signature 64 over H("atoll.prepare.v1", fields)
  *
  *   Commit, 50 bytes: view u64 | seqno u64 | replica u16 | nonce 32
  *

@@ -4,36 +4,42 @@
  * is u32 length and data, `list` u32 count and items. A message is its type, one byte, and then:
  *
  *   between replicas
- *   PRE_PREPARE       1  signed pp 273 | evidence bytes (Evidence of s - P; empty when s <= P)
- *                        | list of { 0 u8 | body_hash 32 } or { 1 u8 | body bytes }   the batch's
- * bodies PREPARE           2  signed Prepare 150 COMMIT            3  Commit 50 (2 and 3 may be
- * passed on by others) VIEW_CHANGE       4  signed ViewChange NEW_VIEW          5  NewView and
- * signature bytes | vcset bytes (payload of the VCSET entry) EVIDENCE          6  signed pp 273 |
- * Evidence of it         proves by itself that s is committed CONTENT           7  batch_root 32 |
- * seqno u64 | kind u8 | first_index u64 | count u32 | list of bytes (TxEntry)              checked
- * by computing batch_root LEDGER            8  from u64 | end u64 | list of { entry type u8 |
- * payload bytes } entries from position `from` on; the sender's ledger ends at `end` CHECKPOINT 9
- * seqno u64 | chunk u32 | chunks u32 | data bytes STATUS           10  view u64 | vc_sent u64 |
- * last u64 | committed u64 | final position u64   unsigned hint FETCH_BATCH      11  seqno u64 ->
- * PRE_PREPARE, PREPARE, COMMIT held FETCH_CONTENT    12  batch_root 32                          ->
- * CONTENT FETCH_EVIDENCE   13  seqno u64                              -> EVIDENCE FETCH_NEW_VIEW 14
- * view u64                               -> NEW_VIEW FETCH_LEDGER     15  from u64 | until u64 |
- * max_bytes u32   -> LEDGER FETCH_CHECKPOINT 16  seqno u64 | chunk u32                  ->
- * CHECKPOINT RELAY            17  list of bytes (Body)                   requests on their way to
- * the primary
+ *    1 PRE_PREPARE       signed pp 273 | evidence bytes | list of item    the batch's bodies
+ *                        evidence: Evidence of s - P; empty when s <= P
+ *                        item: 0 u8 | body_hash 32    or    1 u8 | body bytes
+ *    2 PREPARE           signed Prepare 150
+ *    3 COMMIT            Commit 50                    (2 and 3 may be passed on by others)
+ *    4 VIEW_CHANGE       signed ViewChange
+ *    5 NEW_VIEW          signed NewView bytes | vcset bytes (payload of the VCSET entry)
+ *    6 EVIDENCE          signed pp 273 | Evidence of it      proves by itself that s is committed
+ *    7 CONTENT           batch_root 32 | seqno u64 | kind u8 | first_index u64 | count u32
+ *                        | list of bytes (TxEntry)           checked by computing batch_root
+ *    8 LEDGER            from u64 | end u64 | list of { entry type u8 | payload bytes }
+ *                        entries from position `from` on; the sender's ledger ends at `end`
+ *    9 CHECKPOINT        seqno u64 | chunk u32 | chunks u32 | data bytes
+ *   10 STATUS            view u64 | vc_sent u64 | last u64 | committed u64 | final position u64
+ *                        a hint, not signed
+ *   11 FETCH_BATCH       seqno u64                           -> PRE_PREPARE, PREPARE, COMMIT held
+ *   12 FETCH_CONTENT     batch_root 32                       -> CONTENT
+ *   13 FETCH_EVIDENCE    seqno u64                           -> EVIDENCE
+ *   14 FETCH_NEW_VIEW    view u64                            -> NEW_VIEW
+ *   15 FETCH_LEDGER      from u64 | until u64 | max_bytes u32  -> LEDGER
+ *   16 FETCH_CHECKPOINT  seqno u64 | chunk u32               -> CHECKPOINT
+ *   17 RELAY             list of bytes (Body)                requests on their way to the primary
  *
  *   client to replica
- *   HELLO            32  list of client key 32                  who listens on this connection
- *   REQUEST          33  list of bytes (Body)                   requests; members of bundles, too
- *   BUNDLE           34  Bundle
- *   FETCH_RECEIPT    35  req_hash 32                            -> RECEIPT or REFUSAL
+ *   32 HELLO             list of client key 32               who listens on this connection
+ *   33 REQUEST           list of bytes (Body)                requests; members of bundles, too
+ *   34 BUNDLE            Bundle
+ *   35 FETCH_RECEIPT     req_hash 32                         -> RECEIPT or REFUSAL
  *
  *   replica to client
- *   REPLY            48  config u32 | view u64 | seqno u64 | replica u16 | signature 64 | nonce 32
- *                        signature of its pp (primary) or Prepare; for all its requests in the
- * batch REPLYX           49  pp fields 209 | list of { TxEntry bytes | position u32 | path list of
- * hash 32 } RECEIPT          50  Receipt (receipt.h) REFUSAL          51  req_hash 32 | reason u8 |
- * retry_after_ms u32 | primary u16
+ *   48 REPLY             config u32 | view u64 | seqno u64 | replica u16 | signature 64 | nonce 32
+ *                        signature of its pp (primary) or Prepare; for all the client's requests in
+ *                        the batch
+ *   49 REPLYX            pp fields 209 | list of { TxEntry bytes | position u32 | path list of 32 }
+ *   50 RECEIPT           Receipt (receipt.h)
+ *   51 REFUSAL           req_hash 32 | reason u8 | retry_after_ms u32 | primary u16
  *
  * Decoders allocate nothing and check every item before they return: walking a list afterwards
  * cannot fail. They take the whole message, with its type. Their errors: ATOLL_ECORRUPT,

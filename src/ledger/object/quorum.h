@@ -12,15 +12,22 @@
 /*
  * The signatures of a quorum that prepared pp and opened its nonces: Q replicas in bits, the
  * primary among them; signatures of the backups ascending (the primary's, in pp.signature, is not
- * among them); nonces ascending, the primary's among them. Each Prepare is built anew from the pp
- * and the nonce's hash. Fills in work[0 … Q-1], the primary's first. Returns Q, or ATOLL_EQUORUM
- * bits: not exactly Q replicas of this configuration, or without the primary ATOLL_ESIGNATURE  the
- * primary's nonce does not open the pp's commitment pp_hash: ledger_pp_hash of pp, which the caller
- * has.
+ * among them); nonces ascending, the primary's among them. pp_hash is ledger_pp_hash of pp, which
+ * the caller has. Each Prepare is built anew from the pp and the nonce's hash. work gets the
+ * primary's signature first, then the backups'. Returns Q, or
+ *
+ *   ATOLL_EQUORUM     bits: not exactly Q replicas of this configuration, or without the primary
+ *   ATOLL_ESIGNATURE  the primary's nonce does not open the pp's commitment
  */
 int ledger_quorum_opened(const struct ledger_configuration *, const struct ledger_pp *,
                          const uint8_t pp_hash[static HASH_LEN], uint64_t bits,
                          const uint8_t *backup_signatures, const uint8_t *nonces,
+                         struct ledger_signature work[static LEDGER_REPLICAS_MAX], struct error *);
+/* The same with the primary's signature among the others, in its ascending place, as receipts have
+ * them; pp.signature is not looked at. */
+int ledger_quorum_signed(const struct ledger_configuration *, const struct ledger_pp *,
+                         const uint8_t pp_hash[static HASH_LEN], uint64_t bits,
+                         const uint8_t *signatures, const uint8_t *nonces,
                          struct ledger_signature work[static LEDGER_REPLICAS_MAX], struct error *);
 /* The same of an Evidence for the pp it must be about: ATOLL_EINVAL when it is about another. */
 int ledger_evidence_check(const struct ledger_configuration *, const struct ledger_pp *,

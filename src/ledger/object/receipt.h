@@ -2,15 +2,15 @@
  * Receipts (spec/ledger §9.1): what a client keeps and anyone can check offline, knowing only the
  * genesis. Little-endian; `bytes` is u32 length and data, `list` u32 count and items.
  *
- *   Receipt   pp fields 209 | bits u64
- *             | list of signature 64       of the replicas in bits, ascending: the primary's is
- * that of the pp, the others' are of their Prepares | list of nonce 32           of the same, in
- * the same order | subject u8                 0: of a batch, nothing follows; 1: of a transaction
- *             | [ TxEntry bytes | position u32 | path: list of hash 32 ]     leaf and path in
- * batch_root
+ *   Receipt   pp fields 209 | bits u64 | list of signature 64 | list of nonce 32 | subject u8
+ *             | [ TxEntry bytes | position u32 | path list of 32 ]
+ *     signatures, nonces   of the replicas in bits, ascending: the primary's signature is that of
+ *                          the pp, the others' are those of their Prepares
+ *     subject              0: a batch, nothing follows; 1: a transaction
+ *     position, path       of the TxEntry's leaf in batch_root
  *
- *   File      magic "atollrcp" | version u32 = 1 | genesis hash 32 | Receipt bytes | SHA-256 of all
- *   (.rcpt)   that stands before it
+ *   File      magic "atollrcp" | version u32 = 1 | genesis hash 32 | Receipt bytes | SHA-256 32
+ *   (.rcpt)   the SHA-256 is over all that stands before it
  *
  * For N = 4 and a batch of 300 a receipt takes 814 bytes and the TxEntry.
  *
@@ -21,6 +21,7 @@
 #ifndef LEDGER_OBJECT_RECEIPT_H
 #define LEDGER_OBJECT_RECEIPT_H
 
+#include "ledger/object/entry.h"
 #include "ledger/object/genesis.h"
 #include "ledger/object/quorum.h"
 
@@ -91,10 +92,10 @@ struct ledger_keys ledger_keys_of(const struct ledger_genesis *);
 int ledger_receipt_check(const struct ledger_receipt *, const struct ledger_keys *,
                          struct ledger_signature work[static LEDGER_RECEIPT_SIGNATURES_MAX],
                          enum ledger_rule *failed, struct error *);
-/* The verdict from the verdicts on its signatures; the text names the replica. MIN_INDEX is judged
- * here, last. */
-int ledger_receipt_judge(const struct ledger_receipt *, const bool *valid, unsigned count,
-                         enum ledger_rule *failed, struct error *);
+/* The verdict, from the verdicts on those signatures; the text names the replica. MIN_INDEX is
+ * judged here, last. */
+int ledger_receipt_judge(const struct ledger_receipt *, const struct ledger_keys *,
+                         const bool *valid, enum ledger_rule *failed, struct error *);
 
 struct ledger_receipt_info {
     enum ledger_rule failed;

@@ -3,21 +3,21 @@
  * (spec/ledger §3, §3.1). Little-endian; `bytes` is u32 length and data, `list` u32 count and
  * items.
  *
- *   Request   genesis 32 | client 32 | reqno u64 | min_index u64 | proc u32 | args bytes | flags
- * u32 req_hash = H("atoll.req.v1", Request)
+ *   Request   genesis 32 | client 32 | reqno u64 | min_index u64 | proc u32 | args bytes
+ *             | flags u32
+ *     req_hash = H("atoll.req.v1", Request). No flag is defined yet: a request with any is refused.
  *
- *   Body      what is logged, executed and sent between replicas: the request with its proof.
- *     alone:     form u8 = 0 | Request | signature 64                    over req_hash
- *     member:    form u8 = 1 | Request | signature 64                    over H("atoll.bundle.v1",
- *                | count u32 | position u32 | path: list of hash 32        genesis ‖ client ‖ count
- * ‖ root) path leads from leaf req_hash at position to root, the RFC 6962 tree over the req_hash of
- * all count members (leaf = SHA-256(0x00 ‖ req_hash)).
+ *   Body      what is logged, executed and sent between replicas: the request with its proof
+ *     alone   form u8 = 0 | Request | signature 64
+ *             over req_hash
+ *     member  form u8 = 1 | Request | signature 64 | count u32 | position u32 | path list of 32
+ *             over H("atoll.bundle.v1", genesis ‖ client ‖ count ‖ root)
+ *     The path leads from leaf req_hash at position to root, the RFC 6962 tree over the req_hash of
+ *     all count members (leaf = SHA-256(0x00 ‖ req_hash)).
  *
- *   Bundle    how a client sends one: genesis 32 | client 32 | list of Member | signature 64
+ *   Bundle    genesis 32 | client 32 | list of Member | signature 64       how a client sends one
  *   Member    reqno u64 | min_index u64 | proc u32 | args bytes | flags u32
- *             a Request without genesis and client, which the bundle gives once.
- *
- * No flag is defined yet: a request with any is refused.
+ *             a Request without genesis and client, which the bundle gives once
  *
  * The body's hash H("atoll.body.v1", Body) names it exactly: one request may have two valid
  * signatures, hence two bodies, and replicas must log the same one.

@@ -3,19 +3,22 @@
  * `list` u32 count and items.
  *
  *   Certificate  signed pp 273 | bits u64 | list of { nonce_commit 32 | signature 64 }
- *     makes pp prepared: the Prepares of the backups in bits, ascending. What else a Prepare says
- * is in the pp, so a certificate names one batch only. The decoder does not know N: a quorum is the
- *     checker's business.
- *   Stable       seqno u64 | ledger_root 32 (after that batch) | pp_hash 32
- *   ViewChange   config u32 | new_view u64 | replica u16 | certificates: list of Certificate
- *                | has_new_view u8 | [ signed NewView ] | Stable
- *     certificates: of one (config, view), seqno ascending without gap, at most
- * LEDGER_PIPELINE_MAX. signed: fields | signature 64 over H("atoll.vc.v1", fields)
+ *     Makes pp prepared: the Prepares of the backups in bits, ascending. What else a Prepare says
+ *     is in the pp, so a certificate names one batch only. The decoder does not know N: a quorum is
+ *     the checker's business.
  *
- *   Plan         seqno u64 | kind u8 | first_index u64 | count u32 | batch_root 32       53 bytes
- *   NewView      config u32 | view u64 | base_seqno u64 | base_pp_hash 32 | tip_view u64 |
- * tip_seqno u64 | plan: list of Plan (base_seqno + 1 … tip_seqno) | ledger_root 32 | vcset_hash 32
+ *   ViewChange   config u32 | new_view u64 | replica u16 | list of Certificate | has_new_view u8
+ *                | [ signed NewView ] | Stable
+ *     Its certificates are of one (config, view), seqno ascending without gap, at most
+ *     LEDGER_PIPELINE_MAX.
+ *   signed: fields | signature 64 over H("atoll.vc.v1", fields)
+ *   Stable       seqno u64 | ledger_root 32 (after that batch) | pp_hash 32
+ *
+ *   NewView      config u32 | view u64 | base_seqno u64 | base_pp_hash 32 | tip_view u64
+ *                | tip_seqno u64 | list of Plan (base_seqno + 1 … tip_seqno) | ledger_root 32
+ *                | vcset_hash 32
  *   signed: fields | signature 64 over H("atoll.nv.v1", fields)
+ *   Plan         seqno u64 | kind u8 | first_index u64 | count u32 | batch_root 32       53 bytes
  *
  *   VCSet        view u64 | list of bytes (signed ViewChange)     ascending replicas
  *     vcset_hash = H("atoll.vcset.v1", VCSet)

@@ -30,6 +30,7 @@
 #include "ledger/replica/replica.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Batches whose slots are kept: a power of two above 64 recent ones and the window ahead. */
@@ -42,6 +43,8 @@
 #define TRANSFER_BYTES_MAX (96u << 20)
 #define TRANSFER_ENTRIES_MAX (LEDGER_BATCH_MAX * (2 * LEDGER_PIPELINE_MAX + 4))
 #define CLIENTS_HEARD_MAX 65536 /* client keys whose connection or queue we know */
+#define CONNECTIONS_MAX   16384
+#define PARKED_MAX        4096 /* requests that wait for an index, of all clients */
 
 #define RETRANSMIT_FIRST_US 100000
 #define RETRANSMIT_LAST_US  1000000
@@ -117,7 +120,8 @@ struct pool {
 struct vote {
     bool held;  /* a Prepare is here, its signature valid or being checked */
     bool valid; /* checked */
-    bool nonce_held;
+    bool nonce_held;    /* a nonce that opens the replica's commitment */
+    bool nonce_waiting; /* one that cannot be checked yet */
     struct ledger_prepare prepare;
     uint8_t nonce[LEDGER_NONCE_LEN];
 };
@@ -185,16 +189,17 @@ struct incoming {
     struct ledger_pre_prepare_message decoded;
     uint8_t pp_hash[HASH_LEN];
     struct candidate *candidates;
-    bool *candidate_known;
-    uint32_t candidate_capacity, count;
+    bool *known; /* that the body is here */
+    uint32_t candidate_capacity, count, wants;
     uint8_t (*wanted)[HASH_LEN]; /* body hashes, where a body is only named */
+    bool evidence_checked;
     struct buffer bodies;        /* that were found elsewhere */
     struct incoming *next;       /* spare */
 };
 
 /* ---- jobs ---- */
 
-enum job_kind { JOB_REQUESTS, JOB_VOTES, JOB_INCOMING, JOB_VIEW_CHANGE, JOB_NEW_VIEW, JOB_EVIDENCE };
+enum job_kind { JOB_REQUESTS, JOB_VOTES, JOB_INCOMING, JOB_VIEW_CHANGE, JOB_NEW_VIEW, JOB_EVIDENCE, JOB_TRANSFER };
 
 struct vote_reference {
     uint64_t view, s;
@@ -207,7 +212,8 @@ struct job {
     struct ledger_signature *items;
     bool *valid;
     size_t capacity, count;
-    void **subjects;                  /* REQUESTS: struct pooled of each item; */
+    size_t subject_count;             /* REQUESTS: subject k stands or falls with item references[k].s */
+    void **subjects;                  /* … struct pooled; */
     struct vote_reference *references; /* VOTES: which vote; */
     uint8_t (*copies)[ED25519_SIGNATURE_LEN]; /* … and its signature */
     void *subject;                    /* the others: what it is all about */
@@ -337,7 +343,7 @@ struct ledger_replica {
     bool new_view_ready; /* ours is durable and may be sent */
 
     /* the ledger */
-    struct merkle_frontier frontier;
+    struct merkle_frontier frontier, genesis_frontier;
     uint64_t position, next_index, gov_index;
     uint8_t previous[HASH_LEN]; /* what the next pp's prev_pp must be */
     uint64_t last, prepared, committed;
@@ -390,6 +396,7 @@ struct ledger_replica {
     struct buffer recovering_vcset;
 
     struct ledger_status counters;
+    char refusal[256]; /* why the last pp was refused, for people */
 };
 
 /* ---- small things ---- */
@@ -437,7 +444,7 @@ bool append_record(struct ledger_replica *, enum ledger_record_kind, uint64_t po
                    struct slice payload);
 void wait_durable(struct ledger_replica *, enum waiting, uint64_t view, uint64_t s,
                   const uint8_t *pp_hash);
-void append_batch(struct ledger_replica *, struct slot *, struct slice evidence);
+void append_batch(struct ledger_replica *, struct slot *);
 
 /* rules.c: the rules that make or break the protocol */
 bool rule_may_vote(const struct ledger_replica *, uint64_t view);
@@ -466,7 +473,8 @@ void pool_take(struct ledger_replica *, struct slice body, uint64_t connection);
 void pool_verified(struct ledger_replica *, struct job *);
 void pool_settle(struct ledger_replica *);
 void pool_unpark(struct ledger_replica *);
-bool pool_has_executable(const struct ledger_replica *);
+void pool_park(struct ledger_replica *, struct pooled *);
+bool pool_has_executable(struct ledger_replica *);
 bool pool_has_expired(const struct ledger_replica *);
 struct client *client_find(const struct ledger_replica *, const uint8_t *key);
 struct client *client_make(struct ledger_replica *, const uint8_t *key);
@@ -474,6 +482,7 @@ void client_unuse(struct ledger_replica *, struct client *);
 struct connection *connection_find(const struct ledger_replica *, uint64_t number);
 struct connection *connection_make(struct ledger_replica *, uint64_t number);
 void connection_forget(struct ledger_replica *, uint64_t number);
+void listeners_close(struct ledger_replica *);
 
 /* client.c: what clients ask and are told */
 void client_refuse(struct ledger_replica *, uint64_t connection, const uint8_t *req_hash,
@@ -511,13 +520,20 @@ void vote_commit(struct ledger_replica *, const struct ledger_commit *);
 void vote_verified(struct ledger_replica *, struct job *);
 void vote_settle(struct ledger_replica *);
 void vote_advance(struct ledger_replica *);
+void vote_send_commit(struct ledger_replica *, const struct slot *, int to);
+bool vote_certificate(const struct ledger_replica *, const struct slot *, struct buffer *out);
 void vote_certain(struct ledger_replica *, struct slot *);
 bool vote_evidence(struct ledger_replica *, struct slot *);
-bool vote_take_evidence(struct ledger_replica *, struct slot *, struct slice evidence);
+void vote_take_evidence(struct ledger_replica *, struct slot *, struct slice evidence);
+unsigned vote_unknown(const struct ledger_replica *, const struct slot *,
+                      const struct ledger_evidence *, struct ledger_signature *work,
+                      unsigned count);
 unsigned vote_nonces(const struct ledger_replica *, const struct slot *, uint64_t *bits);
 
 /* tip.c */
-void tip_add(struct ledger_replica *, const struct ledger_certificate *, struct slice encoded);
+bool tip_can_follow(struct ledger_replica *, const struct slot *);
+void tip_add(struct ledger_replica *, const struct slot *, struct slice encoded);
+bool tip_recover(struct ledger_replica *, struct slice encoded);
 void tip_effective(const struct ledger_view_change *, uint64_t *view, uint64_t *s);
 int tip_binding_check(const struct ledger_replica *, const struct ledger_view_change *,
                       struct error *);
@@ -540,6 +556,7 @@ void new_view_continue(struct ledger_replica *);
 void new_view_drop(struct ledger_replica *);
 void new_view_send(struct ledger_replica *, int to);
 bool new_view_first_prepare_may_leave(struct ledger_replica *);
+struct candidate *stash_candidates(struct ledger_replica *, const struct stash *);
 struct stash *stash_find(const struct ledger_replica *, const uint8_t g[static HASH_LEN]);
 struct stash *stash_put(struct ledger_replica *, uint64_t s, enum ledger_kind, uint64_t first_index,
                         uint32_t count, const uint8_t g[static HASH_LEN]);

@@ -43,6 +43,7 @@ struct ledger_verify_job {
     size_t count;
     bool suspect; /* an item comes from a connection that sent bad ones before: verify it apart */
     void *purpose; /* the core's */
+    struct ledger_verify_job *next; /* the driver's, while it has the job */
 };
 
 /*

@@ -66,8 +66,10 @@ void ledger_on_timer(struct ledger_replica *, uint32_t id);
 /* Everything up to lsn is durable. lsns never descend. */
 void ledger_on_durable(struct ledger_replica *, uint64_t lsn);
 void ledger_on_verified(struct ledger_replica *, struct ledger_verify_job *);
-/* The digest of checkpoint s. */
-void ledger_on_digest(struct ledger_replica *, uint64_t s, const uint8_t digest[static 32]);
+/* The digest of a checkpoint that env->digest was given (s and pp_hash say which; the others of its
+ * members are not looked at). */
+void ledger_on_digest(struct ledger_replica *, const struct ledger_checkpoint *,
+                      const uint8_t digest[static 32]);
 /* After every burst of events. */
 void ledger_settle(struct ledger_replica *);
 
@@ -92,6 +94,7 @@ struct ledger_status {
     uint64_t pool_requests, pool_bytes;
     /* Counters since ledger_open. */
     uint64_t transactions, batches, view_changes, messages_dropped, signatures_bad, requests_busy;
+    uint64_t batches_refused, equivocations;
 };
 
 void ledger_status(const struct ledger_replica *, struct ledger_status *);

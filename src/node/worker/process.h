@@ -10,6 +10,7 @@
  *   pool.c        faaslets: making, resetting, keeping, evicting
  *   timekeeper.c  deadlines, slices, descriptors
  *   ask.c         requests to the supervisor      names.c   names of functions
+ *   chain.h       from what a guest asks for to a call: callee.c, child.c, child_remote.c
  *   import_*.c    host functions
  *
  * Locks. worker.lock guards calls, queues, versions, pools, requests, names and timers; it is held

@@ -59,7 +59,7 @@ struct faaslet {
     char *shared_asked;       /* shared_files.c: what an answer is awaited for, malloc'ed */
     char *failure;            /* atoll_fail's message, malloc'ed; NULL = none */
     uint32_t failure_len;
-    bool asked_name;       /* import_chain.c has asked what a name means, … */
+    bool asked_name;       /* callee.c has asked what a name means, … */
     uint64_t name_epoch;   /* … when this was worker.name_epoch */
     uint32_t functions[3]; /* to run, one after the other; the last one's result counts */
     uint8_t function_count, function_at;
@@ -111,7 +111,10 @@ struct import_entry {
     host_function function;
 };
 extern const struct import_entry imports_call[];   /* import_call.c: call_info … config */
-extern const struct import_entry imports_chain[];  /* import_chain.c */
+extern const struct import_entry imports_chain[];  /* import_chain.c: chain, chain_fn */
+extern const struct import_entry imports_batch[];  /* import_batch.c: chain_batch */
+extern const struct import_entry imports_await[];  /* import_await.c: await */
+extern const struct import_entry imports_result[]; /* import_result.c: result_… cancel, forget */
 extern const struct import_entry imports_state[];  /* import_state.c */
 extern const struct import_entry imports_object[]; /* import_object.c */
 extern const struct import_entry
