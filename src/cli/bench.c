@@ -10,8 +10,8 @@ static const struct {
     const char *name;
     void (*run)(struct bench *);
 } topics[] = {
-    {"cold", bench_cold},         {"chain", bench_chain},     {"http", bench_http},
-    {"state", bench_state},       {"density", bench_density}, {"training", bench_training},
+    {"cold", bench_cold},           {"chain", bench_chain},     {"http", bench_http},
+    {"state", bench_state},         {"density", bench_density}, {"training", bench_training},
     {"inference", bench_inference}, {"churn", bench_churn},
 };
 #define TOPIC_COUNT (sizeof topics / sizeof topics[0])
@@ -64,8 +64,9 @@ static int bench_run(int argc, char **argv)
         {"json", 0, OPTION_FLAG, NULL, "print JSON", &json, NULL},
     };
     struct text_list operands = {0};
-    enum options_outcome outcome = options_parse(
-        &command_bench, options, sizeof options / sizeof options[0], argc, argv, 1, TOPIC_COUNT, &operands);
+    enum options_outcome outcome =
+        options_parse(&command_bench, options, sizeof options / sizeof options[0], argc, argv, 1,
+                      TOPIC_COUNT, &operands);
     b.seconds = (double)(seconds < 600 ? seconds : 600);
     int status = outcome == OPTIONS_GO     ? bench_measure(&b, &operands, json)
                  : outcome == OPTIONS_HELP ? EXIT_OK

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "node/document.h"
+#include "node/worker/worker.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -69,7 +69,7 @@ enum call_status {
     CALL_LOST,
     CALL_EXPIRED,
 };
-enum call_temperature { CALL_HOT, CALL_WARM, CALL_COLD, CALL_COLD_REMOTE };
+enum call_temperature { CALL_HOT, CALL_WARM, CALL_COLD, CALL_COLD_REMOTE, CALL_KEPT };
 enum call_flag {
     CALL_FLAG_FRESH = 1, /* never a pooled instance: restore from the image */
     CALL_FLAG_CLEAR = 2, /* drop pool and image of the version first: a cold start by force */
@@ -153,7 +153,7 @@ struct message_metric {
 /* MESSAGE_TALLY: of a version's chained calls that have ended since its last tally. Sent at most
  * once a second, and for calls of apps without CALL_FLAG_GRAPH as for the others. */
 #define CALL_STATUSES     (CALL_EXPIRED + 1)
-#define CALL_TEMPERATURES (CALL_COLD_REMOTE + 1)
+#define CALL_TEMPERATURES (CALL_KEPT + 1)
 struct message_tally {
     uint64_t ended[CALL_STATUSES];
     uint64_t started[CALL_TEMPERATURES];

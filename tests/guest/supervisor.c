@@ -283,7 +283,8 @@ uint64_t supervisor_call(struct supervisor *s, uint32_t version, const void *inp
     int64_t now = clock_monotonic_ns();
     struct message m = {
         .header = {.kind = MESSAGE_CALL, .id = s->next_id++},
-        .call = {.deadline_ns = o->timeout_ns ? now + o->timeout_ns : 0,
+        .call = {.parent = o->parent,
+                 .deadline_ns = o->timeout_ns ? now + o->timeout_ns : 0,
                  .queued_ns = now,
                  .version = version,
                  .flags = o->flags,

@@ -62,6 +62,7 @@ void supervisor_name(struct supervisor *, const char *name, uint32_t version, ui
 
 struct call_options {
     uint32_t flags, depth, priority;
+    uint64_t parent;    /* another tenant's call that chained it, 0 = none */
     int64_t timeout_ns; /* 0 = none */
     const char *head;
     const char *arguments;

@@ -32,7 +32,19 @@ enum sim_trick {
     SIM_TRICK_BAD_HISTORY,    /* wrong contents, entries, chunks, evidence for who catches up */
     SIM_TRICK_AMNESIA,        /* starts anew with an empty disk */
     SIM_TRICK_REVEAL,         /* nonces opened as soon as it signs */
+    SIM_TRICK_POISON,         /* passes pps on with false bodies, Prepares in others' names */
     SIM_TRICKS,
+};
+
+/* A pp that somebody proposed, and the Prepares for it that faulty replicas heard of. */
+#define SIM_BALLOTS_MAX 64
+
+struct sim_ballot {
+    struct ledger_pp pp;
+    uint8_t pp_hash[HASH_LEN];
+    uint64_t bits;
+    uint8_t votes[LEDGER_REPLICAS_MAX][LEDGER_CERTIFICATE_VOTE_LEN];
+    bool made; /* a certificate */
 };
 
 #define SIM_MEMORY_MAX 128 /* certificates, NewViews and messages that are remembered, each */
@@ -46,7 +58,13 @@ struct sim_adversary {
                    [SIM_MACHINES_MAX]; /* [peer][faulty replica]: 1, 2 or both bodies */
     struct buffer certificate[SIM_MEMORY_MAX], new_view[SIM_MEMORY_MAX], message[SIM_MEMORY_MAX];
     unsigned certificates, new_views, messages; /* ever seen; the newest overwrite the oldest */
-    bool liar;                                  /* a client lies */
+    struct sim_ballot ballot[SIM_BALLOTS_MAX];
+    unsigned ballots;
+    /* A client who lies, and what it told before. */
+    bool liar;
+    uint64_t lie_number;
+    struct ledger_request told;
+    uint8_t told_args[8];
 };
 
 static inline struct sim_random *sim_adversary_random(const struct sim_adversary *a)
@@ -68,7 +86,12 @@ struct slice sim_forge(struct sim_adversary *, const struct sim_machine *, unsig
 bool sim_forge_blind(struct sim_adversary *, const struct sim_machine *, struct slice pre_prepare,
                      struct buffer *prepare, struct buffer *commit);
 
-/* What the client who lies sends next; false: nothing. */
-bool sim_lie(struct sim_adversary *, struct buffer *message);
+/* The pp message with something wrong that its signature does not cover. */
+struct slice sim_forge_poison(struct sim_adversary *, struct slice pre_prepare, struct buffer *out);
+/* A Prepare for the same pp in another's name, which its signature does not bear out. */
+bool sim_forge_prepare(struct sim_adversary *, struct slice pre_prepare, struct buffer *out);
+
+/* What the client who lies sends next. */
+void sim_lie(struct sim_adversary *, struct buffer *message);
 
 #endif

@@ -13,7 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ANSWERS 64 /* batches whose replies are remembered */
+#define ANSWERS    64 /* batches whose replies are remembered */
+#define BUNDLE_MAX 7
 
 /* The replies of one (view, s). */
 struct answer {
@@ -37,6 +38,8 @@ struct ask {
     unsigned group, tries;
     struct sim_bank_call call;
     struct buffer body;
+    struct buffer bundle; /* of the first member: how it is sent at first; else empty */
+    bool rides;           /* another member brings it along at first */
     struct slice fields;
     struct claim claim[SIM_MACHINES_MAX];
     struct buffer receipt;
@@ -50,7 +53,7 @@ struct sim_client {
     uint64_t view;          /* of the newest reply */
     unsigned asks, ask_max, window;
     struct ask *ask;
-    bool stopped, pass_min_index;
+    bool stopped, pass_min_index, bundles;
     uint64_t patience_us;
     uint64_t answers_used;
     struct answer answer[ANSWERS];
@@ -77,6 +80,7 @@ struct sim_client *sim_client_create(struct sim_cluster *cluster, unsigned numbe
     c->ask = calloc(requests + 1, sizeof *c->ask);
     c->window = (unsigned)sim_random_range(random, 1, 6);
     c->pass_min_index = sim_random_chance(random, 700);
+    c->bundles = sim_random_chance(random, 250);
     c->patience_us =
         cluster->genesis.configuration.view_timeout_us / 2 + sim_random_below(random, 100000);
     if (!c->ask)
@@ -90,6 +94,7 @@ void sim_client_destroy(struct sim_client *c)
         return;
     for (unsigned i = 0; i < c->asks; i++) {
         buffer_free(&c->ask[i].body);
+        buffer_free(&c->ask[i].bundle);
         buffer_free(&c->ask[i].receipt);
         for (unsigned m = 0; m < SIM_MACHINES_MAX; m++)
             buffer_free(&c->ask[i].claim[m].tx);
@@ -129,19 +134,37 @@ static void post(struct sim_client *c, unsigned machine, struct buffer *message)
     sim_network_send(&c->cluster->network, c->endpoint, machine, message->data, message->len);
 }
 
+static void hello_send(struct sim_client *c, unsigned machine)
+{
+    struct buffer message = {0};
+
+    if (!ledger_hello_write(&message, (const uint8_t(*)[32])c->key->public_key, 1))
+        abort();
+    post(c, machine, &message);
+    buffer_free(&message);
+}
+
 static void ask_send(struct sim_client *c, struct ask *a, unsigned machine)
 {
     struct buffer message = {0};
     struct ledger_message_writer writer;
 
-    if (!ledger_hello_write(&message, (const uint8_t(*)[32])c->key->public_key, 1))
-        abort();
-    post(c, machine, &message);
-    message.len = 0;
     if (!ledger_bodies_begin(&writer, &message, LEDGER_MESSAGE_REQUEST) ||
         !ledger_bodies_body(&writer, slice_of_buffer(&a->body)))
         abort();
     ledger_message_end(&writer);
+    hello_send(c, machine);
+    post(c, machine, &message);
+    buffer_free(&message);
+}
+
+static void bundle_send(struct sim_client *c, struct ask *a, unsigned machine)
+{
+    struct buffer message = {0};
+
+    if (!ledger_bundle_write(&message, slice_of_buffer(&a->bundle)))
+        abort();
+    hello_send(c, machine);
     post(c, machine, &message);
     buffer_free(&message);
 }
@@ -158,27 +181,73 @@ static void receipt_fetch(struct sim_client *c, struct ask *a, unsigned machine)
     buffer_free(&message);
 }
 
-static void ask_encode(struct sim_client *c, struct ask *a)
+static void request_fill(struct sim_client *c, const struct ask *a, struct ledger_request *request)
 {
-    struct ledger_request request = {
+    *request = (struct ledger_request){
         .reqno = a->reqno,
         .min_index = a->min_index,
         .proc = a->call.proc,
         .args = slice_of(a->call.args, a->call.args_len),
     };
-    struct buffer fields = {0};
+    memcpy(request->genesis, c->cluster->genesis.hash, HASH_LEN);
+    memcpy(request->client, c->key->public_key, sizeof request->client);
+}
+
+static void body_keep(struct ask *a, struct slice bytes)
+{
+    struct ledger_body body;
+    struct error e;
+
+    if (!buffer_append(&a->body, bytes.data, bytes.len) ||
+        ledger_body_decode(slice_of_buffer(&a->body), &body, &e) != 0)
+        abort();
+    a->fields = body.fields;
+}
+
+static void alone_encode(struct sim_client *c, struct ask *a)
+{
+    struct ledger_request request;
+    struct buffer fields = {0}, body = {0};
     uint8_t hash[HASH_LEN], signature[ED25519_SIGNATURE_LEN];
 
-    memcpy(request.genesis, c->cluster->genesis.hash, HASH_LEN);
-    memcpy(request.client, c->key->public_key, sizeof request.client);
+    request_fill(c, a, &request);
     if (!ledger_request_encode(&request, &fields))
         abort();
     ledger_request_hash(slice_of_buffer(&fields), hash);
     sim_sign(&c->cluster->signatures, c->key, hash, signature);
-    if (!ledger_body_encode_alone(slice_of_buffer(&fields), signature, &a->body))
+    if (!ledger_body_encode_alone(slice_of_buffer(&fields), signature, &body))
         abort();
+    body_keep(a, slice_of_buffer(&body));
     buffer_free(&fields);
-    a->fields = slice_of(a->body.data + 1, a->body.len - 1 - sizeof signature);
+    buffer_free(&body);
+}
+
+/* The asks from `first` on under one signature. */
+static void bundle_encode(struct sim_client *c, struct ask *first, uint32_t count)
+{
+    static size_t ends[LEDGER_BUNDLE_MAX]; /* large; one thread */
+    struct ledger_request request[BUNDLE_MAX];
+    struct ledger_bundle bundle;
+    struct buffer bodies = {0};
+    struct error e;
+    uint8_t hash[HASH_LEN], signature[ED25519_SIGNATURE_LEN];
+
+    for (uint32_t i = 0; i < count; i++)
+        request_fill(c, &first[i], &request[i]);
+    if (!ledger_bundle_hash_of(request, count, hash))
+        abort();
+    sim_sign(&c->cluster->signatures, c->key, hash, signature);
+    if (!ledger_bundle_encode(request, count, signature, &first->bundle) ||
+        ledger_bundle_decode(slice_of_buffer(&first->bundle), &bundle, &e) != 0 ||
+        ledger_bundle_open(&bundle, &bodies, ends, NULL, hash, &e) != 0)
+        abort();
+    for (uint32_t i = 0; i < count; i++) {
+        size_t from = i ? ends[i - 1] : 0;
+
+        body_keep(&first[i], slice_of(bodies.data + from, ends[i] - from));
+        first[i].rides = i > 0;
+    }
+    buffer_free(&bodies);
 }
 
 /* The first try goes to the primary, every later one to all. */
@@ -191,9 +260,11 @@ static void ask_due(void *ctx, void *payload)
 
     if (!ask_open(a))
         return;
-    if (!a->tries) {
+    if (!a->tries && a->bundle.len) {
+        bundle_send(c, a, (unsigned)(c->view % c->cluster->replicas));
+    } else if (!a->tries && !a->rides) {
         ask_send(c, a, (unsigned)(c->view % c->cluster->replicas));
-    } else {
+    } else if (a->tries) {
         for (unsigned m = 0; m < c->cluster->machines; m++)
             ask_send(c, a, m);
         receipt_fetch(c, a,
@@ -207,12 +278,35 @@ static void ask_due(void *ctx, void *payload)
     sim_world_after(world_of(c), wait, ask_due, c, number);
 }
 
+static struct ask *ask_draw(struct sim_client *c)
+{
+    struct ask *a = &c->ask[c->asks++];
+
+    a->reqno = c->asks;
+    a->invoked_us = world_of(c)->now_us;
+    a->returned_us = SIM_NEVER;
+    a->min_index = c->pass_min_index ? c->highest_index : 0;
+    sim_bank_draw(&a->call, sim_world_random(world_of(c), SIM_STREAM_CLIENT),
+                  c->cluster->bank_groups, &a->group);
+    sim_world_log(world_of(c), "ask", c->number, a->reqno, a->call.proc);
+    return a;
+}
+
+static void asks_start(struct sim_client *c, unsigned from)
+{
+    for (unsigned i = from; i < c->asks; i++) {
+        unsigned *number = sim_allocate(sizeof *number);
+
+        *number = i;
+        sim_world_after(world_of(c), 0, ask_due, c, number);
+    }
+}
+
 static void client_think(void *ctx, void *payload)
 {
     struct sim_client *c = ctx;
     struct sim_random *random = sim_world_random(world_of(c), SIM_STREAM_CLIENT);
-    unsigned *number;
-    struct ask *a;
+    unsigned from = c->asks, count = 1;
 
     (void)payload;
     if (c->stopped || c->asks == c->ask_max)
@@ -220,17 +314,15 @@ static void client_think(void *ctx, void *payload)
     sim_world_after(world_of(c), sim_random_skewed(random, 0, 40000), client_think, c, NULL);
     if (client_open_asks(c) >= c->window)
         return;
-    a = &c->ask[c->asks];
-    a->reqno = c->asks + 1;
-    a->invoked_us = world_of(c)->now_us;
-    a->returned_us = SIM_NEVER;
-    a->min_index = c->pass_min_index ? c->highest_index : 0;
-    sim_bank_draw(&a->call, random, c->cluster->bank_groups, &a->group);
-    ask_encode(c, a);
-    sim_world_log(world_of(c), "ask", c->number, a->reqno, a->call.proc);
-    number = sim_allocate(sizeof *number);
-    *number = c->asks++;
-    sim_world_after(world_of(c), 0, ask_due, c, number);
+    if (c->bundles)
+        count = (unsigned)sim_random_range(random, 1, BUNDLE_MAX);
+    while (c->asks < c->ask_max && c->asks < from + count)
+        ask_draw(c);
+    if (c->asks - from > 1)
+        bundle_encode(c, &c->ask[from], c->asks - from);
+    else
+        alone_encode(c, &c->ask[from]);
+    asks_start(c, from);
 }
 
 void sim_client_start(struct sim_client *c)

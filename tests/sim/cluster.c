@@ -28,7 +28,8 @@ static void genesis_fill(struct sim_cluster *c, struct ledger_genesis *g, uint8_
     configuration->max_batch = (uint32_t)sim_random_range(r, 1, 12);
     configuration->checkpoint_interval =
         2 * g->pipeline + (uint32_t)sim_random_below(r, sim_random_chance(r, 500) ? 8 : 200);
-    configuration->view_timeout_us = sim_random_skewed(r, 40000, 800000);
+    configuration->view_timeout_us =
+        c->stormy ? sim_random_range(r, 20000, 80000) : sim_random_skewed(r, 40000, 800000);
     configuration->member_count = 1;
     configuration->members[0] = (struct ledger_member){
         .name = slice_of("consortium", 10), .public_key = sim_key(SIM_KEYS_MAX - 1)->public_key};
@@ -55,10 +56,22 @@ static void genesis_make(struct sim_cluster *c)
 
 /* ---- the parts ---- */
 
+/* Whether a message gets lost for what it is. */
+static bool typed_lost(struct sim_cluster *c, unsigned from, unsigned to, struct slice message)
+{
+    unsigned type = ledger_message_type(message);
+
+    return from < c->machines && to < c->machines && type <= LEDGER_MESSAGE_RELAY &&
+           c->typed_to >> to & 1 &&
+           sim_random_chance(sim_world_random(&c->world, SIM_STREAM_NETWORK), c->typed_loss[type]);
+}
+
 static void deliver(void *ctx, unsigned from, unsigned to, const uint8_t *bytes, size_t len)
 {
     struct sim_cluster *c = ctx;
 
+    if (typed_lost(c, from, to, slice_of(bytes, len)))
+        return;
     if (to >= c->machines + c->clients)
         sim_adversary_hear(c->adversary, from, slice_of(bytes, len));
     else if (to >= c->machines)
@@ -109,6 +122,7 @@ static void cluster_open(struct sim_cluster *c)
     c->faulty_max = (c->replicas - 1) / 3;
     c->quorum = c->replicas - c->faulty_max;
     c->async = sim_random_chance(r, 150);
+    c->stormy = sim_random_chance(r, 350);
     c->bank_groups = (unsigned)sim_random_range(r, 1, 4);
     c->stage_high_us = (uint32_t)sim_random_skewed(r, 100, 20000);
     faulty_draw(c);
@@ -117,7 +131,7 @@ static void cluster_open(struct sim_cluster *c)
     c->adversary = sim_adversary_create(c);
     machines_open(c);
     c->clients = (unsigned)sim_random_range(r, 1, 4);
-    delay = (uint32_t)sim_random_skewed(r, 20, 4000);
+    delay = (uint32_t)sim_random_skewed(r, 20, c->stormy ? 8000 : 4000);
     /* The last endpoint is the adversary's own. */
     sim_network_open(&c->network, &c->world, c->machines + c->clients + 1, delay,
                      delay * (uint32_t)sim_random_range(r, 1, 12), deliver, c);
@@ -133,6 +147,18 @@ static bool clients_done(const struct sim_cluster *c)
     return true;
 }
 
+/* One may come late, with nothing. */
+static void machines_start(struct sim_cluster *c)
+{
+    unsigned late = (unsigned)sim_random_below(setup_of(c), 5 * c->machines);
+
+    for (unsigned i = 0; i < c->machines && !c->world.stopped; i++)
+        if (i == late)
+            sim_machine_crash(&c->machine[i], false, sim_random_range(setup_of(c), 1000, 4000000));
+        else
+            sim_machine_start(&c->machine[i]);
+}
+
 /* How long after the faults everything has to be done: many doublings of the view timer. */
 #define HEALED_US 200000000
 
@@ -143,8 +169,7 @@ void sim_cluster_run(struct sim_cluster *c, const struct sim_options *options)
     memset(c, 0, sizeof *c);
     c->options = *options;
     cluster_open(c);
-    for (unsigned i = 0; i < c->machines; i++)
-        sim_machine_start(&c->machine[i]);
+    machines_start(c);
     for (unsigned i = 0; i < c->clients; i++)
         sim_client_start(c->client[i]);
     sim_adversary_start(c->adversary);

@@ -45,9 +45,18 @@ struct sim_options {
     const char *trick; /* the only thing that faulty replicas do; NULL: drawn */
 };
 
+/* A checkpoint as it would lie in a file: its chunks. */
 struct sim_checkpoint {
     struct ledger_checkpoint at;
-    struct kv_checkpoint *store;
+    uint8_t digest[HASH_LEN];
+    uint32_t chunks;
+    struct buffer *chunk;
+};
+
+/* One whose digest is being computed. */
+struct sim_pending {
+    struct ledger_checkpoint at;
+    struct kv_checkpoint *store; /* NULL: free */
 };
 
 struct sim_machine {
@@ -62,12 +71,14 @@ struct sim_machine {
     uint64_t synced_at_us; /* the last planned sync ends then */
     size_t *entry;         /* record of the disk that holds the entry at a position */
     size_t entries, entry_capacity;
+    uint64_t *batch; /* position of the PP of batch s, where it was seen last */
+    size_t batch_capacity;
     uint32_t timer_version[LEDGER_TIMERS];
     bool settle_planned;
     struct sim_checkpoint checkpoint[SIM_CHECKPOINTS_MAX]; /* oldest first */
     unsigned checkpoints;
-    struct sim_checkpoint pending[SIM_PENDING_MAX]; /* store NULL: free */
-    struct ledger_status status;                    /* after the last event */
+    struct sim_pending pending[SIM_PENDING_MAX];
+    struct ledger_status status; /* after the last event */
 };
 
 struct sim_client;
@@ -82,6 +93,10 @@ struct sim_cluster {
     unsigned replicas, faulty_max, quorum; /* N, f, Q */
     uint64_t faulty_set;                   /* bitmap of replicas */
     bool async;                            /* durability of pp, Prepare, certificates */
+    bool stormy;                           /* many short faults of the network: view after view */
+    /* Loss of messages between replicas by their type, in a thousand, on their way to a set. */
+    uint16_t typed_loss[LEDGER_MESSAGE_RELAY + 1];
+    uint64_t typed_to;
     unsigned machines;
     struct sim_machine machine[SIM_MACHINES_MAX];
     unsigned bank_groups;
@@ -120,10 +135,20 @@ void sim_machine_start(struct sim_machine *);
 /* The process dies; with power, what is not durable may be lost. Starts again after restart_us, or
  * stays down (0). */
 void sim_machine_crash(struct sim_machine *, bool power, uint64_t restart_us);
+/* As a crash, after which its disk is empty. Only faulty machines forget. */
+void sim_machine_forget(struct sim_machine *, uint64_t restart_us);
 /* A message from another endpoint of the network. */
 void sim_machine_receive(struct sim_machine *, unsigned from, const uint8_t *bytes, size_t len);
 /* The last record of the disk with the entry; NULL beyond the end. */
 const struct sim_record *sim_machine_entry(const struct sim_machine *, uint64_t position);
+
+/* A batch of the ledger on its disk. False: s is not in it. */
+struct sim_batch {
+    uint64_t position;
+    struct ledger_pp pp;
+    uint8_t pp_hash[HASH_LEN];
+};
+bool sim_machine_batch(const struct sim_machine *, uint64_t s, struct sim_batch *);
 
 /* ---- clients (client.c) ---- */
 

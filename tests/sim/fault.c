@@ -14,6 +14,7 @@ enum fault {
     FAULT_DEAF,      /* one side is heard but does not hear, or the other way round */
     FAULT_ISOLATE,   /* the primary is alone */
     FAULT_LINKS,     /* single links are cut */
+    FAULT_TYPED,     /* some kinds of message do not reach some */
     FAULT_WEATHER,   /* loss, duplicates, reordering everywhere */
     FAULT_SLOW,      /* one machine's links */
     FAULT_SLOW_DISK,
@@ -54,6 +55,32 @@ static void weather_end(void *ctx, void *payload)
 
     (void)payload;
     sim_network_faults(&c->network, 0, 0, 0);
+}
+
+static void typed_end(void *ctx, void *payload)
+{
+    struct sim_cluster *c = ctx;
+
+    (void)payload;
+    memset(c->typed_loss, 0, sizeof c->typed_loss);
+}
+
+/* One or two kinds of message, or everything but one kind. */
+static void typed_begin(struct sim_cluster *c, uint64_t lasts_us)
+{
+    struct sim_random *r = random_of(c);
+    bool but = sim_random_chance(r, 200);
+    uint16_t loss = (uint16_t)sim_random_range(r, 300, 1000);
+    uint64_t kinds = sim_random_range(r, 1, 2);
+
+    for (unsigned i = 0; but && i <= LEDGER_MESSAGE_RELAY; i++)
+        c->typed_loss[i] = loss;
+    while (kinds--)
+        c->typed_loss[sim_random_chance(r, 700)
+                          ? sim_random_range(r, LEDGER_MESSAGE_PRE_PREPARE, LEDGER_MESSAGE_NEW_VIEW)
+                          : sim_random_range(r, 1, LEDGER_MESSAGE_RELAY)] = but ? 0 : loss;
+    c->typed_to = sim_random_word(r) | sim_random_word(r);
+    sim_world_after(&c->world, lasts_us, typed_end, c, NULL);
 }
 
 static void disks_end(void *ctx, void *payload)
@@ -132,7 +159,7 @@ static void strike(struct plan *p, enum fault fault)
 {
     struct sim_cluster *c = p->cluster;
     struct sim_random *r = random_of(c);
-    uint64_t lasts_us = sim_random_skewed(r, 10000, 1500000);
+    uint64_t lasts_us = sim_random_skewed(r, 10000, c->stormy ? 300000 : 1500000);
     unsigned victim = any_machine(c);
 
     sim_world_log(&c->world, "fault", fault, victim, lasts_us);
@@ -142,6 +169,7 @@ static void strike(struct plan *p, enum fault fault)
         sim_machine_crash(&c->machine[c->async ? p->power_victim : victim], true, lasts_us);
         break;
     case FAULT_POWER_ALL: power_all(c); break;
+    case FAULT_TYPED: typed_begin(c, lasts_us); break;
     case FAULT_WEATHER:
         sim_network_faults(&c->network, (unsigned)sim_random_below(r, 300),
                            (unsigned)sim_random_below(r, 200), (unsigned)sim_random_below(r, 300));
@@ -180,18 +208,26 @@ static void fault_due(void *ctx, void *payload)
                     next);
 }
 
+static bool is_of_network(enum fault fault)
+{
+    return fault >= FAULT_PARTITION && fault <= FAULT_WEATHER;
+}
+
 void sim_fault_start(struct sim_cluster *c, uint64_t until_us)
 {
     struct sim_random *r = random_of(c);
     struct plan *p = sim_allocate(sizeof *p);
 
     *p = (struct plan){.cluster = c, .until_us = until_us};
-    p->gap_us = (uint32_t)sim_random_range(r, 100000, 1500000);
+    p->gap_us =
+        (uint32_t)sim_random_range(r, c->stormy ? 20000 : 100000, c->stormy ? 200000 : 1500000);
     p->power_victim = any_machine(c);
     for (unsigned i = 0; i < FAULT_KINDS; i++) {
+        unsigned often = c->stormy && is_of_network((enum fault)i) ? 800 : 400;
+
         if (c->async && i == FAULT_POWER_ALL)
             continue;
-        p->weight[i] = sim_random_chance(r, 400) ? (unsigned)sim_random_range(r, 1, 10) : 0;
+        p->weight[i] = sim_random_chance(r, often) ? (unsigned)sim_random_range(r, 1, 10) : 0;
         p->weights += p->weight[i];
     }
     if (!p->weights) {
@@ -206,6 +242,7 @@ void sim_fault_heal(struct sim_cluster *c)
     sim_world_log(&c->world, "heal", 0, 0, 0);
     partition_end(c, NULL);
     weather_end(c, NULL);
+    typed_end(c, NULL);
     slow_end(c, NULL);
     disks_end(c, NULL);
     for (unsigned i = 0; i < c->machines; i++)

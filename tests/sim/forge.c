@@ -44,6 +44,67 @@ static void view_change_learn(struct sim_adversary *a, struct slice signed_bytes
     buffer_free(&bytes);
 }
 
+/* ---- certificates of our own ---- */
+
+static void ballot_count(struct sim_adversary *a, struct sim_ballot *b)
+{
+    uint8_t votes[LEDGER_REPLICAS_MAX][LEDGER_CERTIFICATE_VOTE_LEN];
+    struct ledger_certificate certificate = {.pp = b->pp, .votes = votes[0]};
+    struct buffer bytes = {0};
+
+    for (unsigned i = 0; i < a->cluster->replicas; i++)
+        if (b->bits >> i & 1 && certificate.vote_count < a->cluster->quorum - 1) {
+            certificate.bits |= UINT64_C(1) << i;
+            memcpy(votes[certificate.vote_count++], b->votes[i], sizeof votes[0]);
+        }
+    if (b->made || certificate.vote_count < a->cluster->quorum - 1)
+        return;
+    b->made = true;
+    if (!ledger_certificate_encode(&certificate, &bytes))
+        abort();
+    remember(a->certificate, &a->certificates, slice_of_buffer(&bytes));
+    buffer_free(&bytes);
+}
+
+static void pre_prepare_learn(struct sim_adversary *a, struct slice message)
+{
+    struct ledger_pre_prepare_message pre;
+    struct sim_ballot *b;
+    struct error e;
+    uint8_t hash[HASH_LEN];
+
+    if (ledger_pre_prepare_decode(message, &pre, &e) != 0)
+        return;
+    ledger_pp_hash(&pre.pp, hash);
+    for (unsigned i = 0; i < SIM_BALLOTS_MAX; i++)
+        if (memcmp(a->ballot[i].pp_hash, hash, HASH_LEN) == 0)
+            return;
+    b = &a->ballot[a->ballots++ % SIM_BALLOTS_MAX];
+    memset(b, 0, sizeof *b);
+    b->pp = pre.pp;
+    memcpy(b->pp_hash, hash, HASH_LEN);
+}
+
+static void prepare_learn(struct sim_adversary *a, struct slice message)
+{
+    struct ledger_prepare prepare;
+    struct error e;
+
+    if (ledger_prepare_message_decode(message, &prepare, &e) != 0 ||
+        prepare.replica >= a->cluster->replicas)
+        return;
+    for (unsigned i = 0; i < SIM_BALLOTS_MAX; i++) {
+        struct sim_ballot *b = &a->ballot[i];
+
+        if (memcmp(b->pp_hash, prepare.pp_hash, HASH_LEN) != 0 || b->bits >> prepare.replica & 1)
+            continue;
+        b->bits |= UINT64_C(1) << prepare.replica;
+        memcpy(b->votes[prepare.replica], prepare.nonce_commit, HASH_LEN);
+        memcpy(b->votes[prepare.replica] + HASH_LEN, prepare.signature, ED25519_SIGNATURE_LEN);
+        ballot_count(a, b);
+    }
+}
+
 void sim_forge_learn(struct sim_adversary *a, struct slice message)
 {
     static struct ledger_view_change vc;
@@ -52,6 +113,8 @@ void sim_forge_learn(struct sim_adversary *a, struct slice message)
     struct error e;
 
     switch (ledger_message_type(message)) {
+    case LEDGER_MESSAGE_PRE_PREPARE: pre_prepare_learn(a, message); break;
+    case LEDGER_MESSAGE_PREPARE: prepare_learn(a, message); break;
     case LEDGER_MESSAGE_VIEW_CHANGE:
         if (ledger_view_change_message_decode(message, &vc, &bytes, &e) == 0)
             view_change_learn(a, bytes);
@@ -394,4 +457,34 @@ struct slice sim_forge(struct sim_adversary *a, const struct sim_machine *m, uns
     case LEDGER_MESSAGE_NEW_VIEW: return new_view_forge(a, m, message, out);
     default: return message;
     }
+}
+
+struct slice sim_forge_poison(struct sim_adversary *a, struct slice pre_prepare, struct buffer *out)
+{
+    /* Behind the type and the signed pp lie the evidence and the bodies. */
+    size_t from = 1 + LEDGER_PP_SIGNED_LEN + 4;
+
+    out->len = 0;
+    if (!buffer_append(out, pre_prepare.data, pre_prepare.len))
+        abort();
+    if (out->len > from)
+        out->data[from + sim_random_below(sim_adversary_random(a), out->len - from)] ^= 1;
+    return slice_of_buffer(out);
+}
+
+bool sim_forge_prepare(struct sim_adversary *a, struct slice pre_prepare, struct buffer *out)
+{
+    struct ledger_pre_prepare_message pre;
+    struct ledger_prepare prepare;
+    struct error e;
+
+    if (ledger_pre_prepare_decode(pre_prepare, &pre, &e) != 0)
+        return false;
+    prepare = (struct ledger_prepare){
+        .config = pre.pp.config,
+        .view = pre.pp.view,
+        .seqno = pre.pp.seqno,
+        .replica = (uint16_t)sim_random_below(sim_adversary_random(a), a->cluster->replicas)};
+    ledger_pp_hash(&pre.pp, prepare.pp_hash);
+    return ledger_prepare_write(out, &prepare);
 }

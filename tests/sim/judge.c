@@ -38,11 +38,9 @@ static uint64_t batch_shared(const struct sim_machine *a, const struct sim_machi
     uint64_t last = a->status.s_last < b->status.s_last ? a->status.s_last : b->status.s_last;
 
     for (uint64_t s = last; s; s--) {
-        struct ledger_batch_info of_a, of_b;
-        struct error e;
+        struct sim_batch of_a, of_b;
 
-        if (ledger_batch_at(a->core, s, &of_a, &e) == 0 &&
-            ledger_batch_at(b->core, s, &of_b, &e) == 0 &&
+        if (sim_machine_batch(a, s, &of_a) && sim_machine_batch(b, s, &of_b) &&
             memcmp(of_a.pp_hash, of_b.pp_hash, HASH_LEN) == 0) {
             *position = of_a.position;
             return s;
@@ -240,7 +238,7 @@ static void ledger_walk(struct sim_cluster *c, const struct sim_machine *m)
 
     if (!w)
         abort();
-    *w = (struct walk){.cluster = c, .machine = m, .executed = {.value_len = 1}};
+    *w = (struct walk){.cluster = c, .machine = m, .next_index = 1, .executed = {.value_len = 1}};
     sim_bank_open(&w->bank, c->bank_groups);
     w->total = sim_bank_total(&w->bank);
     for (uint64_t position = 0; position < m->entries && !c->world.violation[0]; position++) {
@@ -272,7 +270,7 @@ static void receipt_find(void *ctx, struct slice bytes)
 {
     const struct receipt_check *check = ctx;
     struct ledger_receipt receipt;
-    struct ledger_batch_info info;
+    struct sim_batch batch;
     const struct sim_record *entry;
     struct error e;
 
@@ -280,12 +278,12 @@ static void receipt_find(void *ctx, struct slice bytes)
         abort();
     if (receipt.pp.seqno > committed_of(check->machine))
         return;
-    if (ledger_batch_at(check->machine->core, receipt.pp.seqno, &info, &e) != 0) {
+    if (!sim_machine_batch(check->machine, receipt.pp.seqno, &batch)) {
         sim_world_violated(&check->cluster->world, "replica %u committed batch %llu and lacks it",
                            check->machine->replica, (unsigned long long)receipt.pp.seqno);
         return;
     }
-    entry = sim_machine_entry(check->machine, info.position + 1 + receipt.position);
+    entry = sim_machine_entry(check->machine, batch.position + 1 + receipt.position);
     if (!entry || entry->type != LEDGER_ENTRY_TX || entry->len != receipt.tx_bytes.len ||
         memcmp(entry->bytes, receipt.tx_bytes.data, entry->len) != 0)
         sim_world_violated(&check->cluster->world,

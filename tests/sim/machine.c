@@ -35,22 +35,7 @@ static bool visit_is_late(const struct sim_machine *m, const struct visit *v)
     return !m->core || v->life != m->life;
 }
 
-static void machine_after_event(struct sim_machine *m);
-
-static void settle_due(void *ctx, void *payload)
-{
-    struct sim_machine *m = ctx;
-
-    if (visit_is_late(m, payload))
-        return;
-    m->settle_planned = false;
-    ledger_settle(m->core);
-    machine_after_event(m);
-    m->settle_planned = false;
-}
-
-/* Bursts of events are settled together, more or less of them. */
-static void machine_after_event(struct sim_machine *m)
+static void machine_look(struct sim_machine *m)
 {
     struct ledger_status before = m->status;
 
@@ -61,6 +46,23 @@ static void machine_after_event(struct sim_machine *m)
                       m->status.s_committed);
     if (m->correct)
         sim_witness_moved(m->cluster->witness, m, &before);
+}
+
+static void settle_due(void *ctx, void *payload)
+{
+    struct sim_machine *m = ctx;
+
+    if (visit_is_late(m, payload))
+        return;
+    m->settle_planned = false;
+    ledger_settle(m->core);
+    machine_look(m);
+}
+
+/* Bursts of events are settled together, more or less of them. */
+static void machine_after_event(struct sim_machine *m)
+{
+    machine_look(m);
     if (!m->settle_planned) {
         m->settle_planned = true;
         machine_plan(m, sim_random_skewed(sim_world_random(world_of(m), SIM_STREAM_STAGE), 0, 200),
@@ -175,6 +177,25 @@ void sim_machine_receive(struct sim_machine *m, unsigned from, const uint8_t *by
 
 /* ---- the disk ---- */
 
+/* Where the seqno lies in a pp: batch.h. */
+#define PP_SEQNO_AT 12
+
+static void batch_note(struct sim_machine *m, const struct sim_record *r)
+{
+    uint64_t s = r->len == LEDGER_PP_SIGNED_LEN ? load_u64(r->bytes + PP_SEQNO_AT) : 0;
+
+    if (s >= m->batch_capacity) {
+        size_t capacity = m->batch_capacity ? m->batch_capacity : 128;
+
+        while (capacity <= s)
+            capacity *= 2;
+        m->batch = sim_reallocate(m->batch, capacity * sizeof *m->batch);
+        memset(m->batch + m->batch_capacity, 0, (capacity - m->batch_capacity) * sizeof *m->batch);
+        m->batch_capacity = capacity;
+    }
+    m->batch[s] = r->position;
+}
+
 static void entries_note(struct sim_machine *m, size_t record)
 {
     const struct sim_record *r = &m->disk.record[record];
@@ -194,6 +215,22 @@ static void entries_note(struct sim_machine *m, size_t record)
     }
     m->entry[r->position] = record;
     m->entries = r->position + 1;
+    if (r->type == LEDGER_ENTRY_PP)
+        batch_note(m, r);
+}
+
+bool sim_machine_batch(const struct sim_machine *m, uint64_t s, struct sim_batch *out)
+{
+    const struct sim_record *r = s < m->batch_capacity ? sim_machine_entry(m, m->batch[s]) : NULL;
+    struct error e;
+
+    if (!r || r->type != LEDGER_ENTRY_PP ||
+        ledger_pp_decode_signed(slice_of(r->bytes, r->len), &out->pp, &e) != 0 ||
+        out->pp.seqno != s)
+        return false;
+    out->position = r->position;
+    ledger_pp_hash(&out->pp, out->pp_hash);
+    return true;
 }
 
 const struct sim_record *sim_machine_entry(const struct sim_machine *m, uint64_t position)
@@ -207,13 +244,14 @@ static enum sim_file file_of(enum ledger_record_kind kind)
 }
 
 static int env_append(void *context, enum ledger_record_kind kind, uint8_t entry_type,
-                      uint64_t position, const struct slice *parts, unsigned count, uint64_t *lsn,
-                      struct error *e)
+                      uint64_t position, const struct merkle_hash *leaf, const struct slice *parts,
+                      unsigned count, uint64_t *lsn, struct error *e)
 {
     struct sim_machine *m = context;
     struct buffer joined = {0};
     struct slice bytes = parts_join(&joined, parts, count);
 
+    (void)leaf;
     *lsn = sim_disk_append(&m->disk, file_of(kind), (uint8_t)kind, entry_type, position, bytes.data,
                            bytes.len);
     buffer_free(&joined);
@@ -323,7 +361,11 @@ static void env_sign(void *context, const uint8_t hash[static 32], uint8_t signa
 
 static void checkpoint_drop(struct sim_machine *m, unsigned number)
 {
-    kv_checkpoint_close(m->checkpoint[number].store);
+    struct sim_checkpoint *gone = &m->checkpoint[number];
+
+    for (uint32_t i = 0; i < gone->chunks; i++)
+        buffer_free(&gone->chunk[i]);
+    free(gone->chunk);
     m->checkpoints--;
     memmove(&m->checkpoint[number], &m->checkpoint[number + 1],
             (m->checkpoints - number) * sizeof m->checkpoint[0]);
@@ -341,20 +383,37 @@ static void checkpoint_keep(struct sim_machine *m, struct sim_checkpoint checkpo
     m->checkpoint[m->checkpoints++] = checkpoint;
 }
 
+static struct sim_checkpoint checkpoint_make(const struct sim_pending *pending)
+{
+    struct sim_checkpoint made = {.at = pending->at,
+                                  .chunks = kv_checkpoint_chunks(pending->store)};
+    struct error e;
+
+    kv_checkpoint_digest(pending->store, made.digest);
+    made.chunk = calloc(made.chunks, sizeof *made.chunk);
+    if (!made.chunk)
+        abort();
+    for (uint32_t i = 0; i < made.chunks; i++)
+        if (kv_checkpoint_chunk(pending->store, i, &made.chunk[i], &e) != 0)
+            abort();
+    return made;
+}
+
 static void digest_done(void *ctx, void *payload)
 {
     struct sim_machine *m = ctx;
     struct visit *v = payload;
+    struct sim_pending *pending;
     struct sim_checkpoint checkpoint;
-    uint8_t digest[HASH_LEN];
 
     if (visit_is_late(m, v))
         return;
-    checkpoint = m->pending[v->number];
-    m->pending[v->number].store = NULL;
-    kv_checkpoint_digest(checkpoint.store, digest);
+    pending = &m->pending[v->number];
+    checkpoint = checkpoint_make(pending);
+    kv_checkpoint_close(pending->store);
+    pending->store = NULL;
     checkpoint_keep(m, checkpoint);
-    ledger_on_digest(m->core, &checkpoint.at, digest);
+    ledger_on_digest(m->core, &checkpoint.at, checkpoint.digest);
     machine_after_event(m);
 }
 
@@ -387,6 +446,25 @@ static void env_digest(void *context, const struct ledger_checkpoint *at,
     machine_plan(m, stage_delay(m), digest_done, (struct visit){.number = slot});
 }
 
+static int env_checkpoint_chunk(void *context, uint64_t s, uint32_t number, struct buffer *out,
+                                uint32_t *chunks)
+{
+    struct sim_machine *m = context;
+
+    for (unsigned i = 0; i < m->checkpoints; i++) {
+        const struct sim_checkpoint *kept = &m->checkpoint[i];
+
+        if (kept->at.s != s || number >= kept->chunks)
+            continue;
+        *chunks = kept->chunks;
+        out->len = 0;
+        return buffer_append(out, kept->chunk[number].data, kept->chunk[number].len)
+                   ? 0
+                   : -ATOLL_ENOMEM;
+    }
+    return -ATOLL_ENOENT;
+}
+
 static void env_stopped(void *context, const char *why)
 {
     struct sim_machine *m = context;
@@ -414,7 +492,9 @@ void sim_machine_close(struct sim_machine *m)
         checkpoint_drop(m, m->checkpoints - 1);
     sim_disk_close(&m->disk);
     free(m->entry);
+    free(m->batch);
     m->entry = NULL;
+    m->batch = NULL;
 }
 
 /* The records as they lie there now, after a stop that may have taken some. */
@@ -425,28 +505,16 @@ static void entries_find(struct sim_machine *m)
         entries_note(m, i);
 }
 
-/* The last batch of the ledger and the position of batch s in it (0: not there). */
-static uint64_t ledger_find(struct sim_machine *m, const struct ledger_checkpoint *wanted,
-                            bool *holds)
+/* The last batch of the ledger as it lies on the disk. */
+static uint64_t ledger_last(const struct sim_machine *m)
 {
-    uint64_t last = 0;
-
-    *holds = false;
-    for (uint64_t position = 0; position < m->entries; position++) {
+    for (uint64_t position = m->entries; position--;) {
         const struct sim_record *r = sim_machine_entry(m, position);
-        struct ledger_pp pp;
-        struct error e;
-        uint8_t hash[HASH_LEN];
 
-        if (r->type != LEDGER_ENTRY_PP ||
-            ledger_pp_decode_signed(slice_of(r->bytes, r->len), &pp, &e) != 0)
-            continue;
-        last = pp.seqno;
-        ledger_pp_hash(&pp, hash);
-        if (pp.seqno == wanted->s && memcmp(hash, wanted->pp_hash, sizeof hash) == 0)
-            *holds = true;
+        if (r->type == LEDGER_ENTRY_PP)
+            return load_u64(r->bytes + PP_SEQNO_AT);
     }
-    return last;
+    return 0;
 }
 
 static struct kv *store_genesis(struct sim_cluster *c)
@@ -461,36 +529,36 @@ static struct kv *store_genesis(struct sim_cluster *c)
     return kv;
 }
 
-static struct kv *store_restore(struct sim_cluster *c, const struct kv_checkpoint *from)
+static struct kv *store_restore(struct sim_cluster *c, const struct sim_checkpoint *from)
 {
     struct kv_transfer *transfer;
-    struct buffer chunk = {0};
     struct kv *kv;
     struct error e;
-    uint8_t digest[HASH_LEN];
 
-    kv_checkpoint_digest(from, digest);
-    if (kv_transfer_open(digest, c->genesis.bucket_bits, c->genesis.bucket_key, &transfer, &e) != 0)
+    if (kv_transfer_open(from->digest, c->genesis.bucket_bits, c->genesis.bucket_key, &transfer,
+                         &e) != 0)
         abort();
-    for (uint32_t i = 0; i < kv_checkpoint_chunks(from); i++)
-        if (kv_checkpoint_chunk(from, i, &chunk, &e) != 0 ||
-            kv_transfer_chunk(transfer, i, chunk.data, chunk.len, &e) != 0)
+    for (uint32_t i = 0; i < from->chunks; i++)
+        if (kv_transfer_chunk(transfer, i, from->chunk[i].data, from->chunk[i].len, &e) != 0)
             abort();
     if (kv_transfer_finish(transfer, &kv, &e) != 0)
         abort();
     kv_transfer_close(transfer);
-    buffer_free(&chunk);
     return kv;
 }
 
 /* The newest checkpoint that no view change can roll back any more; those beyond it are dropped. */
 static const struct sim_checkpoint *checkpoint_choose(struct sim_machine *m)
 {
-    for (unsigned i = m->checkpoints; i--;) {
-        bool holds;
-        uint64_t last = ledger_find(m, &m->checkpoint[i].at, &holds);
+    uint64_t last = ledger_last(m);
 
-        if (holds && last >= m->checkpoint[i].at.s + 2 * m->cluster->genesis.pipeline)
+    for (unsigned i = m->checkpoints; i--;) {
+        const struct ledger_checkpoint *at = &m->checkpoint[i].at;
+        struct sim_batch batch;
+
+        if (sim_machine_batch(m, at->s, &batch) &&
+            memcmp(batch.pp_hash, at->pp_hash, HASH_LEN) == 0 &&
+            last >= at->s + 2 * m->cluster->genesis.pipeline)
             return &m->checkpoint[i];
     }
     return NULL;
@@ -526,13 +594,14 @@ static void core_open(struct sim_machine *m)
         .verify = env_verify,
         .sign = env_sign,
         .digest = env_digest,
+        .checkpoint_chunk = env_checkpoint_chunk,
         .stopped = env_stopped,
     };
     struct ledger_config config = {
         .genesis = slice_of_buffer(&c->genesis_bytes),
         .replica = m->replica,
         .nonce_key = {(uint8_t)(m->replica + 1), 7},
-        .kv = checkpoint ? store_restore(c, checkpoint->store) : store_genesis(c),
+        .kv = checkpoint ? store_restore(c, checkpoint) : store_genesis(c),
         .checkpoint = checkpoint ? &checkpoint->at : NULL,
         .quarantine = c->async && m->power_was_cut,
     };
@@ -555,6 +624,8 @@ void sim_machine_start(struct sim_machine *m)
     m->settle_planned = false;
     m->synced_at_us = 0;
     memset(&m->status, 0, sizeof m->status);
+    /* What is found is synced before it is read: a process that died may have left it unsynced. */
+    sim_disk_synced(&m->disk, m->disk.next_lsn - 1);
     entries_find(m);
     if (m->correct)
         sim_witness_found(m->cluster->witness, m);
@@ -594,4 +665,14 @@ void sim_machine_crash(struct sim_machine *m, bool power, uint64_t restart_us)
         m->restart_planned = true;
         sim_world_after(world_of(m), restart_us, restart_due, m, NULL);
     }
+}
+
+void sim_machine_forget(struct sim_machine *m, uint64_t restart_us)
+{
+    assert(!m->correct);
+    sim_machine_crash(m, false, restart_us);
+    while (m->checkpoints)
+        checkpoint_drop(m, m->checkpoints - 1);
+    sim_disk_close(&m->disk);
+    sim_disk_open(&m->disk, world_of(m), 200, 8000);
 }

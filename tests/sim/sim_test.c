@@ -1,8 +1,12 @@
 /* The simulator itself: its clock, network, disks and the linearizability checker. */
+#include "bank.h"
 #include "disk.h"
+#include "ledger/kv/procedure.h"
+#include "ledger/kv/smallbank.h"
 #include "linearize.h"
 #include "network.h"
 #include "signature.h"
+#include "table.h"
 #include "world.h"
 
 #include <setjmp.h>
@@ -397,6 +401,128 @@ static void signatures_fit_their_key_and_hash_only_in_both_modes(void **state)
     }
 }
 
+/* ---- the oracle ---- */
+
+/* Runs a call in the ledger's own SmallBank. */
+static void bank_execute(struct procedure_table *table, struct kv *kv, uint64_t index,
+                         struct sim_bank_call *call)
+{
+    static const uint8_t client[32];
+    struct procedure_call procedure = {.proc = call->proc,
+                                       .args = call->args,
+                                       .args_len = call->args_len,
+                                       .client = client,
+                                       .index = index};
+    struct procedure_result result;
+    struct error e;
+
+    assert_int_equal(kv_batch_begin(kv, index, &e), 0);
+    assert_int_equal(procedure_execute(table, &procedure, kv, &result, &e), 0);
+    kv_commit(kv, index);
+    call->status = result.status;
+    call->output_len = (uint32_t)result.output_len;
+    assert_true(result.output_len <= sizeof call->output);
+    memcpy(call->output, result.output, result.output_len);
+}
+
+static void the_oracle_and_the_ledgers_smallbank_agree(void **state)
+{
+    enum { GROUPS = 3, CALLS = 20000 };
+    static const uint8_t bucket_key[SIPHASH_KEY_LEN];
+    uint8_t initial[SMALLBANK_STATE_LEN];
+    struct procedure_table *table;
+    struct sim_random random;
+    struct sim_bank bank;
+    struct error e;
+    struct kv *kv;
+    unsigned seen = 0;
+
+    (void)state;
+    smallbank_state_encode((uint64_t)(SIM_BANK_SLOTS - 1) * GROUPS, SIM_BANK_SAVINGS,
+                           SIM_BANK_CHECKING, initial);
+    assert_int_equal(kv_create(4, bucket_key, &kv, &e), 0);
+    assert_int_equal(procedure_table_create(PROCEDURE_FAMILY_SMALLBANK, &table, &e), 0);
+    assert_int_equal(procedure_preload(PROCEDURE_FAMILY_SMALLBANK, initial, sizeof initial, kv, &e),
+                     0);
+    sim_bank_open(&bank, GROUPS);
+    sim_random_seed(&random, 9, 0);
+    for (uint64_t i = 0; i < CALLS; i++) {
+        struct sim_bank_call call, mine;
+        int64_t before = sim_bank_total(&bank);
+        unsigned group;
+
+        sim_bank_draw(&call, &random, GROUPS, &group);
+        mine = call;
+        bank_execute(table, kv, i + 1, &call);
+        sim_bank_apply(&bank, &mine);
+        assert_int_equal(call.status, mine.status);
+        assert_int_equal(call.output_len, mine.output_len);
+        assert_memory_equal(call.output, mine.output, mine.output_len);
+        assert_int_equal(sim_bank_total(&bank), before + sim_bank_brought(&mine));
+        seen |= 1u << (call.proc * 4 + (unsigned)call.status % 4);
+        if (i % 500 == 0)
+            assert_int_equal(smallbank_total(kv), sim_bank_total(&bank));
+    }
+    /* Every procedure succeeded once, and failed for want of money or of an account. */
+    for (unsigned proc = 1; proc <= 7; proc++)
+        assert_true(seen >> (proc * 4) & 1);
+    assert_true(seen >> (3 * 4 + SMALLBANK_NO_ACCOUNT) & 1);
+    assert_true(seen >> (5 * 4 + SMALLBANK_INSUFFICIENT) & 1);
+    procedure_table_destroy(table);
+    kv_destroy(kv);
+}
+
+static void a_lost_payment_makes_a_history_unlinearizable(void **state)
+{
+    struct sim_model model = sim_bank_model();
+    struct sim_bank bank;
+    struct sim_bank_call call[40];
+    struct sim_operation operation[40];
+    struct sim_random random;
+    unsigned group;
+
+    (void)state;
+    sim_bank_open(&bank, 1);
+    sim_random_seed(&random, 4, 0);
+    for (unsigned i = 0; i < 40; i++) {
+        sim_bank_draw(&call[i], &random, 1, &group);
+        sim_bank_apply(&bank, &call[i]);
+        operation[i] = (struct sim_operation){
+            .invoked_us = 10 * i, .returned_us = 10 * i + 15, .call = &call[i]};
+    }
+    assert_int_equal(sim_linearize(operation, 40, &model, 1000000, &group), SIM_LINEARIZABLE);
+    for (unsigned i = 0; i < 40; i++)
+        if (call[i].output_len && call[i].status == 0 && call[i].proc != SMALLBANK_BALANCE) {
+            call[i].output[0] ^= 1;
+            break;
+        }
+    assert_int_equal(sim_linearize(operation, 40, &model, 1000000, &group), SIM_NOT_LINEARIZABLE);
+}
+
+static void the_table_keeps_what_was_put(void **state)
+{
+    struct sim_table table = {.value_len = sizeof(uint64_t)};
+    struct sim_random random;
+    uint8_t key[1000][32];
+    uint64_t *value;
+    bool fresh;
+
+    (void)state;
+    sim_random_seed(&random, 1, 0);
+    for (uint64_t i = 0; i < 1000; i++) {
+        sim_random_fill(&random, key[i], 32);
+        assert_null(sim_table_get(&table, key[i]));
+        value = sim_table_put(&table, key[i], &fresh);
+        assert_true(fresh && *value == 0);
+        *value = i;
+    }
+    for (uint64_t i = 0; i < 1000; i++) {
+        value = sim_table_put(&table, key[i], &fresh);
+        assert_true(!fresh && *value == i);
+    }
+    sim_table_close(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +537,9 @@ int main(void)
         cmocka_unit_test(bad_histories_are_found_out),
         cmocka_unit_test(random_histories_are_judged_rightly),
         cmocka_unit_test(a_search_beyond_its_budget_is_undecided),
+        cmocka_unit_test(the_oracle_and_the_ledgers_smallbank_agree),
+        cmocka_unit_test(a_lost_payment_makes_a_history_unlinearizable),
+        cmocka_unit_test(the_table_keeps_what_was_put),
         cmocka_unit_test(signatures_fit_their_key_and_hash_only_in_both_modes),
     };
 

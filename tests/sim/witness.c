@@ -57,6 +57,8 @@ struct watched {
     uint64_t change_view;
     uint64_t nonce_view, nonce_seqno; /* the greatest (view, s) whose nonce left */
     uint64_t committed;               /* by any of its lives */
+    uint8_t (*floor)[HASH_LEN];       /* G of what it committed, by s */
+    size_t floors;
 };
 
 struct content {
@@ -99,6 +101,7 @@ void sim_witness_destroy(struct sim_witness *w)
         free(w->watched[i].change);
         free(w->watched[i].follow);
         free(w->watched[i].lead);
+        free(w->watched[i].floor);
     }
     free(w->content);
     free(w);
@@ -151,23 +154,6 @@ static struct view_vote *votes_find(struct view_vote *votes, size_t count, uint6
     return NULL;
 }
 
-static void entry_wrote(struct sim_witness *w, struct watched *r, const struct sim_record *record)
-{
-    struct ledger_pp pp;
-    struct error e;
-    uint8_t hash[HASH_LEN];
-    struct act *act;
-
-    if (record->type != LEDGER_ENTRY_PP ||
-        ledger_pp_decode_signed(slice_of(record->bytes, record->len), &pp, &e) != 0)
-        return;
-    pp_note(w, &pp);
-    ledger_pp_hash(&pp, hash);
-    act = act_of(r, hash);
-    if (!act->entry_lsn)
-        act->entry_lsn = record->lsn;
-}
-
 /* A replica follows one NewView of a view. */
 static void new_view_wrote(struct sim_witness *w, const struct sim_machine *m,
                            const struct sim_record *record)
@@ -194,6 +180,27 @@ static void new_view_wrote(struct sim_witness *w, const struct sim_machine *m,
     vote->tip_seqno = record->lsn;
 }
 
+static void entry_wrote(struct sim_witness *w, const struct sim_machine *m,
+                        const struct sim_record *record)
+{
+    struct watched *r = &w->watched[m->replica];
+    struct ledger_pp pp;
+    struct error e;
+    uint8_t hash[HASH_LEN];
+    struct act *act;
+
+    if (record->type == LEDGER_ENTRY_NEW_VIEW)
+        new_view_wrote(w, m, record);
+    if (record->type != LEDGER_ENTRY_PP ||
+        ledger_pp_decode_signed(slice_of(record->bytes, record->len), &pp, &e) != 0)
+        return;
+    pp_note(w, &pp);
+    ledger_pp_hash(&pp, hash);
+    act = act_of(r, hash);
+    if (!act->entry_lsn)
+        act->entry_lsn = record->lsn;
+}
+
 void sim_witness_wrote(struct sim_witness *w, const struct sim_machine *m,
                        const struct sim_record *record)
 {
@@ -205,7 +212,7 @@ void sim_witness_wrote(struct sim_witness *w, const struct sim_machine *m,
     uint8_t hash[HASH_LEN];
 
     switch (record->kind) {
-    case LEDGER_RECORD_ENTRY: entry_wrote(w, r, record); break;
+    case LEDGER_RECORD_ENTRY: entry_wrote(w, m, record); break;
     case LEDGER_RECORD_SIGNED:
         if (ledger_signed_decode(bytes, &mark, &e) == 0)
             act_of(r, mark.hash)->mark_lsn = record->lsn;
@@ -571,21 +578,46 @@ static void content_settle(struct sim_witness *w, const char *who, unsigned numb
                            (unsigned long long)there->first_index);
 }
 
+/* What one replica committed stays, however many others lie. */
+static void floor_check(struct sim_witness *w, const struct sim_machine *m, uint64_t s,
+                        const uint8_t *g)
+{
+    static const uint8_t unknown[HASH_LEN];
+    struct watched *r = &w->watched[m->replica];
+
+    if (s >= r->floors) {
+        r->floor = sim_reallocate(r->floor, (s + 1) * sizeof *r->floor);
+        memset(r->floor[r->floors], 0, (s + 1 - r->floors) * sizeof *r->floor);
+        r->floors = s + 1;
+    }
+    if (memcmp(r->floor[s], unknown, HASH_LEN) == 0)
+        memcpy(r->floor[s], g, HASH_LEN);
+    else if (memcmp(r->floor[s], g, HASH_LEN) != 0)
+        sim_world_violated(&w->cluster->world,
+                           "I7: replica %u changed the contents of batch %llu, which it had "
+                           "committed",
+                           m->replica, (unsigned long long)s);
+}
+
 static void batch_check(struct sim_witness *w, const struct sim_machine *m, uint64_t s)
 {
-    struct ledger_batch_info info;
+    struct sim_batch batch;
     struct content now;
-    struct error e;
 
-    if (ledger_batch_at(m->core, s, &info, &e) != 0) {
+    if (!sim_machine_batch(m, s, &batch)) {
         sim_world_violated(&w->cluster->world,
-                           "I7: replica %u committed batch %llu and no longer has it: %s",
-                           m->replica, (unsigned long long)s, e.text);
+                           "I7: replica %u committed batch %llu and no longer has it", m->replica,
+                           (unsigned long long)s);
         return;
     }
-    now = (struct content){.first_index = info.first_index, .count = info.count, .kind = info.kind};
-    memcpy(now.g, info.g, HASH_LEN);
-    content_settle(w, "replica", m->replica, s, &now);
+    now = (struct content){.first_index = batch.pp.first_index,
+                           .count = batch.pp.count,
+                           .kind = (uint8_t)batch.pp.kind};
+    memcpy(now.g, batch.pp.batch_root, HASH_LEN);
+    if (!w->cluster->async)
+        floor_check(w, m, s, now.g);
+    if (!sim_cluster_overrun(w->cluster))
+        content_settle(w, "replica", m->replica, s, &now);
 }
 
 void sim_witness_moved(struct sim_witness *w, const struct sim_machine *m,
@@ -595,7 +627,7 @@ void sim_witness_moved(struct sim_witness *w, const struct sim_machine *m,
     const struct ledger_status *now = &m->status;
     uint64_t from;
 
-    if (now->phase == LEDGER_RECOVERING || sim_cluster_overrun(w->cluster))
+    if (now->phase == LEDGER_RECOVERING)
         return;
     /* After a view change the batches that were committed are looked at again. */
     if (before->view != now->view || now->s_last < before->s_last)

@@ -244,6 +244,16 @@ static void a_parent_waits_for_its_child_on_one_thread(void **state)
     run("w1000");
 }
 
+static void a_child_that_its_parent_waits_for_runs_on_its_thread(void **state)
+{
+    (void)state;
+    assert_string_equal(run("w50"), "");
+    for (int k = 0; k < 3 && !s->tally.ended[CALL_OK]; k++)
+        supervisor_listen(s, 1000000000);
+    assert_int_equal(s->tally.ended[CALL_OK], 50);
+    assert_in_range(s->tally.direct, 40, 50); /* the timekeeper may let another thread have one */
+}
+
 static void recursion_by_chaining_needs_no_more_than_two_threads(void **state)
 {
     (void)state;
@@ -592,6 +602,56 @@ static void cold_warm_and_hot_starts_are_what_they_say(void **state)
     assert_int_equal(ends("c", CALL_OK)->result.temperature, CALL_HOT);
 }
 
+/* ---- memory that is kept ---- */
+
+static const char *output_of_foreign(const char *input)
+{
+    const struct call_options o = {.parent = 77};
+    return (const char *)supervisor_wait(s, supervisor_call(s, V, input, strlen(input), &o))
+        ->output;
+}
+
+static void memory_is_kept_between_calls_of_one_tree_where_the_manifest_says_so(void **state)
+{
+    (void)state;
+    start(1, 0, "\"reset\":\"tenant-trusted\"");
+    for (int tree = 0; tree < 3; tree++)
+        assert_string_equal(run("K5"), "15"); /* 1 + 2 + … : each tree begins anew */
+    for (int tree = 0; tree < 3; tree++)
+        assert_string_equal(run("c"), "1"); /* a root is a tree of its own */
+    assert_string_equal(output_of_foreign("K5"), "5");
+    for (int k = 0; k < 3 && !s->tally.started[CALL_KEPT]; k++)
+        supervisor_listen(s, 1000000000);
+    assert_int_equal(s->tally.started[CALL_KEPT], 3 * 4);
+    finish(NULL);
+    start(1, 0, "");
+    assert_string_equal(run("K5"), "5");
+}
+
+static void a_service_that_is_never_reset_keeps_its_memory_for_its_own_tenant(void **state)
+{
+    (void)state;
+    start(1, 0, "\"kind\":\"service\",\"reset\":\"never\"");
+    assert_string_equal(run("c"), "1");
+    assert_string_equal(run("c"), "2");
+    assert_int_equal(ends("c", CALL_OK)->result.temperature, CALL_KEPT);
+    assert_string_equal(output_of_foreign("c"), "1");
+    assert_string_equal(run("c"), "4");
+    ends("x", CALL_FAILED); /* it was given up in the middle: what it left is put back */
+    assert_string_equal(run("c"), "1");
+}
+
+static void a_plain_program_is_always_reset(void **state)
+{
+    (void)state;
+    const struct worker_settings settings = {.threads = 1};
+    s = supervisor_start(&settings);
+    assert_int_equal(supervisor_load(s, V, GUEST_MODULES "/upper.wasm",
+                                     "{\"name\":\"acme/calls\",\"reset\":\"tenant-trusted\"}", -1),
+                     -ATOLL_EINVAL);
+    assert_non_null(strstr(s->loaded_text, "_start"));
+}
+
 static void a_dropped_version_ends_what_runs_and_takes_no_more(void **state)
 {
     (void)state;
@@ -686,6 +746,7 @@ int main(void)
         ON(an_http_function_reads_the_head_and_sets_the_replys),
         ON(many_calls_at_once_all_come_back),
         OWN(a_parent_waits_for_its_child_on_one_thread),
+        ON(a_child_that_its_parent_waits_for_runs_on_its_thread),
         ON(recursion_by_chaining_needs_no_more_than_two_threads),
         ON(ten_thousand_children_at_once_end),
         ON(a_hundred_thousand_children_are_the_most),
@@ -708,6 +769,9 @@ int main(void)
         ON(an_ordinary_wasi_program_runs_unmodified),
         ON(a_zygote_prepares_once_and_its_image_starts_elsewhere),
         ON(cold_warm_and_hot_starts_are_what_they_say),
+        OWN(memory_is_kept_between_calls_of_one_tree_where_the_manifest_says_so),
+        OWN(a_service_that_is_never_reset_keeps_its_memory_for_its_own_tenant),
+        OWN(a_plain_program_is_always_reset),
         ON(a_dropped_version_ends_what_runs_and_takes_no_more),
         ON(the_graph_is_told_only_when_it_is_wanted),
         OWN(a_stopping_worker_finishes_what_it_has),

@@ -174,6 +174,7 @@ enum {                        /* where the instance of a call came from */
        ATOLL_WARM = 1,        /* restored from an image in memory */
        ATOLL_COLD_LOCAL = 2,  /* loaded from this node's disk */
        ATOLL_COLD_REMOTE = 3, /* fetched from another node */
+       ATOLL_KEPT = 4,        /* an idle one, with the memory that a call before has left */
 };
 
 struct atoll_call_info {

@@ -1,11 +1,11 @@
 /*
- * `atoll bench churn`: calls of many different functions, of which only some can have instances at a
- * time (the specification's E6).
+ * `atoll bench churn`: calls of many different functions, of which only some can have instances at
+ * a time (the specification's E6).
  *
  * The functions are one module with a custom section that differs, so each is a version of its own,
  * compiled and imaged by itself. A worker may have 256 instances; calls go to the functions at
- * random, over 32 connections. With more functions than instances, most calls need one made from its
- * image, in the place of the one that was idle longest.
+ * random, over 32 connections. With more functions than instances, most calls need one made from
+ * its image, in the place of the one that was idle longest.
  */
 #define _GNU_SOURCE
 #include "cli/bench/bench.h"

@@ -4,9 +4,10 @@
  *
  * The network has the shape of MobileNet v1; its weights lie in state, mapped for reading by every
  * call. A cold call drops the function's image and instances first: code is loaded, initialised and
- * imaged again. Closed loop: one connection, one call after the other, with 0, 2 and 20 % cold calls,
- * in turn. Open loop: calls arrive by a Poisson process, whether or not others are done, and their
- * latency counts from the moment they were to arrive. The plain program runs the same network.
+ * imaged again. Closed loop: one connection, one call after the other, with 0, 2 and 20 % cold
+ * calls, in turn. Open loop: calls arrive by a Poisson process, whether or not others are done, and
+ * their latency counts from the moment they were to arrive. The plain program runs the same
+ * network.
  */
 #define _GNU_SOURCE
 #include "cli/bench/bench.h"
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define IMAGE_BYTES  (224u * 224 * 3)
 #define PER_ROUND    50
@@ -57,14 +59,15 @@ static double latency_add(struct bench *b, const char *loop, int percent, struct
     char text[96];
     for (size_t q = 0; q < 3; q++) {
         snprintf(text, sizeof text, "%s, %d %% cold: %s", loop, percent, quantiles[q].name);
-        figures_add(b->figures, &(struct figure){.topic = "inference",
-                                                 .name = text,
-                                                 .unit = "ms",
-                                                 .value = samples_quantile(ms, quantiles[q].fraction),
-                                                 .low = samples_quantile(ms, 0),
-                                                 .high = samples_quantile(ms, 1),
-                                                 .bar = NAN,
-                                                 .ratio = NAN});
+        figures_add(b->figures,
+                    &(struct figure){.topic = "inference",
+                                     .name = text,
+                                     .unit = "ms",
+                                     .value = samples_quantile(ms, quantiles[q].fraction),
+                                     .low = samples_quantile(ms, 0),
+                                     .high = samples_quantile(ms, 1),
+                                     .bar = NAN,
+                                     .ratio = NAN});
     }
     double p99 = samples_quantile(ms, 0.99);
     if (percent == 20) {

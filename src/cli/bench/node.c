@@ -153,8 +153,8 @@ void bench_command(const char *const *arguments, const char *output)
     int status;
     pid_t pid = bench_child();
     if (pid == 0) {
-        int to = output ? open(output, O_WRONLY | O_CREAT | O_TRUNC, 0600)
-                        : open("/dev/null", O_WRONLY);
+        int to =
+            output ? open(output, O_WRONLY | O_CREAT | O_TRUNC, 0600) : open("/dev/null", O_WRONLY);
         dup2(to, STDOUT_FILENO);
         if (strcmp(arguments[0], "atoll") == 0)
             execv("/proc/self/exe", (char **)arguments);

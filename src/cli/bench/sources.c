@@ -1,10 +1,11 @@
-/* What topics compare, built from sources that come with atoll: functions of the benchmarks, and the
- * examples as modules and as plain programs. */
+/* What topics compare, built from sources that come with atoll: functions of the benchmarks, and
+ * the examples as modules and as plain programs. */
 #define _GNU_SOURCE
 #include "cli/bench/bench.h"
 
 #include "cli/sdk.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,9 +55,14 @@ void bench_example_native(const struct bench_node *n, const char *source, const 
 {
     char from[PATH_MAX];
     const char *own = getenv("WASI_CC");
-    const char *arguments[10 + FLAGS_MAX] = {
-        own && *own ? own : "clang-19", "-O3", "-march=x86-64-v3", from, "-o", path, "-lpthread",
-        "-lm"};
+    const char *arguments[10 + FLAGS_MAX] = {own && *own ? own : "clang-19",
+                                             "-O3",
+                                             "-march=x86-64-v3",
+                                             from,
+                                             "-o",
+                                             path,
+                                             "-lpthread",
+                                             "-lm"};
     size_t count = 8;
     for (size_t i = 0; flags && flags[i] && i < FLAGS_MAX; i++)
         arguments[count++] = flags[i];

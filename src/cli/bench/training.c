@@ -2,10 +2,10 @@
  * `atoll bench training`: HOGWILD! training on shared state (examples/hogwild; the specification's
  * E1), beside the same loops in a plain C program with threads.
  *
- * Both make the data of the experiment, 781,265 rows with 59 million items (472 MB), and train three
- * epochs from zero. Of the plain program the loops alone count; of the functions the whole call, with
- * its HTTP request, the chaining of a worker for each part and epoch, the entries that they append
- * and the push of the weights. Rounds alternate.
+ * Both make the data of the experiment, 781,265 rows with 59 million items (472 MB), and train
+ * three epochs from zero. Of the plain program the loops alone count; of the functions the whole
+ * call, with its HTTP request, the chaining of a worker for each part and epoch, the entries that
+ * they append and the push of the weights. Rounds alternate.
  */
 #define _GNU_SOURCE
 #include "cli/bench/bench.h"
@@ -60,7 +60,8 @@ static void native_train(const struct bench_node *n, const char *program, unsign
     snprintf(rows, sizeof rows, "%d", ROWS);
     snprintf(epochs, sizeof epochs, "%d", EPOCHS);
     snprintf(count, sizeof count, "%u", threads);
-    bench_command((const char *const[]){"sh", "-c", command, "sh", rows, epochs, count, NULL}, output);
+    bench_command((const char *const[]){"sh", "-c", command, "sh", rows, epochs, count, NULL},
+                  output);
     FILE *f = fopen(output, "re");
     while (f && fgets(line, sizeof line, f)) {
         if (sscanf(line, "epoch %*u: %lf s", &one) == 1)
@@ -102,14 +103,15 @@ static void workers_add(struct bench *b, struct bench_node *n, const char *progr
                                              .high = NAN,
                                              .bar = 1.3,
                                              .ratio = NAN});
-    figures_add(b->figures, &(struct figure){.topic = "training",
-                                             .name = "rows that are wrong, beyond the plain program's",
-                                             .unit = "points",
-                                             .value = fabs(function.wrong - native.wrong),
-                                             .low = NAN,
-                                             .high = NAN,
-                                             .bar = 0.5,
-                                             .ratio = NAN});
+    figures_add(b->figures,
+                &(struct figure){.topic = "training",
+                                 .name = "rows that are wrong, beyond the plain program's",
+                                 .unit = "points",
+                                 .value = fabs(function.wrong - native.wrong),
+                                 .low = NAN,
+                                 .high = NAN,
+                                 .bar = 0.5,
+                                 .ratio = NAN});
 }
 
 /* ---- memory ---- */
@@ -133,8 +135,8 @@ static void memory_add(struct bench *b, struct bench_node *n, const struct bench
     struct trainer trainer = {0};
     struct bench_memory now;
     pthread_t thread;
-    double most = 0, inputs_kib =
-                         (8 * (ROWS + 1.0) + 4.0 * ROWS + 8 * items + (4 + 8) * FEATURES) / 1024;
+    double most = 0,
+           inputs_kib = (8 * (ROWS + 1.0) + 4.0 * ROWS + 8 * items + (4 + 8) * FEATURES) / 1024;
     bench_node_join(&trainer.own, n);
     if (pthread_create(&thread, NULL, trainer_run, &trainer) != 0)
         bench_fail(1, "cannot start a thread");

@@ -2,15 +2,17 @@
  * Checkpoints of the store: cut into chunks that are checked one by one, and kept in a file
  * (spec/ledger §6 state transfer, §7).
  *
- *   manifest   u32 version = 1 | u32 bucket_bits | bucket_key 16 | u64 pairs | u32 chunks | cut
- *   cut        the top of the trie (trie.h) from the root on, depth first, each node one of
- *                0           nothing below
- *                1 hash 32   a chunk: everything below; the hash is the node's
- *                2           a node whose children follow
- *   chunk      u32 pairs | each u16 key_len | u32 value_len | key | value    key begins with its
- *              table's number; at most KV_CHUNK_MAX bytes
- *   file       magic "ATLCKPT1" | genesis 32 | u64 s | digest 32 | u32 meta_len | u32 manifest_len
- * | meta | manifest | chunks, each u32 len and its bytes | SHA-256 of all before
+ *   manifest   u32 version = 1 | u32 bucket_bits | bucket_key 16 | u64 pairs | u32 chunks |
+ *              cut
+ *   cut        the top of the trie (trie.h), from the root on, depth first; of each node
+ *                0           nothing lies below
+ *                1 hash 32   a chunk: all that lies below; the hash is the node's
+ *                2           its children follow
+ *   chunk      u32 pairs | each u16 name length | u32 value length | name | value
+ *              a name is u8 table | key; at most KV_CHUNK_MAX bytes in all
+ *   file       magic "ATLCKPT1" | genesis 32 | u64 s | digest 32 | u32 meta_len |
+ *              u32 manifest_len | meta | manifest | SHA-256 of all before | chunks, each u32 len
+ * and its bytes
  *
  * The manifest is checked against the digest as a whole, every chunk against its hash in the
  * manifest: nothing is used before. Chunk number 0 is the manifest, 1 … chunks the chunks.

@@ -229,7 +229,7 @@ void kv_commit(struct kv *kv, uint64_t s)
     uint64_t start = kv->batch_count > 0 ? batch_at(kv, 0)->undo : undo_end(kv);
     size_t gone = (size_t)(start - kv->undo_start);
     /* Moved only when that frees as much as it moves. */
-    if (gone < kv->undo.len - gone)
+    if (gone == 0 || gone < kv->undo.len - gone)
         return;
     memmove(kv->undo.data, kv->undo.data + gone, kv->undo.len - gone);
     kv->undo.len -= gone;

@@ -109,8 +109,9 @@ void kv_transaction_begin(struct kv *);
  * the next call for this store. Tables from KV_TABLE_USER on, in all three. */
 bool kv_transaction_get(struct kv *, uint8_t table, const void *key, size_t key_len,
                         struct kv_value *);
-/* The bytes of a value lie outside of the store. ATOLL_EINVAL (key or value too long), ATOLL_ELIMIT (KV_WRITES_MAX, KV_TRANSACTION_BYTES_MAX): the
- * same on every replica, the transaction goes on without this write. ATOLL_ENOMEM. */
+/* The bytes of a value lie outside of the store. ATOLL_EINVAL (key or value too long), ATOLL_ELIMIT
+ * (KV_WRITES_MAX, KV_TRANSACTION_BYTES_MAX): the same on every replica, the transaction goes on
+ * without this write. ATOLL_ENOMEM. */
 int kv_transaction_put(struct kv *, uint8_t table, const void *key, size_t key_len,
                        const void *value, size_t value_len, struct error *);
 int kv_transaction_remove(struct kv *, uint8_t table, const void *key, size_t key_len,

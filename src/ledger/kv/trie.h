@@ -162,7 +162,8 @@ void kv_store_hash(uint32_t bits, uint64_t pairs, const uint8_t root[static HASH
 void kv_branch_hash(const uint8_t empty[static KV_BUCKET_BITS_MAX + 1][HASH_LEN], uint32_t bits,
                     uint32_t height, const uint8_t *const children[static 16],
                     uint8_t digest[static HASH_LEN]);
-/* Of a bit of SHA-256(name). */
+void kv_fork_hash(const uint8_t sides[static 2][HASH_LEN], uint8_t digest[static HASH_LEN]);
+/* A bit of SHA-256(name). */
 unsigned kv_fork_bit(const uint8_t name_hash[static HASH_LEN], uint32_t depth);
 
 /* ---- snapshots (kv_snapshot.c) ---- */

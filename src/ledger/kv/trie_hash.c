@@ -65,6 +65,12 @@ void kv_branch_hash(const uint8_t empty[static KV_BUCKET_BITS_MAX + 1][HASH_LEN]
     memcpy(digest, row[0] ? row[0] : empty[height + bits], HASH_LEN);
 }
 
+void kv_fork_hash(const uint8_t sides[static 2][HASH_LEN], uint8_t digest[static HASH_LEN])
+{
+    struct hash_part parts[2] = {{fork_tag, TAG_LEN}, {sides, 2 * HASH_LEN}};
+    hash_sha256_parts(parts, 2, digest);
+}
+
 static void blob_hash(struct kv_blob *blob)
 {
     if (blob->object.hashed)
@@ -123,8 +129,7 @@ void kv_object_hash(const struct kv_trie *t, struct kv_object *object, uint32_t 
         uint8_t sides[2][HASH_LEN];
         for (unsigned i = 0; i < 2; i++)
             kv_object_hash(t, ((struct kv_fork *)object)->side[i], t->levels, sides[i]);
-        struct hash_part parts[2] = {{fork_tag, TAG_LEN}, {sides, sizeof sides}};
-        hash_sha256_parts(parts, 2, object->digest);
+        kv_fork_hash(sides, object->digest);
     } else if (!object->hashed) {
         page_hash((struct kv_page *)object);
     }

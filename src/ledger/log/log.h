@@ -27,12 +27,13 @@
 #include "base/bytes.h"
 #include "crypto/merkle.h"
 #include "ledger/log/files.h"
-#include "ledger/log/record.h"
-#include "ledger/object/slice.h"
+#include "ledger/object/entry.h"
 
 #define LEDGER_LOG_SEGMENT_BYTES (64u << 20)
 /* Of records on their way to the disk; the owner waits for the disk beyond that. */
 #define LEDGER_LOG_PENDING_MAX (256u << 20)
+/* Of such, after which the log's thread writes without being asked to synchronise. */
+#define LEDGER_LOG_PUSH (256u << 10)
 
 enum ledger_log_mode {
     LEDGER_LOG_STRICT, /* durable: on the disk */
@@ -51,6 +52,11 @@ struct ledger_log_config {
     void *wake_context;
     /* No thread: ledger_log_work does its work. For simulations and tests. */
     bool threadless;
+    /* Only looks: changes nothing, counts no start, repairs nothing. Replay, read, end and frontier
+     * work. The log may be in use by a running replica, of which it then shows a moment. */
+    bool read_only;
+    /* Everything from this entry on is checked when the log is opened, not only its end. */
+    uint64_t check_from;
 };
 
 /* What opening found. */
@@ -62,8 +68,9 @@ struct ledger_log_found {
      * ledger_log_rejoined. */
     bool quarantine;
     uint64_t torn_bytes; /* cut off at the end: a write that a stop interrupted */
-    /* Damage: entries from `missing` on must come from others (those behind it are not replayed,
-     * SIGNED records are). */
+    /* Damage: entries from `missing` on, if there were any, must come from others. What lay behind
+     * is set aside; the SIGNED marks found there are replayed. The replica must not sign what one of
+     * them names before it holds it again. */
     bool corrupt;
     uint64_t missing;
     char what[160]; /* which file, where, what was found; for people */

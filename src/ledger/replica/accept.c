@@ -134,8 +134,7 @@ static bool incoming_start(struct ledger_replica *r, struct incoming *in)
         goto drop;
     in->count = items.left;
     memcpy(job->items[0].hash, in->pp_hash, HASH_LEN);
-    job->items[0].public_key =
-        r->configuration->replicas[primary_of(r, pp->view)].public_key;
+    job->items[0].public_key = r->configuration->replicas[primary_of(r, pp->view)].public_key;
     job->items[0].signature = pp->signature;
     job->count = 1;
     in->wants = 0;
@@ -226,6 +225,25 @@ void accept_verified(struct ledger_replica *r, struct job *job)
 }
 
 /* ---- bodies that were only named ---- */
+
+bool accept_wants_bodies(const struct ledger_replica *r)
+{
+    for (uint64_t s = r->last + 1; s <= r->last + 2 * r->pipeline; s++) {
+        const struct incoming *in = r->incoming[s % SLOTS];
+        if (in && in->state == INCOMING_WANTS_BODIES)
+            return true;
+    }
+    return false;
+}
+
+void accept_fetch_again(struct ledger_replica *r)
+{
+    for (uint64_t s = r->last + 1; s <= r->last + 2 * r->pipeline; s++) {
+        const struct incoming *in = r->incoming[s % SLOTS];
+        if (in && in->state == INCOMING_WANTS_BODIES)
+            incoming_fetch(r, in);
+    }
+}
 
 static struct incoming *incoming_wanting(struct ledger_replica *r, const uint8_t *g)
 {

@@ -7,13 +7,13 @@
 #include "ledger/replica/core.h"
 
 static bool append(struct ledger_replica *r, enum ledger_record_kind kind, uint8_t type,
-                   uint64_t position, struct slice payload)
+                   uint64_t position, const struct merkle_hash *leaf, struct slice payload)
 {
     struct error e;
     uint64_t lsn = 0;
     if (r->stopped)
         return false;
-    int rc = r->env.append(r->env.context, kind, type, position, &payload, 1, &lsn, &e);
+    int rc = r->env.append(r->env.context, kind, type, position, leaf, &payload, 1, &lsn, &e);
     if (rc) {
         replica_stop(r, rc == -ATOLL_ELIMIT ? "the disk is full" : "the log cannot be written");
         return false;
@@ -26,7 +26,7 @@ static bool append(struct ledger_replica *r, enum ledger_record_kind kind, uint8
 bool append_record(struct ledger_replica *r, enum ledger_record_kind kind, uint64_t position,
                    struct slice payload)
 {
-    return append(r, kind, 0, position, payload);
+    return append(r, kind, 0, position, NULL, payload);
 }
 
 /* `leaf` may be NULL: then it is computed. While records are recovered nothing is written. */
@@ -39,7 +39,7 @@ bool append_entry(struct ledger_replica *r, enum ledger_entry_type type, struct 
         computed = ledger_entry_leaf(type, payload);
         leaf = &computed;
     }
-    if (r->started && !append(r, LEDGER_RECORD_ENTRY, (uint8_t)type, r->position, payload))
+    if (r->started && !append(r, LEDGER_RECORD_ENTRY, (uint8_t)type, r->position, leaf, payload))
         return false;
     if (merkle_frontier_append(&r->frontier, leaf, &e)) {
         replica_stop(r, "the ledger is as long as it can be");
@@ -79,15 +79,9 @@ static void waiter_done(struct ledger_replica *r, const struct waiter *w)
     if (w->s && (!slot || slot->view != w->view || memcmp(slot->pp_hash, w->pp_hash, HASH_LEN)))
         return; /* taken back meanwhile */
     switch (w->what) {
-    case WAITING_SIGNED:
-        vote_own(r, slot);
-        break;
-    case WAITING_CERTIFICATE:
-        vote_certain(r, slot);
-        break;
-    case WAITING_VIEW_CHANGE:
-        view_change_sent_durable(r, w->view);
-        break;
+    case WAITING_SIGNED: vote_own(r, slot); break;
+    case WAITING_CERTIFICATE: vote_certain(r, slot); break;
+    case WAITING_VIEW_CHANGE: view_change_sent_durable(r, w->view); break;
     case WAITING_NEW_VIEW:
         if (r->view == w->view) {
             r->new_view_ready = true;

@@ -5,7 +5,8 @@
  * The ledger is a row of batches s = 1, 2, …, between which stand the entries of view changes:
  *
  *   positions   genesis | PP 1 | TX … | … | VCSET | NEW_VIEW | EVIDENCE s-P | PP s | TX … |
- *                                           └ struct view_entry        └ start  └ struct slot  ┘ end
+ *                                           └ struct view_entry        └ start  └ struct slot  ┘
+ * end
  *
  *      final <= committed <= prepared <= last        (sequence numbers)
  *
@@ -40,16 +41,16 @@
 #define EARLY_MESSAGES_MAX (6 * LEDGER_PIPELINE_MAX)
 #define EARLY_BYTES_MAX    (16u << 20)
 /* Fetched history that is not vouched for yet. */
-#define TRANSFER_BYTES_MAX (96u << 20)
+#define TRANSFER_BYTES_MAX   (96u << 20)
 #define TRANSFER_ENTRIES_MAX (LEDGER_BATCH_MAX * (2 * LEDGER_PIPELINE_MAX + 4))
-#define CLIENTS_HEARD_MAX 65536 /* client keys whose connection or queue we know */
-#define CONNECTIONS_MAX   16384
-#define PARKED_MAX        4096 /* requests that wait for an index, of all clients */
+#define CLIENTS_HEARD_MAX    65536 /* client keys whose connection or queue we know */
+#define CONNECTIONS_MAX      16384
+#define PARKED_MAX           4096 /* requests that wait for an index, of all clients */
 
-#define RETRANSMIT_FIRST_US 100000
-#define RETRANSMIT_LAST_US  1000000
-#define IDLE_US             50000
-#define FETCH_AGAIN_US      100000
+#define RETRANSMIT_FIRST_US    100000
+#define RETRANSMIT_LAST_US     1000000
+#define IDLE_US                50000
+#define FETCH_AGAIN_US         100000
 #define VIEW_TIMEOUT_DOUBLINGS 6
 
 /* ---- requests ---- */
@@ -70,7 +71,7 @@ struct pooled {
     enum pooled_state state;
     bool relayed;
     bool suspect;
-    uint64_t connection; /* 0: came from a replica */
+    uint64_t connection;         /* 0: came from a replica */
     uint64_t relayed_at_batches; /* batches committed when it was relayed */
     struct client *client;
     struct pooled *chain;           /* in its bucket */
@@ -118,8 +119,8 @@ struct pool {
 /* ---- batches ---- */
 
 struct vote {
-    bool held;  /* a Prepare is here, its signature valid or being checked */
-    bool valid; /* checked */
+    bool held;          /* a Prepare is here, its signature valid or being checked */
+    bool valid;         /* checked */
     bool nonce_held;    /* a nonce that opens the replica's commitment */
     bool nonce_waiting; /* one that cannot be checked yet */
     struct ledger_prepare prepare;
@@ -128,13 +129,13 @@ struct vote {
 
 /* Where a transaction lies in its slot's entries. */
 struct slot_tx {
-    uint32_t start, len;  /* the TxEntry */
+    uint32_t start, len; /* the TxEntry */
     uint8_t req_hash[HASH_LEN];
     struct merkle_hash leaf;
 };
 
 struct slot {
-    uint64_t s; /* 0: unused */
+    uint64_t s;    /* 0: unused */
     uint64_t view; /* of the votes, and of the batch when there is one */
     bool in_ledger;
     /* The batch, when it is in the ledger. */
@@ -154,7 +155,7 @@ struct slot {
     bool certain;   /* … and durable */
     bool released;  /* our nonce has left */
     bool committed;
-    struct vote *votes; /* one for every replica */
+    struct vote *votes;     /* one for every replica */
     struct buffer evidence; /* encoded, once it is complete and valid */
 };
 
@@ -193,13 +194,21 @@ struct incoming {
     uint32_t candidate_capacity, count, wants;
     uint8_t (*wanted)[HASH_LEN]; /* body hashes, where a body is only named */
     bool evidence_checked;
-    struct buffer bodies;        /* that were found elsewhere */
-    struct incoming *next;       /* spare */
+    struct buffer bodies;  /* that were found elsewhere */
+    struct incoming *next; /* spare */
 };
 
 /* ---- jobs ---- */
 
-enum job_kind { JOB_REQUESTS, JOB_VOTES, JOB_INCOMING, JOB_VIEW_CHANGE, JOB_NEW_VIEW, JOB_EVIDENCE, JOB_TRANSFER };
+enum job_kind {
+    JOB_REQUESTS,
+    JOB_VOTES,
+    JOB_INCOMING,
+    JOB_VIEW_CHANGE,
+    JOB_NEW_VIEW,
+    JOB_EVIDENCE,
+    JOB_TRANSFER
+};
 
 struct vote_reference {
     uint64_t view, s;
@@ -212,12 +221,12 @@ struct job {
     struct ledger_signature *items;
     bool *valid;
     size_t capacity, count;
-    size_t subject_count;             /* REQUESTS: subject k stands or falls with item references[k].s */
-    void **subjects;                  /* … struct pooled; */
-    struct vote_reference *references; /* VOTES: which vote; */
+    size_t subject_count; /* REQUESTS: subject k stands or falls with item references[k].s */
+    void **subjects;      /* … struct pooled; */
+    struct vote_reference *references;        /* VOTES: which vote; */
     uint8_t (*copies)[ED25519_SIGNATURE_LEN]; /* … and its signature */
-    void *subject;                    /* the others: what it is all about */
-    struct job *next, *previous;      /* out, or spare */
+    void *subject;                            /* the others: what it is all about */
+    struct job *next, *previous;              /* out, or spare */
 };
 
 /* ---- durability ---- */
@@ -253,12 +262,11 @@ struct tip {
 
 /* What a set of ViewChanges makes a new primary do. */
 struct choice {
-    bool any; /* false: nothing was ever prepared */
     uint64_t tip_view, tip_s;
     uint64_t base;
-    uint8_t base_pp_hash[HASH_LEN];
-    bool base_is_new_view; /* the rollback point is the end of NewView(tip_view) */
-    uint8_t tip_new_view_hash[HASH_LEN];
+    /* What the first pp after the rollback point named as its predecessor: the pp_hash of batch
+     * `base`, the hash of the NewView after it, or of the genesis. It tells the rollback point. */
+    uint8_t link[HASH_LEN];
     unsigned plan_count;
     struct ledger_plan plan[LEDGER_PIPELINE_MAX];
 };
@@ -270,11 +278,19 @@ struct pending_view {
     enum pending_view_state state;
     bool ours; /* we are its primary */
     uint64_t view;
-    struct buffer message; /* NEW_VIEW as received; ours: made when it is entered */
     struct buffer vcset;
-    struct ledger_new_view nv;
+    struct ledger_new_view nv; /* ours: made when it is entered */
     struct choice choice;
-    struct job *job;
+    uint64_t generation;
+};
+
+/* A NEW_VIEW message whose signatures are being checked. */
+struct new_view_check {
+    struct buffer message;
+    struct ledger_new_view_message decoded;
+    struct ledger_view_change *vcs;
+    struct choice choice;
+    uint64_t generation;
 };
 
 struct early {
@@ -285,22 +301,42 @@ struct early {
 /* History that is being fetched: entries from position `from` on, until a batch is vouched for. */
 struct transfer {
     bool active;
-    uint64_t from;         /* position of the first entry held */
+    uint64_t from_s, from; /* the batch behind which it begins, and the position there */
     uint64_t held;         /* entries held */
     struct buffer entries; /* u8 type | u32 len | payload of each */
     bool has_target;
     uint64_t target_s;
-    uint8_t target_hash[HASH_LEN];
-    bool target_new_view; /* and then NewView(target_view) */
-    uint64_t target_view;
-    uint8_t target_new_view_hash[HASH_LEN];
+    bool target_committed;         /* evidence vouches for it, not only a view change */
+    uint8_t target_link[HASH_LEN]; /* the pp_hash of batch target_s, or of a NewView after it */
     uint16_t source;
     uint64_t banned; /* replicas that sent what does not fit */
     uint64_t asked_at;
     bool job_out;
-    uint64_t job_s;
-    uint8_t job_hash[HASH_LEN];
-    uint64_t generation;
+    uint64_t generation; /* grows whenever what is held is thrown away */
+};
+
+/* Entries that are to become part of the ledger, up to a whole batch. */
+struct replay {
+    struct buffer evidence, vcset;
+    struct buffer txs; /* u32 len and TxEntry of each */
+    bool in_batch, has_vcset;
+    uint32_t tx_count;
+    uint64_t held; /* entries that are not in the ledger yet */
+    struct ledger_pp pp;
+};
+
+/* An EVIDENCE message whose signatures are being checked. */
+struct evidence_check {
+    struct buffer message;
+    struct ledger_evidence_message decoded;
+    uint16_t from;
+};
+
+/* What a replica said of itself, and when we told it about us. */
+struct peer {
+    bool heard;
+    uint64_t last;
+    uint64_t told_at;
 };
 
 struct checkpoint_digest {
@@ -334,12 +370,13 @@ struct ledger_replica {
     uint64_t abstain_view;     /* UINT64_MAX: none */
     bool pp_rejected;
     unsigned view_changes_in_a_row;
-    struct buffer new_view;       /* of `view`, signed; empty in the first */
+    struct buffer new_view; /* of `view`, signed; empty in the first */
     struct buffer new_view_vcset;
     uint64_t plan_end; /* batches up to it are planned by NewView(view) */
     uint64_t plan_base;
     struct ledger_plan plan[LEDGER_PIPELINE_MAX];
     unsigned plan_count;
+    bool plan_complete;  /* all that the first Prepare of the view waits for is here */
     bool new_view_ready; /* ours is durable and may be sent */
 
     /* the ledger */
@@ -347,7 +384,8 @@ struct ledger_replica {
     uint64_t position, next_index, gov_index;
     uint8_t previous[HASH_LEN]; /* what the next pp's prev_pp must be */
     uint64_t last, prepared, committed;
-    uint64_t floor; /* highest s ever committed here */
+    uint64_t floor;               /* highest s ever committed here */
+    uint64_t hollow;              /* batches up to it came as a checkpoint */
     uint8_t (*floor_g)[HASH_LEN]; /* ring of SLOTS: G of committed batches */
     struct slot *slots;
     uint64_t *positions; /* of the PP of batch s, at s - positions_base */
@@ -371,6 +409,10 @@ struct ledger_replica {
     struct tip tip;
     struct pending_view pending;
     struct transfer transfer;
+    struct replay replay;
+    struct peer *peers;
+    uint64_t asked_at; /* when we last asked for what a view change needs */
+    unsigned evidence_jobs;
 
     struct job *jobs_out, *jobs_spare, *vote_job, *request_job;
     struct waiter *waiters;
@@ -379,7 +421,7 @@ struct ledger_replica {
 
     uint64_t signed_view, signed_s; /* the last (view, s) that was marked */
     uint8_t signed_hash[HASH_LEN];
-    uint64_t signed_new_view;       /* view + 1 of the last NewView we signed */
+    uint64_t signed_new_view; /* view + 1 of the last NewView we signed */
 
     bool view_timer_set;
     uint64_t view_timer_at;
@@ -389,11 +431,12 @@ struct ledger_replica {
     uint64_t reply_stamp;
 
     struct buffer scratch, scratch_reply, scratch_read;
-    /* recovery */
-    struct slot *recovering;
-    uint64_t recovering_left, recovering_start;
-    uint64_t replay_from;
-    struct buffer recovering_vcset;
+    bool catching_up;      /* just started: peers may know more */
+    uint64_t replay_start; /* entries before it are not replayed */
+    uint64_t logged_view;  /* of the last NEW_VIEW record read */
+    struct buffer logged_new_view;
+    uint64_t *run_connections; /* room for replies */
+    size_t connections_room, *bundle_ends;
 
     struct ledger_status counters;
     char refusal[256]; /* why the last pp was refused, for people */
@@ -420,7 +463,8 @@ static inline bool in_view(const struct ledger_replica *r)
 
 static inline uint64_t final_batch(const struct ledger_replica *r)
 {
-    return r->floor > r->pipeline ? r->floor - r->pipeline : 0;
+    uint64_t final = r->floor > r->pipeline ? r->floor - r->pipeline : 0;
+    return final > r->hollow ? final : r->hollow;
 }
 
 /* open.c */
@@ -473,6 +517,7 @@ void pool_take(struct ledger_replica *, struct slice body, uint64_t connection);
 void pool_verified(struct ledger_replica *, struct job *);
 void pool_settle(struct ledger_replica *);
 void pool_unpark(struct ledger_replica *);
+void pool_new_view(struct ledger_replica *);
 void pool_park(struct ledger_replica *, struct pooled *);
 bool pool_has_executable(struct ledger_replica *);
 bool pool_has_expired(const struct ledger_replica *);
@@ -509,6 +554,8 @@ void accept_pre_prepare(struct ledger_replica *, uint16_t from, struct slice mes
 void accept_verified(struct ledger_replica *, struct job *);
 void accept_run(struct ledger_replica *);
 void accept_content(struct ledger_replica *, const struct ledger_content *);
+bool accept_wants_bodies(const struct ledger_replica *);
+void accept_fetch_again(struct ledger_replica *);
 void accept_clear(struct ledger_replica *);
 bool accept_empty_batch_due(const struct ledger_replica *, uint64_t s);
 void incoming_free_all(struct ledger_replica *);
@@ -518,6 +565,8 @@ void vote_own(struct ledger_replica *, struct slot *);
 void vote_prepare(struct ledger_replica *, const struct ledger_prepare *);
 void vote_commit(struct ledger_replica *, const struct ledger_commit *);
 void vote_verified(struct ledger_replica *, struct job *);
+void vote_take_certificate(struct ledger_replica *, struct slot *,
+                           const struct ledger_certificate *);
 void vote_settle(struct ledger_replica *);
 void vote_advance(struct ledger_replica *);
 void vote_send_commit(struct ledger_replica *, const struct slot *, int to);
@@ -528,12 +577,15 @@ void vote_take_evidence(struct ledger_replica *, struct slot *, struct slice evi
 unsigned vote_unknown(const struct ledger_replica *, const struct slot *,
                       const struct ledger_evidence *, struct ledger_signature *work,
                       unsigned count);
+void floor_raise(struct ledger_replica *, uint64_t s);
 unsigned vote_nonces(const struct ledger_replica *, const struct slot *, uint64_t *bits);
 
 /* tip.c */
 bool tip_can_follow(struct ledger_replica *, const struct slot *);
 void tip_add(struct ledger_replica *, const struct slot *, struct slice encoded);
 bool tip_recover(struct ledger_replica *, struct slice encoded);
+bool tip_find_point(const struct ledger_replica *, uint64_t s, const uint8_t link[static HASH_LEN],
+                    const struct view_entry **after);
 void tip_effective(const struct ledger_view_change *, uint64_t *view, uint64_t *s);
 int tip_binding_check(const struct ledger_replica *, const struct ledger_view_change *,
                       struct error *);
@@ -545,6 +597,9 @@ void view_leave(struct ledger_replica *, uint64_t new_view);
 void view_change_sent_durable(struct ledger_replica *, uint64_t new_view);
 void view_change_message(struct ledger_replica *, uint16_t from, struct slice message);
 void view_change_verified(struct ledger_replica *, struct job *);
+bool view_change_check(const struct ledger_replica *, const struct ledger_view_change *,
+                       struct slice signed_bytes, struct job *);
+void view_change_send(struct ledger_replica *, int to);
 void view_run(struct ledger_replica *);
 unsigned view_changes_at_least(const struct ledger_replica *, uint64_t view);
 
@@ -553,30 +608,51 @@ void new_view_try(struct ledger_replica *);
 void new_view_message(struct ledger_replica *, uint16_t from, struct slice message);
 void new_view_verified(struct ledger_replica *, struct job *);
 void new_view_continue(struct ledger_replica *);
+bool plan_wants(const struct ledger_replica *, const uint8_t g[static HASH_LEN]);
 void new_view_drop(struct ledger_replica *);
 void new_view_send(struct ledger_replica *, int to);
 bool new_view_first_prepare_may_leave(struct ledger_replica *);
+void new_view_check_free(struct new_view_check *);
+void new_view_follow(struct ledger_replica *, const struct ledger_new_view *,
+                     struct slice signed_bytes, struct slice vcset, uint64_t start);
+bool view_entry_push(struct ledger_replica *, uint64_t view, uint64_t base, uint64_t start,
+                     const uint8_t hash[static HASH_LEN]);
+
+/* stash.c */
 struct candidate *stash_candidates(struct ledger_replica *, const struct stash *);
 struct stash *stash_find(const struct ledger_replica *, const uint8_t g[static HASH_LEN]);
 struct stash *stash_put(struct ledger_replica *, uint64_t s, enum ledger_kind, uint64_t first_index,
                         uint32_t count, const uint8_t g[static HASH_LEN]);
+bool stash_add(struct stash *, struct slice tx);
 void stash_slot(struct ledger_replica *, const struct slot *);
+bool stash_content(struct ledger_replica *, const struct ledger_content *);
+void stashes_free(struct ledger_replica *);
+bool content_here(const struct ledger_replica *, const struct ledger_plan *);
+
+/* early.c: messages of views that we have not entered */
+void early_hold(struct ledger_replica *, uint16_t from, struct slice message);
+void early_replay(struct ledger_replica *);
+void early_free(struct ledger_replica *);
 
 /* fetch.c: asking peers and answering them */
+bool fetch_may_ask(struct ledger_replica *);
 void fetch_send(struct ledger_replica *, int to, const struct ledger_fetch *);
 void fetch_answer(struct ledger_replica *, uint16_t from, struct slice message);
 void fetch_status(struct ledger_replica *, int to);
 void fetch_status_heard(struct ledger_replica *, uint16_t from, struct slice message);
 void fetch_evidence_heard(struct ledger_replica *, uint16_t from, struct slice message);
+void evidence_check_free(struct evidence_check *);
 void fetch_evidence_verified(struct ledger_replica *, struct job *);
-void send_all(struct ledger_replica *, struct slice message);
 void send_to(struct ledger_replica *, int to, struct slice message); /* -1: all */
 
+/* replay.c */
+int replay_entry(struct ledger_replica *, uint8_t type, struct slice payload, struct error *);
+void replay_reset(struct ledger_replica *);
+bool replay_is_whole(const struct ledger_replica *);
+
 /* transfer.c */
-void transfer_want(struct ledger_replica *, uint64_t s, const uint8_t hash[static HASH_LEN],
-                   int source);
-void transfer_want_new_view(struct ledger_replica *, uint64_t view,
-                            const uint8_t hash[static HASH_LEN]);
+void transfer_want(struct ledger_replica *, uint64_t s, const uint8_t link[static HASH_LEN],
+                   bool committed, int source);
 void transfer_entries(struct ledger_replica *, uint16_t from, struct slice message);
 void transfer_verified(struct ledger_replica *, struct job *);
 void transfer_again(struct ledger_replica *);
@@ -584,6 +660,7 @@ void transfer_stop(struct ledger_replica *);
 
 /* timer.c */
 void timers_settle(struct ledger_replica *);
+bool slot_is_settled(struct ledger_replica *, struct slot *);
 void timer_progress(struct ledger_replica *);
 void retransmit(struct ledger_replica *);
 

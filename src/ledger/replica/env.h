@@ -3,8 +3,8 @@
  *
  * The core (replica.h) is a pure event machine: it opens no file or socket, starts no thread and
  * reads no clock. Everything it does to the world goes through struct ledger_env; everything that
- * happens to it comes through the ledger_on_… functions. The processes of src/ledger/service and the
- * simulator of tests/sim fill in the same table.
+ * happens to it comes through the ledger_on_… functions. The processes of src/ledger/service and
+ * the simulator of tests/sim fill in the same table.
  *
  * No function of the table may call back into the replica: completions are delivered later, by the
  * thread that owns the replica. Slices are valid during the call only; whoever needs the bytes
@@ -39,9 +39,10 @@ enum ledger_timer {
  */
 struct ledger_verify_job {
     const struct ledger_signature *items;
-    bool *valid; /* the driver writes count verdicts (ZIP-215 rules, as ed25519_verify gives them) */
+    bool
+        *valid; /* the driver writes count verdicts (ZIP-215 rules, as ed25519_verify gives them) */
     size_t count;
-    bool suspect; /* an item comes from a connection that sent bad ones before: verify it apart */
+    bool suspect;  /* an item comes from a connection that sent bad ones before: verify it apart */
     void *purpose; /* the core's */
     struct ledger_verify_job *next; /* the driver's, while it has the job */
 };
@@ -55,7 +56,7 @@ struct ledger_checkpoint {
     uint64_t position;   /* entries of the ledger up to the end of batch s */
     uint64_t next_index; /* of the next transaction */
     uint64_t gov_index;
-    uint64_t view;       /* that the batch stands in */
+    uint64_t view; /* that the batch stands in */
     uint32_t config;
     uint8_t pp_hash[32];
     /* The newest checkpoint before this one and its digest: dC until this one is named. */
@@ -79,13 +80,14 @@ struct ledger_env {
 
     /*
      * Puts a record at the end of the log (buffered) and gives its lsn; lsns ascend over all kinds.
-     * `position` is that of the ledger entry (ENTRY), the new end of the ledger (ROLLBACK), or 0.
+     * `position` is that of the ledger entry (ENTRY), the new end of the ledger (ROLLBACK), or 0;
+     * `leaf` that of an entry in the ledger tree, else NULL.
      * 0, or ATOLL_ELIMIT when the disk is full (then nothing was written): the replica stops voting
      * and goes on serving reads. Any other failure is the driver's: it ends the process.
      */
     int (*append)(void *context, enum ledger_record_kind kind, uint8_t entry_type,
-                  uint64_t position, const struct slice *parts, unsigned count, uint64_t *lsn,
-                  struct error *);
+                  uint64_t position, const struct merkle_hash *leaf, const struct slice *parts,
+                  unsigned count, uint64_t *lsn, struct error *);
     /* Everything up to lsn is wanted durable; ledger_on_durable says when. */
     void (*sync)(void *context, uint64_t lsn);
     /* The entry at a position below the end of the ledger, as it was appended; replaces what is in
@@ -103,6 +105,12 @@ struct ledger_env {
      * belongs to the driver from here on, which releases it. */
     void (*digest)(void *context, const struct ledger_checkpoint *checkpoint,
                    struct kv_snapshot *snapshot);
+
+    /* A chunk of the checkpoint of batch s that the driver keeps, and how many there are
+     * (kv/checkpoint.h; number 0 is the manifest). 0, or a failure: then the peer who asked gets no
+     * answer. May be NULL. */
+    int (*checkpoint_chunk)(void *context, uint64_t s, uint32_t number, struct buffer *out,
+                            uint32_t *chunks);
 
     /* For people and counters: the replica stopped for good, and why. May be NULL. */
     void (*stopped)(void *context, const char *why);

@@ -63,8 +63,8 @@ static size_t execute_room(const struct slot *slot, const struct candidate *c)
 /*
  * Opens batch s in the store and executes the candidates; *done is how many are in the batch. With
  * skip_bad those that the ledger may not hold are left out (the primary picks); without, the first
- * such ends it with ATOLL_EREJECTED. On failure, and when nothing was done of something, the store is
- * as before. ATOLL_ENOMEM stops the replica.
+ * such ends it with ATOLL_EREJECTED. On failure, and when nothing was done of something, the store
+ * is as before. ATOLL_ENOMEM stops the replica.
  */
 int execute_batch(struct ledger_replica *r, struct slot *slot, uint64_t s, enum ledger_kind kind,
                   uint64_t first_index, const struct candidate *const *candidates, uint32_t count,
@@ -83,8 +83,7 @@ int execute_batch(struct ledger_replica *r, struct slot *slot, uint64_t s, enum 
         if (objection)
             rc = error_set(e, ATOLL_EREJECTED, "transaction %u of batch %llu cannot stand: %s", i,
                            (unsigned long long)s, objection);
-        if (!rc && execute_room(slot, candidates[i]) > LEDGER_BATCH_BYTES_MAX &&
-            skip_bad)
+        if (!rc && execute_room(slot, candidates[i]) > LEDGER_BATCH_BYTES_MAX && skip_bad)
             break;
         if (!rc)
             rc = execute_one(r, slot, *done, first_index + *done, candidates[i], e);

@@ -1,4 +1,5 @@
-/* Verify jobs: those that are out, so that everything can be freed at any moment, and spare ones. */
+/* Verify jobs: those that are out, so that everything can be freed at any moment, and spare ones.
+ */
 #include "ledger/replica/core.h"
 
 bool job_room(struct job *job, size_t room)

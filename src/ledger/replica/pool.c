@@ -4,9 +4,9 @@
  *   taken → CHECKING (its signature) → READY, or PARKED while its min_index is not below the next
  *   index → executed in a batch, or found to be a duplicate, or dropped
  *
- * Bounds (§5, flow control): bytes in all, requests per client, PARKED_MAX parked. A full pool drops
- * parked requests first, then refuses. Parked requests arm no timer. A request whose signature is
- * being checked cannot be dropped: the job points into it.
+ * Bounds (§5, flow control): bytes in all, requests per client, PARKED_MAX parked. A full pool
+ * drops parked requests first, then refuses. Parked requests arm no timer. A request whose
+ * signature is being checked cannot be dropped: the job points into it.
  */
 #include "crypto/siphash.h"
 #include "ledger/replica/core.h"
@@ -301,6 +301,13 @@ void pool_verified(struct ledger_replica *r, struct job *job)
             pool_remove(r, r->pool.parked.first);
         }
     }
+}
+
+/* There is a new primary: it has not heard of what waits. */
+void pool_new_view(struct ledger_replica *r)
+{
+    for (struct pooled *p = r->pool.ready.first; p; p = p->next)
+        p->relayed = false;
 }
 
 /* Its min_index is not below the next index. */

@@ -2,8 +2,9 @@
  * The primary: cuts batches, executes them early, and proposes them (§5).
  *
  * A batch is closed when the pipeline has room and a request waits, at max_batch transactions at
- * most; there is no delay. Batches that a NewView plans come first, with the contents it names. When
- * nothing waits, EMPTY batches bring the evidence of the others into the ledger, and then stop.
+ * most; there is no delay. Batches that a NewView plans come first, with the contents it names.
+ * When nothing waits, EMPTY batches bring the evidence of the others into the ledger, and then
+ * stop.
  */
 #include "ledger/replica/core.h"
 
@@ -40,7 +41,8 @@ static uint32_t propose_from_pool(struct ledger_replica *r, struct slot *slot, u
     struct pooled *p = r->pool.ready.first;
     for (; p && count < r->configuration->max_batch; p = p->next)
         r->run[count++] = &p->candidate;
-    if (execute_batch(r, slot, s, LEDGER_KIND_NORMAL, r->next_index, r->run, count, &done, true, &e))
+    if (execute_batch(r, slot, s, LEDGER_KIND_NORMAL, r->next_index, r->run, count, &done, true,
+                      &e))
         done = 0;
     if (r->stopped)
         return 0;
@@ -125,7 +127,7 @@ static void propose_append(struct ledger_replica *r, struct slot *slot, enum led
         struct ledger_evidence evidence;
         struct error e;
         if (ledger_evidence_decode(slice_of_buffer(&before->evidence), &evidence, &e))
-            assert(!"our evidence decodes");
+            assert(false && "our evidence decodes");
         pp->evidence_bits = evidence.bits;
         if (!append_entry(r, LEDGER_ENTRY_EVIDENCE, slice_of_buffer(&before->evidence), NULL))
             return;
@@ -160,8 +162,7 @@ static bool propose_one(struct ledger_replica *r)
         if (!before || !vote_evidence(r, before))
             return false;
     }
-    const struct ledger_plan *plan =
-        s <= r->plan_end ? &r->plan[s - r->plan_base - 1] : NULL;
+    const struct ledger_plan *plan = s <= r->plan_end ? &r->plan[s - r->plan_base - 1] : NULL;
     if (!plan && !propose_kind(r, s, &kind))
         return false;
     struct slot *slot = slot_make(r, s, r->view);
@@ -198,7 +199,8 @@ void propose(struct ledger_replica *r)
         r->idle_due = false;
 }
 
-/* The pp message of a batch in the ledger, as its primary sends it; to one replica or (-1) to all. */
+/* The pp message of a batch in the ledger, as its primary sends it; to one replica or (-1) to all.
+ */
 void propose_send(struct ledger_replica *r, struct slot *slot, int to)
 {
     struct error e;

@@ -22,9 +22,9 @@
 struct ledger_replica;
 
 struct ledger_config {
-    struct slice genesis;                 /* encoded; copied */
-    uint16_t replica;                     /* our number, below N */
-    uint8_t nonce_key[32];                /* k_nonce of §3 (HKDF of the signing seed) */
+    struct slice genesis;  /* encoded; copied */
+    uint16_t replica;      /* our number, below N */
+    uint8_t nonce_key[32]; /* k_nonce of §3 (HKDF of the signing seed) */
     /* The store: at the state of `checkpoint`, or at the genesis state when that is NULL. The
      * replica owns it from a successful ledger_open on. */
     struct kv *kv;
@@ -32,8 +32,8 @@ struct ledger_config {
     /* Async durability and the machine (not only the process) stopped uncleanly: sign nothing until
      * a certificate beyond everything we could have signed is held (§4.1, rejoin=quarantine). */
     bool quarantine;
-    uint64_t pool_bytes;        /* of requests waiting; 0 = LEDGER_POOL_BYTES */
-    uint32_t pool_per_client;   /* requests waiting of one client; 0 = LEDGER_POOL_PER_CLIENT */
+    uint64_t pool_bytes;      /* of requests waiting; 0 = LEDGER_POOL_BYTES */
+    uint32_t pool_per_client; /* requests waiting of one client; 0 = LEDGER_POOL_PER_CLIENT */
 };
 
 #define LEDGER_POOL_BYTES      (64u << 20)
@@ -45,8 +45,8 @@ struct ledger_config {
 int ledger_open(const struct ledger_config *, const struct ledger_env *,
                 struct ledger_replica **out, struct error *);
 /* One record of the log, in the order of the lsns, as env->append got it (parts joined). Records
- * before a checkpoint are fed too, or `position`s may begin at the checkpoint's. ATOLL_ECORRUPT when
- * the log contradicts itself or the store: do not start. */
+ * before a checkpoint are fed too, or `position`s may begin at the checkpoint's. ATOLL_ECORRUPT
+ * when the log contradicts itself or the store: do not start. */
 int ledger_recover(struct ledger_replica *, enum ledger_record_kind, uint8_t entry_type,
                    uint64_t position, const void *payload, size_t len, struct error *);
 /* All records were fed. An empty log gets its genesis entry here. ATOLL_ECORRUPT as above. */
@@ -60,7 +60,8 @@ void ledger_close(struct ledger_replica *);
 /* A message of another replica, whose link has authenticated it. Copied where needed. */
 void ledger_on_message(struct ledger_replica *, uint16_t from, const void *message, size_t len);
 /* A message of a client; the owner gives every connection a number that it never uses again. */
-void ledger_on_client(struct ledger_replica *, uint64_t connection, const void *message, size_t len);
+void ledger_on_client(struct ledger_replica *, uint64_t connection, const void *message,
+                      size_t len);
 void ledger_on_client_gone(struct ledger_replica *, uint64_t connection);
 void ledger_on_timer(struct ledger_replica *, uint32_t id);
 /* Everything up to lsn is durable. lsns never descend. */
@@ -95,6 +96,7 @@ struct ledger_status {
     /* Counters since ledger_open. */
     uint64_t transactions, batches, view_changes, messages_dropped, signatures_bad, requests_busy;
     uint64_t batches_refused, equivocations;
+    const char *why; /* it stopped, or refused a pp last; for people; "" = neither */
 };
 
 void ledger_status(const struct ledger_replica *, struct ledger_status *);

@@ -1,7 +1,7 @@
 /*
- * The rules on which safety and sound blame rest (§4.1, §5, §6), each in one function: who may vote,
- * what may be signed, when a nonce may leave, when to abstain, what the committed floor forbids. The
- * rule of the effective tip and the binding are in tip.c.
+ * The rules on which safety and sound blame rest (§4.1, §5, §6), each in one function: who may
+ * vote, what may be signed, when a nonce may leave, when to abstain, what the committed floor
+ * forbids. The rule of the effective tip and the binding are in tip.c.
  */
 #include "ledger/replica/core.h"
 

@@ -1,8 +1,8 @@
 /*
  * The ring of slots, where batches lie in the ledger, and taking batches back.
  *
- * Slot s is at s mod SLOTS. A slot may be reused when its batch is more than SLOTS_RECENT behind the
- * last one; nothing asks for a slot farther ahead than SLOTS - SLOTS_RECENT.
+ * Slot s is at s mod SLOTS. A slot may be reused when its batch is more than SLOTS_RECENT behind
+ * the last one; nothing asks for a slot farther ahead than SLOTS - SLOTS_RECENT.
  */
 #include "ledger/replica/core.h"
 
@@ -149,9 +149,8 @@ void rollback_to_batch(struct ledger_replica *r, uint64_t s, const struct view_e
     r->last = s;
     r->prepared = r->prepared < s ? r->prepared : s;
     r->committed = r->committed < s ? r->committed : s;
-    r->position_count = r->position_count && s >= r->positions_base
-                            ? (size_t)(s - r->positions_base + 1)
-                            : 0;
+    r->position_count =
+        r->position_count && s >= r->positions_base ? (size_t)(s - r->positions_base + 1) : 0;
     while (r->view_entry_count && r->view_entries[r->view_entry_count - 1].end > position)
         r->view_entry_count--;
     if (r->started) {

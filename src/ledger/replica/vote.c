@@ -37,10 +37,8 @@ static void prepare_build(struct ledger_replica *r, const struct slot *slot,
                           struct ledger_prepare *p)
 {
     uint8_t nonce[LEDGER_NONCE_LEN], hash[HASH_LEN];
-    *p = (struct ledger_prepare){.config = slot->pp.config,
-                                 .view = slot->view,
-                                 .seqno = slot->s,
-                                 .replica = r->self};
+    *p = (struct ledger_prepare){
+        .config = slot->pp.config, .view = slot->view, .seqno = slot->s, .replica = r->self};
     rule_nonce(r, false, slot->view, slot->s, slot->pp_hash, nonce);
     ledger_nonce_hash(nonce, p->nonce_commit);
     memcpy(p->pp_hash, slot->pp_hash, HASH_LEN);
@@ -107,8 +105,10 @@ void vote_send_commit(struct ledger_replica *r, const struct slot *slot, int to)
 static struct slot *vote_slot(struct ledger_replica *r, uint64_t view, uint64_t s)
 {
     struct slot *slot = slot_find(r, s);
-    if (slot)
-        return slot->view == view ? slot : NULL;
+    if (slot && slot->view == view)
+        return slot;
+    if (slot && slot->in_ledger)
+        return NULL;
     if (view != r->view || s <= r->last || s > r->last + 2 * r->pipeline)
         return NULL;
     return slot_make(r, s, view);
@@ -188,6 +188,27 @@ void vote_commit(struct ledger_replica *r, const struct ledger_commit *c)
     vote_advance(r);
 }
 
+/* The Prepares of a certificate that we wrote down before. */
+void vote_take_certificate(struct ledger_replica *r, struct slot *slot,
+                           const struct ledger_certificate *c)
+{
+    const uint8_t *at = c->votes;
+    for (unsigned i = 0; i < r->n; i++) {
+        if (!(c->bits >> i & 1))
+            continue;
+        struct vote *v = &slot->votes[i];
+        v->held = v->valid = true;
+        v->prepare = (struct ledger_prepare){.config = slot->pp.config,
+                                             .view = slot->view,
+                                             .seqno = slot->s,
+                                             .replica = (uint16_t)i};
+        memcpy(v->prepare.pp_hash, slot->pp_hash, HASH_LEN);
+        memcpy(v->prepare.nonce_commit, at, HASH_LEN);
+        memcpy(v->prepare.signature, at + HASH_LEN, ED25519_SIGNATURE_LEN);
+        at += LEDGER_CERTIFICATE_VOTE_LEN;
+    }
+}
+
 /* ---- prepared ---- */
 
 /* Appends the certificate that this slot's votes make. False: they do not make one. */
@@ -260,15 +281,25 @@ static bool is_committed(const struct ledger_replica *r, const struct slot *slot
     return slot->released && vote_nonces(r, slot, &bits) >= r->quorum;
 }
 
+/* Batch s of the ledger is committed, and all before it: the contents stand for ever. */
+void floor_raise(struct ledger_replica *r, uint64_t s)
+{
+    for (uint64_t i = r->floor + 1; i <= s; i++) {
+        const struct slot *slot = slot_in_ledger(r, i);
+        if (slot)
+            memcpy(r->floor_g[i % SLOTS], slot->pp.batch_root, HASH_LEN);
+    }
+    if (s > r->floor)
+        r->floor = s;
+    kv_commit(r->kv, final_batch(r));
+}
+
 static void commit_slot(struct ledger_replica *r, struct slot *slot)
 {
     slot->committed = true;
     r->committed = slot->s;
     assert(rule_floor_allows(r, slot->s, slot->pp.batch_root));
-    if (slot->s > r->floor)
-        r->floor = slot->s;
-    memcpy(r->floor_g[slot->s % SLOTS], slot->pp.batch_root, HASH_LEN);
-    kv_commit(r->kv, final_batch(r));
+    floor_raise(r, slot->s);
     r->batches_committed++;
     timer_progress(r);
 }

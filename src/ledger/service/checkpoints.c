@@ -198,6 +198,7 @@ static void job_run(struct checkpoints *c, struct job *j)
 static void *thread_run(void *argument)
 {
     struct checkpoints *c = argument;
+    pthread_setname_np(pthread_self(), "checkpoint");
     pthread_mutex_lock(&c->lock);
     for (;;) {
         while (!c->stopping && c->todo == NULL)

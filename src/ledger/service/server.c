@@ -121,11 +121,11 @@ static void server_fail(struct ledger_server *s, const char *why)
 }
 
 static int env_append(void *context, enum ledger_record_kind kind, uint8_t entry_type,
-                      uint64_t position, const struct slice *parts, unsigned count, uint64_t *lsn,
-                      struct error *e)
+                      uint64_t position, const struct merkle_hash *leaf, const struct slice *parts,
+                      unsigned count, uint64_t *lsn, struct error *e)
 {
     struct ledger_server *s = context;
-    int rc = ledger_log_append(s->log, kind, entry_type, position, NULL, parts, count, lsn, e);
+    int rc = ledger_log_append(s->log, kind, entry_type, position, leaf, parts, count, lsn, e);
     if (rc != 0 && rc != -ATOLL_ELIMIT) {
         server_fail(s, e->text);
         rc = -ATOLL_ELIMIT; /* as far as the replica is concerned */
@@ -163,6 +163,14 @@ static void env_digest(void *context, const struct ledger_checkpoint *checkpoint
 {
     struct ledger_server *s = context;
     checkpoints_submit(s->checkpoints, checkpoint, snapshot);
+}
+
+static int env_checkpoint_chunk(void *context, uint64_t s_checkpoint, uint32_t number,
+                                struct buffer *out, uint32_t *chunks)
+{
+    struct ledger_server *s = context;
+    struct error e;
+    return checkpoints_chunk(s->checkpoints, s_checkpoint, number, out, chunks, &e);
 }
 
 static void env_stopped(void *context, const char *why)
@@ -319,6 +327,7 @@ static int replica_recover(struct ledger_server *s, const struct ledger_checkpoi
                                    .verify = env_verify,
                                    .sign = env_sign,
                                    .digest = env_digest,
+                                   .checkpoint_chunk = env_checkpoint_chunk,
                                    .stopped = env_stopped};
     struct ledger_config config = {.genesis = slice_of_buffer(&s->genesis_bytes),
                                    .replica = s->identity.role,
@@ -334,10 +343,19 @@ static int replica_recover(struct ledger_server *s, const struct ledger_checkpoi
     rc = ledger_log_replay(s->log, at->s ? at->position : 0, recover_record, s->replica, e);
     if (rc == 0)
         rc = ledger_start(s->replica, e);
-    return rc;
+    if (rc != 0 || at->s == 0)
+        return rc;
+    struct ledger_status status;
+    ledger_status(s->replica, &status);
+    if (status.s_last < at->s + 2ull * s->genesis.pipeline)
+        return error_set(e, ATOLL_ESTALE, "checkpoint %" PRIu64 " is not final yet", at->s);
+    return 0;
 }
 
-/* A checkpoint of a batch that was taken back later contradicts the log: an older one will do. */
+/*
+ * A checkpoint of a batch that was taken back later contradicts the log, and one so young that it
+ * still could be leaves nothing to take it back to: then an older one will do, or the genesis.
+ */
 static int replica_open(struct ledger_server *s, struct error *e)
 {
     struct ledger_checkpoint at;

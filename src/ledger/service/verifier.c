@@ -103,6 +103,7 @@ static void *worker_run(void *argument)
 {
     struct worker *w = argument;
     struct verifier *v = w->of;
+    pthread_setname_np(pthread_self(), "verify");
     pthread_mutex_lock(&v->lock);
     for (;;) {
         struct queue group;

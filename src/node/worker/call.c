@@ -220,8 +220,8 @@ void call_note_end(struct worker *w, struct call *c, const struct call_end *end)
     blob_release(c->input);
     c->input = NULL;
     w->live--;
-    if (c->app)
-        c->app->live--;
+    if (c->app && --c->app->live == 0 && c->app->kept)
+        pool_app_over(w, c->app);
     if (c->parent)
         parent_tell(w, c);
 }

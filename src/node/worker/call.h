@@ -55,6 +55,8 @@ struct app {
     uint32_t started;  /* calls below the root */
     bool graph;        /* tell of every chained call */
     bool http;         /* the root came with a head */
+    bool foreign;      /* the root was chained by another tenant's function */
+    uint32_t kept;     /* idle faaslets that are kept for its calls */
     struct blob *head; /* NULL = none */
     struct blob *arguments;
     uint8_t trace_id[16], span_id[8];

@@ -6,7 +6,7 @@
  */
 #include "node/worker/chain.h"
 
-#include <stdio.h>
+#include <assert.h>
 
 #define RIGHT_REMOTE  1u /* of REQUEST_RESOLVE's answer: by REQUEST_CALL */
 #define PRIORITY_MOST 10u
@@ -35,6 +35,15 @@ int chain_options_read(struct host_call *hc, uint32_t at, struct chain_options *
     return 0;
 }
 
+/* Where the next part goes. The parts are a tenant, a function and an alias, which fit. */
+static uint32_t text_put(char out[NAME_TEXT_MAX], uint32_t at, const char *part, uint32_t len)
+{
+    assert(len < NAME_TEXT_MAX - at);
+    memcpy(out + at, part, len);
+    out[at + len] = 0;
+    return at + len;
+}
+
 int callee_name(struct host_call *hc, uint32_t at, uint32_t len, char out[NAME_TEXT_MAX],
                 uint32_t *out_len)
 {
@@ -56,8 +65,10 @@ int callee_name(struct host_call *hc, uint32_t at, uint32_t len, char out[NAME_T
     const char *owner = slash ? tenant : f->version->tenant;
     if (!manifest_may_call(&f->version->manifest, owner, function))
         return -ATOLL_EPERM;
-    *out_len = (uint32_t)snprintf(out, NAME_TEXT_MAX, "%s/%s%.*s", owner, function,
-                                  alias ? (int)(len - name_len) : 0, alias ? alias : "");
+    uint32_t at_end = text_put(out, 0, owner, (uint32_t)strlen(owner));
+    at_end = text_put(out, at_end, "/", 1);
+    at_end = text_put(out, at_end, function, (uint32_t)strlen(function));
+    *out_len = text_put(out, at_end, text + name_len, len - name_len);
     return 0;
 }
 

@@ -127,6 +127,7 @@ static bool run_parked(struct guest_thread *t, struct call *c)
     c->woken = false;
     if (!stop && !again) {
         guest_leave(t);
+        t->waiting = c;
         c->stage = STAGE_PARKED;
         if (park->deadline_ns != HOST_NO_DEADLINE) {
             timer_set(&w->wheel, &c->wake, park->deadline_ns);
@@ -221,6 +222,7 @@ static void call_run(struct guest_thread *t, struct call *c, bool resume)
             break;
         }
     }
+    f->returned = true;
     end_with_code(t, c, slot.i32);
 }
 
@@ -281,11 +283,12 @@ static int world_begin(struct faaslet *f, const struct call *c, struct error *e)
     return wasi_reset(f->wasi, &call, e);
 }
 
-static void functions_set(struct faaslet *f, const struct call *c)
+/* restored: its memory is the image's. */
+static void functions_set(struct faaslet *f, const struct call *c, bool restored)
 {
     const struct entries *entries = &f->proto->entries;
     f->function_at = f->function_count = 0;
-    if (entries->on_restore != UINT32_MAX)
+    if (restored && entries->on_restore != UINT32_MAX)
         f->functions[f->function_count++] = entries->on_restore;
     f->functions[f->function_count++] = c->function == UINT32_MAX ? entries->main : c->function;
 }
@@ -298,14 +301,14 @@ static int call_begin(struct guest_thread *t, struct call *c, struct error *e)
     enum call_temperature temperature;
     struct faaslet *f;
     c->queue_ns += (uint64_t)(begun > c->queued_ns ? begun - c->queued_ns : 0);
-    int rc = pool_take(w, c->version, c->fresh, &temperature, &f, e);
+    int rc = pool_take(w, c, &temperature, &f, e);
     if (rc < 0)
         return rc;
     c->temperature = (uint8_t)(c->cold ? CALL_COLD : temperature);
     c->faaslet = f;
     f->call = c;
     call_output_begin(&f->output, c->version->manifest.output_bytes);
-    functions_set(f, c);
+    functions_set(f, c, temperature != CALL_KEPT);
     rc = world_begin(f, c, e);
     if (c->memory_max)
         faaslet_limit_memory(f, c->memory_max);
@@ -372,6 +375,8 @@ static void call_taken(struct guest_thread *t, struct call *c)
     struct worker *w = t->worker;
     c->stage = STAGE_RUNNING;
     c->woken = false;
+    c->direct |= c->parent && c->parent == t->waiting;
+    t->waiting = NULL;
     c->segment_ns = t->since_ns = clock_monotonic_ns();
     t->running = c;
     if (++w->running == w->thread_count)

@@ -120,12 +120,21 @@ static enum host_status await_finish(struct await *a)
     return host_result_i32(a->hc, rc);
 }
 
+/* Without a look at the clock for those who wait for as long as it takes. */
+static int64_t deadline_after(uint64_t timeout_ns)
+{
+    if (timeout_ns >= (uint64_t)HOST_NO_DEADLINE)
+        return HOST_NO_DEADLINE;
+    int64_t now = clock_monotonic_ns();
+    return timeout_ns < (uint64_t)(HOST_NO_DEADLINE - now) ? now + (int64_t)timeout_ns
+                                                           : HOST_NO_DEADLINE;
+}
+
 /* Parks until enough have ended. */
 static enum host_status await_park(struct await *a, uint64_t timeout_ns)
 {
     struct worker *w = a->f->worker;
     struct call *c = a->f->call;
-    int64_t now = clock_monotonic_ns();
     pthread_mutex_lock(&w->lock);
     c->awaiting = true;
     c->await_need = a->need;
@@ -138,9 +147,7 @@ static enum host_status await_park(struct await *a, uint64_t timeout_ns)
         c->woken = true;
     pthread_mutex_unlock(&w->lock);
     a->hc->park->fd_count = 0;
-    a->hc->park->deadline_ns = timeout_ns < (uint64_t)(HOST_NO_DEADLINE - now)
-                                   ? now + (int64_t)timeout_ns
-                                   : HOST_NO_DEADLINE;
+    a->hc->park->deadline_ns = deadline_after(timeout_ns);
     return HOST_PARK;
 }
 
@@ -149,7 +156,8 @@ static bool await_over(struct await *a)
 {
     struct worker *w = a->f->worker;
     struct call *c = a->f->call;
-    bool late = clock_monotonic_ns() >= a->hc->park->deadline_ns;
+    int64_t deadline_ns = a->hc->park->deadline_ns;
+    bool late = deadline_ns != HOST_NO_DEADLINE && clock_monotonic_ns() >= deadline_ns;
     pthread_mutex_lock(&w->lock);
     bool over = late || c->await_need <= 0;
     if (over)

@@ -6,8 +6,9 @@
 
 /* ---- starting ---- */
 
+/* Lets go of the version that was found. */
 static int local_start(struct worker *w, struct guest_thread *t, struct call *parent,
-                       const struct chain *chain, struct blob *input, uint64_t *id)
+                       struct chain *chain, struct blob *input, uint64_t *id)
 {
     int64_t now = clock_monotonic_ns();
     struct version *v = chain->version;
@@ -27,12 +28,20 @@ static int local_start(struct worker *w, struct guest_thread *t, struct call *pa
         child_start(w, c, parent);
     }
     uint64_t left = ids_left(w);
+    callee_let_go(w, chain);
     pthread_mutex_unlock(&w->lock);
     if (left < IDS_LOW)
         ids_ask(w, IDS_LOW);
     if (rc == 0)
         children_announce(t, 1, now);
     return rc;
+}
+
+static void callee_drop(struct worker *w, struct chain *chain)
+{
+    pthread_mutex_lock(&w->lock);
+    callee_let_go(w, chain);
+    pthread_mutex_unlock(&w->lock);
 }
 
 /* chain and chain_fn, when the version is known. */
@@ -44,14 +53,14 @@ static enum host_status chain_one(struct host_call *hc, struct chain *chain, uin
     struct blob *input = NULL;
     uint64_t id = 0;
     int rc = child_input(hc, at, len, &input);
-    if (rc == 0)
-        rc = chain->remote != UINT32_MAX ? child_remote_start(w, f->call, chain, input, &id)
-                                         : local_start(w, f->thread, f->call, chain, input, &id);
+    if (rc < 0)
+        callee_drop(w, chain);
+    else if (chain->remote != UINT32_MAX)
+        rc = child_remote_start(w, f->call, chain, input, &id);
+    else
+        rc = local_start(w, f->thread, f->call, chain, input, &id);
     if (rc < 0)
         blob_release(input);
-    pthread_mutex_lock(&w->lock);
-    callee_let_go(w, chain);
-    pthread_mutex_unlock(&w->lock);
     if (rc == -ATOLL_EAGAIN)
         return ids_wait(hc, w, 1);
     if (rc == 0 && !chain->no_ids)

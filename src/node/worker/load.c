@@ -126,6 +126,10 @@ static int entries_find(const struct version *v, const struct instance *i, struc
                                name)
                    : error_set(e, ATOLL_ENOENT,
                                "the module exports neither atoll_main nor _start: nothing to call");
+    if (v->manifest.reset != RESET_ALWAYS && strcmp(name, "_start") == 0)
+        return error_set(e, ATOLL_EINVAL,
+                         "_start runs once in a memory, so its function must be reset; export "
+                         "atoll_main, or leave reset out of the manifest");
     int rc = entry_check(i, out->main, name, true, e);
     return rc < 0 ? rc : entry_check(i, out->on_restore, "atoll_on_restore", false, e);
 }

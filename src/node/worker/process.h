@@ -46,6 +46,7 @@ struct guest_thread {
     pthread_t thread;
     struct call *running;          /* under worker.lock */
     int64_t since_ns;              /* when the call's slice began */
+    struct call *waiting;          /* that it parked last, if it took up none since; or gone */
     _Atomic(struct arena *) arena; /* that may be interrupted; see guest.c */
     /* It has put one call into the queue and woken nobody, expecting to run it itself. */
     _Atomic bool unannounced;
@@ -186,13 +187,18 @@ int faaslet_log(struct faaslet *, uint32_t level, const void *text, uint32_t len
 void tallies_send(struct worker *);
 
 /* ---- pool.c ---- */
-/* A faaslet in the image's state for a call that has a slot. fresh: not a used one. -ATOLL_ENOMEM
- * when there is no arena or memory for it. Without locks. */
-int pool_take(struct worker *, struct version *, bool fresh, enum call_temperature *,
-              struct faaslet **out, struct error *);
+/* A faaslet for a call that has a slot: in the image's state, or (CALL_KEPT) as a call that this
+ * one may see has left it. -ATOLL_ENOMEM when there is no arena or memory for it. Without locks. */
+int pool_take(struct worker *, const struct call *, enum call_temperature *, struct faaslet **out,
+              struct error *);
+/* Whether the manifest lets calls see what this one, which ended well, leaves in memory; notes for
+ * whom it is to be kept. Under worker.lock, before the call is freed. */
+void pool_keep(struct faaslet *, const struct call *);
 /* The call that had it has ended; its version was held (version.calls) and is let go of. Without
  * locks. */
 void pool_give(struct worker *, struct faaslet *);
+/* The last call of a tree has ended: nothing is kept for it any more. Under worker.lock. */
+void pool_app_over(struct worker *, const struct app *);
 /* Resets one faaslet that waits for it; false when none does. Without locks. */
 bool pool_reset_one(struct worker *);
 /* Destroys what has been idle for too long, makes what is to be kept warm. Without locks. */

@@ -201,7 +201,7 @@ void versions_drain_cleared(struct worker *w)
         pthread_mutex_lock(&w->lock);
         LIST_FOREACH(v, &w->all_versions, all)
         {
-            if (!v->proto && (v->clean || v->dirty))
+            if (!v->proto && version_idle(v))
                 break;
         }
         if (v)

@@ -31,6 +31,7 @@ struct worker;
 struct version; /* a loaded function version: manifest, image, pool; version.h */
 struct proto;   /* what its faaslets are restored from */
 struct call;    /* one execution; call.h */
+struct app;     /* a tree of them */
 struct guest_thread;
 struct attachments;
 struct sockets; /* import_net.c */
@@ -69,7 +70,11 @@ struct faaslet {
     struct faaslet *older, *newer; /* idle faaslets of the process by time of last use */
     int64_t idle_since_ns;
     uint64_t charge;       /* bytes it counts for in worker.memory_used */
+    uint32_t list;         /* enum idle_list: that it stands in while it is idle */
     bool used;             /* ran a call since the last reset */
+    bool returned;         /* the call came to the end of its last function */
+    bool kept;             /* not to be reset, its memory is for … */
+    struct app *kept_for;  /* … calls of this tree, which is referenced; NULL = all of the tenant */
     bool trapped;          /* to be destroyed, not reset */
     bool apart;            /* made for a call that wanted a new one */
     bool answered;         /* the open request's answer has come */
