@@ -531,6 +531,19 @@ static void receipt_heard(struct sim_client *c, unsigned from, struct slice mess
     }
 }
 
+/* The number of the request with this hash; 0: none of ours. */
+static uint64_t asked_for(const struct sim_client *c, const uint8_t *req_hash)
+{
+    uint8_t hash[HASH_LEN];
+
+    for (unsigned i = 0; i < c->asks; i++) {
+        ledger_request_hash(c->ask[i].fields, hash);
+        if (memcmp(hash, req_hash, HASH_LEN) == 0)
+            return c->ask[i].reqno;
+    }
+    return 0;
+}
+
 /* A correct replica has no reason to refuse for good what an honest client asks. */
 static void refusal_heard(struct sim_client *c, unsigned from, struct slice message)
 {
@@ -540,7 +553,7 @@ static void refusal_heard(struct sim_client *c, unsigned from, struct slice mess
     if (ledger_refusal_decode(message, &refusal, &e) != 0)
         return;
     sim_world_log(world_of(c), "refused", c->number, from, refusal.reason);
-    if (!c->cluster->machine[from].correct)
+    if (!c->cluster->machine[from].correct || !asked_for(c, refusal.req_hash))
         return;
     switch (refusal.reason) {
     case LEDGER_REFUSAL_TOO_OLD:
@@ -548,8 +561,9 @@ static void refusal_heard(struct sim_client *c, unsigned from, struct slice mess
     case LEDGER_REFUSAL_SIGNATURE:
     case LEDGER_REFUSAL_STRANGER:
     case LEDGER_REFUSAL_DUPLICATE:
-        sim_world_violated(world_of(c), "machine %u, correct, refused client %u's request: %s",
-                           from, c->number, ledger_refusal_name(refusal.reason));
+        sim_world_violated(world_of(c), "machine %u, correct, refused client %u's request %llu: %s",
+                           from, c->number, (unsigned long long)asked_for(c, refusal.req_hash),
+                           ledger_refusal_name(refusal.reason));
         break;
     default: break;
     }

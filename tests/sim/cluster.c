@@ -1,5 +1,6 @@
 #include "cluster.h"
 
+#include "adversary.h"
 #include "ledger/kv/smallbank.h"
 
 #include <assert.h>
@@ -174,6 +175,14 @@ void sim_cluster_run(struct sim_cluster *c, const struct sim_options *options)
         sim_client_start(c->client[i]);
     sim_adversary_start(c->adversary);
     faults_us = sim_random_range(setup_of(c), 500000, 5000000);
+    sim_world_note(&c->world,
+                   "N %u, faulty %llx, tricks %x, P %u, C %u, batches of %u, view timeout %llu, "
+                   "%u clients%s%s",
+                   c->replicas, (unsigned long long)c->faulty_set, c->adversary->tricks,
+                   c->genesis.pipeline, c->genesis.configuration.checkpoint_interval,
+                   c->genesis.configuration.max_batch,
+                   (unsigned long long)c->genesis.configuration.view_timeout_us, c->clients,
+                   c->async ? ", asynchronous" : "", c->stormy ? ", stormy" : "");
     sim_fault_start(c, faults_us);
     sim_world_run(&c->world, faults_us);
     if (!c->world.stopped)

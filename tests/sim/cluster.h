@@ -29,7 +29,7 @@
 #define SIM_MACHINES_MAX    32
 #define SIM_CLIENTS_MAX     8
 #define SIM_CHECKPOINTS_MAX 3
-#define SIM_PENDING_MAX     8 /* digests being computed */
+#define SIM_PENDING_MAX     64 /* digests being computed */
 
 struct sim_witness;
 struct sim_adversary;
@@ -66,7 +66,8 @@ struct sim_machine {
     bool correct;
     struct ledger_replica *core; /* NULL: it is down */
     uint32_t life; /* how often it was started: what belongs to an earlier life is dropped */
-    bool restart_planned, power_was_cut;
+    bool restart_planned;
+    bool quarantine; /* the power failed under asynchronous durability, and it has not rejoined */
     struct sim_disk disk;
     uint64_t synced_at_us; /* the last planned sync ends then */
     size_t *entry;         /* record of the disk that holds the entry at a position */

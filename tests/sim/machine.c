@@ -44,6 +44,9 @@ static void machine_look(struct sim_machine *m)
         before.s_committed != m->status.s_committed)
         sim_world_log(world_of(m), "progress", m->number, m->status.view << 32 | m->status.s_last,
                       m->status.s_committed);
+    if (m->status.phase != LEDGER_RECOVERING && m->status.phase != LEDGER_STOPPED &&
+        m->status.phase != LEDGER_QUARANTINE)
+        m->quarantine = false;
     if (m->correct)
         sim_witness_moved(m->cluster->witness, m, &before);
 }
@@ -603,7 +606,7 @@ static void core_open(struct sim_machine *m)
         .nonce_key = {(uint8_t)(m->replica + 1), 7},
         .kv = checkpoint ? store_restore(c, checkpoint) : store_genesis(c),
         .checkpoint = checkpoint ? &checkpoint->at : NULL,
-        .quarantine = c->async && m->power_was_cut,
+        .quarantine = m->quarantine,
     };
     struct error e;
 
@@ -631,7 +634,6 @@ void sim_machine_start(struct sim_machine *m)
         sim_witness_found(m->cluster->witness, m);
     sim_world_log(world_of(m), "start", m->number, m->life, m->entries);
     core_open(m);
-    m->power_was_cut = false;
     if (m->core)
         machine_after_event(m);
 }
@@ -658,7 +660,7 @@ void sim_machine_crash(struct sim_machine *m, bool power, uint64_t restart_us)
     }
     if (power) {
         sim_disk_power_cut(&m->disk);
-        m->power_was_cut = true;
+        m->quarantine = m->cluster->async;
         m->cluster->power_cuts++;
     }
     if (restart_us && !m->restart_planned) {

@@ -159,6 +159,8 @@ static void new_view_wrote(struct sim_witness *w, const struct sim_machine *m,
                            const struct sim_record *record)
 {
     struct watched *r = &w->watched[m->replica];
+    struct ledger_new_view nv;
+    struct error e;
     uint8_t hash[HASH_LEN];
     uint64_t view;
     struct view_vote *vote;
@@ -178,6 +180,10 @@ static void new_view_wrote(struct sim_witness *w, const struct sim_machine *m,
     vote->view = view;
     memcpy(vote->hash, hash, HASH_LEN);
     vote->tip_seqno = record->lsn;
+    if (ledger_new_view_decode_signed(slice_of(record->bytes, record->len), &nv, &e) != 0)
+        return;
+    ledger_new_view_hash(&nv, hash);
+    act_of(r, hash)->mark_lsn = record->lsn;
 }
 
 static void entry_wrote(struct sim_witness *w, const struct sim_machine *m,
@@ -226,6 +232,10 @@ void sim_witness_wrote(struct sim_witness *w, const struct sim_machine *m,
             if (!act->certificate_lsn)
                 act->certificate_lsn = record->lsn;
         }
+        break;
+    case LEDGER_RECORD_VIEW_CHANGE: /* holds what is signed, as good as its mark */
+        ledger_view_change_hash_bytes(bytes, hash);
+        act_of(r, hash)->mark_lsn = record->lsn;
         break;
     case LEDGER_RECORD_NEW_VIEW: new_view_wrote(w, m, record); break;
     default: break;

@@ -1,8 +1,8 @@
 /*
  * A cluster of ledger replicas in memory, for tests that read as stories: every message arrives in
  * order unless the test cuts a link, disks are durable at once, time passes only when a test says
- * so. Signatures are a hash under the public key: whoever knows the key can forge them, and tests of
- * liars do.
+ * so. Signatures are a hash under the public key: whoever knows the key can forge them, and tests
+ * of liars do.
  */
 #ifndef LEDGER_CLUSTER_H
 #define LEDGER_CLUSTER_H
@@ -18,10 +18,11 @@
 
 #include <cmocka.h>
 
-#define CLUSTER_MAX    13
-#define CLUSTER_P      2
-#define CLUSTER_C      10
-#define CLUSTER_CLIENT 1000 /* connection numbers are this and up: of client k, CLUSTER_CLIENT + k */
+#define CLUSTER_MAX 13
+#define CLUSTER_P   2
+#define CLUSTER_C   10
+#define CLUSTER_CLIENT \
+    1000 /* connection numbers are this and up: of client k, CLUSTER_CLIENT + k */
 
 struct cluster;
 
@@ -44,8 +45,9 @@ struct cluster_node {
     uint64_t timers[LEDGER_TIMERS];
     struct ledger_verify_job *jobs[64];
     size_t job_count;
-    struct ledger_checkpoint digest_of;
-    struct kv_snapshot *digest;
+    struct ledger_checkpoint digest_of[8];
+    struct kv_snapshot *digests[8];
+    size_t digest_count;
     bool disk_full;
     const char *stopped;
 };
@@ -218,9 +220,9 @@ static inline void cluster_digest(void *context, const struct ledger_checkpoint 
                                   struct kv_snapshot *snapshot)
 {
     struct cluster_node *node = context;
-    kv_snapshot_release(node->digest);
-    node->digest_of = *checkpoint;
-    node->digest = snapshot;
+    assert_true(node->digest_count < 8);
+    node->digest_of[node->digest_count] = *checkpoint;
+    node->digests[node->digest_count++] = snapshot;
 }
 
 static inline void cluster_stopped(void *context, const char *why)
@@ -271,8 +273,8 @@ static inline void cluster_start_node(struct cluster *c, unsigned i)
 static inline void cluster_stop_node(struct cluster *c, unsigned i)
 {
     struct cluster_node *node = &c->nodes[i];
-    kv_snapshot_release(node->digest);
-    node->digest = NULL;
+    while (node->digest_count)
+        kv_snapshot_release(node->digests[--node->digest_count]);
     ledger_close(node->replica);
     node->replica = NULL;
     node->job_count = 0;
@@ -415,13 +417,12 @@ static inline bool cluster_node_works(struct cluster_node *node)
         uint64_t lsn = node->sync_wanted;
         node->sync_wanted = 0;
         ledger_on_durable(node->replica, lsn);
-    } else if (node->digest) {
+    } else if (node->digest_count) {
         uint8_t digest[HASH_LEN];
-        struct ledger_checkpoint of = node->digest_of;
-        kv_snapshot_digest(node->digest, digest);
-        kv_snapshot_release(node->digest);
-        node->digest = NULL;
-        ledger_on_digest(node->replica, &of, digest);
+        node->digest_count--;
+        kv_snapshot_digest(node->digests[node->digest_count], digest);
+        kv_snapshot_release(node->digests[node->digest_count]);
+        ledger_on_digest(node->replica, &node->digest_of[node->digest_count], digest);
     } else {
         return false;
     }

@@ -602,6 +602,35 @@ static void cold_warm_and_hot_starts_are_what_they_say(void **state)
     assert_int_equal(ends("c", CALL_OK)->result.temperature, CALL_HOT);
 }
 
+/* Arenas whose code is mapped, of the worker. */
+static uint32_t arenas_there(void)
+{
+    char path[64], line[512];
+    uint32_t count = 0;
+    snprintf(path, sizeof path, "/proc/%d/maps", s->pid);
+    FILE *maps = fopen(path, "re");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps))
+        count += strstr(line, " r-xp ") && strstr(line, "/memfd:atoll-code");
+    fclose(maps);
+    return count;
+}
+
+static void calls_that_want_new_instances_do_not_fill_the_process(void **state)
+{
+    (void)state;
+    const struct call_options fresh = {.flags = CALL_FLAG_FRESH};
+    for (int k = 0; k < 60; k++) {
+        const struct ended *r = supervisor_wait(s, supervisor_call(s, V, "c", 1, &fresh));
+        assert_int_equal(r->result.temperature, CALL_WARM);
+        assert_string_equal((const char *)r->output, "1");
+    }
+    /* An idle one for each thread at most, and slots that wait for the next. */
+    uint32_t there = arenas_there();
+    assert_in_range(there, 1, 6);
+    assert_int_equal(ends("c", CALL_OK)->result.temperature, CALL_HOT);
+}
+
 /* ---- memory that is kept ---- */
 
 static const char *output_of_foreign(const char *input)
@@ -769,6 +798,7 @@ int main(void)
         ON(an_ordinary_wasi_program_runs_unmodified),
         ON(a_zygote_prepares_once_and_its_image_starts_elsewhere),
         ON(cold_warm_and_hot_starts_are_what_they_say),
+        ON(calls_that_want_new_instances_do_not_fill_the_process),
         OWN(memory_is_kept_between_calls_of_one_tree_where_the_manifest_says_so),
         OWN(a_service_that_is_never_reset_keeps_its_memory_for_its_own_tenant),
         OWN(a_plain_program_is_always_reset),

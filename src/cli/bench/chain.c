@@ -105,8 +105,8 @@ void bench_chain(struct bench *b)
     static const char *const settings[] = {"limits.queue=1000000", NULL};
     bench_node_start(&node, settings);
     bench_deploy(&node, "noop", "noop", "");
-    bench_deploy(&node, "ready", "noop", "pool: {keep_warm: 16}\n");
-    bench_deploy(&node, "kept", "noop", "reset: tenant-trusted\n");
+    bench_deploy(&node, "noop", "ready", "pool: {keep_warm: 16}\n");
+    bench_deploy(&node, "noop", "kept", "reset: tenant-trusted\n");
     bench_deploy(&node, "spin", "spin", "");
     bench_deploy(&node, "probe", "probe", "clock_resolution: 1ns\ntimeout: 120s\n");
     latency_add(b, &node, "kept", "chain and await, no reset", 3);

@@ -344,6 +344,8 @@ static int new_view_check(struct ledger_checker *c, struct slice payload, struct
         return rc;
     if (rc != 0)
         return breach_of(c, e, "a new view");
+    if (memcmp(rules.link, c->previous, HASH_LEN) != 0)
+        return breach(c, e, "the new view stands behind other batches than its tip demands");
     c->counts.signatures += rules.wanted;
     c->nv = nv;
     c->view = nv.view;

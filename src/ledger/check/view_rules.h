@@ -16,6 +16,9 @@ struct view_rules {
     struct check_signatures *signatures; /* where the signatures go */
     struct check_subject subject;        /* under whose name */
     uint64_t wanted;                     /* how many went; set by the check */
+    /* Set by the check: what the next pp would have named as its predecessor, had the view not
+     * changed; it tells the place behind which the NewView belongs. */
+    uint8_t link[HASH_LEN];
 };
 
 /*

@@ -244,7 +244,7 @@ void identity_trim(struct identity *who)
         who->oldest++;
 }
 
-void call_finish(struct ledger_client *c, struct call *call, const struct ledger_outcome *outcome)
+void call_conclude(struct ledger_client *c, struct call *call, const struct ledger_outcome *outcome)
 {
     struct identity *who = &c->identities[call->identity];
     struct ledger_outcome said = *outcome;
@@ -284,7 +284,7 @@ void call_answer(struct ledger_client *c, struct call *call, const struct ledger
         outcome.text = "the request was executed before an index that its client had seen: keep "
                        "the receipt, it proves that its signers broke a rule";
     }
-    call_finish(c, call, &outcome);
+    call_conclude(c, call, &outcome);
 }
 
 /* ---- calls ---- */

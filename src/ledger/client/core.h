@@ -121,7 +121,7 @@ struct call *call_of_hash(struct ledger_client *, const uint8_t *req_hash);
 /* Notes a call as sent, findable by its hash. */
 void call_mark_sent(struct ledger_client *, struct call *);
 /* Ends a call; it is free afterwards. */
-void call_finish(struct ledger_client *, struct call *, const struct ledger_outcome *);
+void call_conclude(struct ledger_client *, struct call *, const struct ledger_outcome *);
 /* Ends a call by a receipt that was verified, encoded in `bytes`. */
 void call_answer(struct ledger_client *, struct call *, const struct ledger_receipt *,
                  struct slice bytes);

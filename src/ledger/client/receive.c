@@ -30,7 +30,7 @@ void receipt_take(struct ledger_client *c, struct slice bytes)
                                      .status = receipt->tx.status,
                                      .output = receipt->tx.output,
                                      .receipt = bytes};
-    call_finish(c, call, &outcome);
+    call_conclude(c, call, &outcome);
 }
 
 /* ---- refusals ---- */
@@ -51,7 +51,7 @@ static void refusal_final(struct ledger_client *c, struct call *call, uint16_t f
         ledger_faulty_max(c->configuration))
         return;
     struct ledger_outcome outcome = {.result = -ATOLL_EREJECTED, .text = texts[reason]};
-    call_finish(c, call, &outcome);
+    call_conclude(c, call, &outcome);
 }
 
 /* The primary has no room: only its word puts a call off, and not for longer than retry_us. */

@@ -231,7 +231,7 @@ static bool call_expire(struct ledger_client *c, struct call *call, uint64_t now
         .text = call->state == CALL_SENT
                     ? "not enough replicas answered in time; the request may still be executed"
                     : "the request was not sent before its deadline"};
-    call_finish(c, call, &outcome);
+    call_conclude(c, call, &outcome);
     return true;
 }
 

@@ -42,13 +42,14 @@ struct ledger_log {
     pthread_cond_t work, done;
     bool thread_runs, stop;
     pthread_t thread;
-    size_t unwritten;   /* segments before this one are closed and on the disk */
-    uint64_t appended;  /* lsn */
-    uint64_t wanted;    /* lsn that is wanted durable */
-    uint64_t durable;   /* lsn */
-    uint64_t told;      /* lsn that ledger_log_complete has told of */
-    uint64_t forced;    /* lsn of the last record that async mode synchronises, too */
+    size_t unwritten;  /* segments before this one are closed and on the disk */
+    uint64_t appended; /* lsn */
+    uint64_t wanted;   /* lsn that is wanted durable */
+    uint64_t durable;  /* lsn */
+    uint64_t told;     /* lsn that ledger_log_complete has told of */
+    uint64_t forced;   /* lsn of the last record that async mode synchronises, too */
     uint64_t pending_bytes;
+    uint64_t segment_first, vote_first; /* lsn of the first pending record, 0: none */
     enum spare_state spare;
     uint64_t spare_bytes; /* of the spare segment */
     int spare_file;
@@ -58,17 +59,22 @@ struct ledger_log {
     struct error failure_error;
 
     /* The writer's; the owner's before it runs and after it ended. */
-    uint64_t segment_synced;  /* lsn up to which the segments were synchronised */
-    uint64_t vote_synced;
-    bool segment_dirty, vote_dirty; /* written and not synchronised */
-    struct state_slot state;        /* as it was written last */
-    uint64_t mark_serial, mark_offset, mark_vote_generation, mark_vote_offset; /* as it would be */
-    int64_t mark_at_ns;
-    unsigned mark_syncs;
+    uint64_t segment_dirty, vote_dirty; /* lsn of the first record written and not synchronised */
+    uint64_t vote_synced;               /* lsn up to which votes were synchronised */
+    uint64_t mark_serial, mark_offset;  /* as far as segments were synchronised */
+    uint64_t mark_generation, mark_votes;
+    uint64_t written_offset; /* of the open segment; of the vote log */
+    uint64_t written_votes;
+    struct segment *written_segment;
+    int64_t marked_at_ns;
+    unsigned unmarked; /* synchronisations since the last mark */
+
+    pthread_mutex_t state_mutex;
+    struct state_slot state; /* as it was written last */
     int state_file;
 };
 
-/* Writes a slot of the state file, durable when it returns. */
+/* Writes the next slot of the state file, durable when it returns. Under the state's mutex. */
 int log_state_write(struct ledger_log *, struct error *);
 
 /* ---- log.c ---- */

@@ -42,8 +42,9 @@ struct log_files {
 };
 
 /* A directory, made where it is missing, and locked against other processes until it is closed.
- * ATOLL_EBUSY when another process has it. */
-int log_directory_open(const char *path, struct log_files *, struct error *);
+ * read_only: neither made nor locked, and its files are only read. ATOLL_EBUSY when another process
+ * has it. */
+int log_directory_open(const char *path, bool read_only, struct log_files *, struct error *);
 void log_directory_close(struct log_files *);
 
 #endif

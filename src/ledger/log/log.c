@@ -2,8 +2,8 @@
  * The owner's side of the log (log.h): where records go, and where entries are.
  *
  * A record is put together here, at its final place in a segment or in the vote log, in memory; the
- * writer takes the bytes from there (writer.c). So the owner knows where every entry is, on the disk
- * or on its way there.
+ * writer takes the bytes from there (writer.c). So the owner knows where every entry is, on the
+ * disk or on its way there.
  */
 #define _GNU_SOURCE
 #include "ledger/log/log.h"
@@ -46,15 +46,15 @@ struct segment *log_segment_add(struct ledger_log *log)
     return s;
 }
 
-/* What was signed last stands at the beginning of every segment, so that it is found without reading
- * older ones. */
+/* What was signed last stands at the beginning of every segment, so that it is found without
+ * reading older ones. */
 static bool signed_marks_append(const struct ledger_log *log, struct segment *s)
 {
     for (int what = 0; what < SIGNED; what++) {
         struct slice payload = {log->signed_marks[what], LEDGER_SIGNED_LEN};
-        if (log->signed_there[what] && !log_record_append(&s->pending, s->salt,
-                                                          LEDGER_RECORD_SIGNED, 0, log->end,
-                                                          &payload, 1))
+        if (log->signed_there[what] &&
+            !log_record_append(&s->pending, s->salt, LEDGER_RECORD_SIGNED, 0, log->end, &payload,
+                               1))
             return false;
     }
     s->used = s->pending_at + s->pending.len;
@@ -142,13 +142,11 @@ static int segment_turn(struct ledger_log *log, uint64_t record, struct error *e
     segments_settle(log);
     struct segment *s = segment_open(log);
     pthread_mutex_lock(&log->mutex);
-    s->table_at = s->used;
+    s->close_at = s->used;
+    s->table_at = segment_table_at(s->close_at, log->end);
     bool whole = segment_close_append(s, &log->frontier, &s->pending);
-    if (whole) {
-        s->used = s->pending_at + s->pending.len;
-        s->table_at = s->used - align_up(4 * (uint64_t)s->count, 4);
-        s->closed = true;
-    }
+    s->used = s->pending_at + s->pending.len;
+    s->closed = true;
     int file = log->spare_file;
     bytes = log->spare_bytes;
     log->spare = SPARE_NONE;
@@ -166,7 +164,8 @@ void log_frontier_keep(struct ledger_log *log)
     log->frontiers[log->frontier_next++ % FRONTIERS] = log->frontier;
 }
 
-/* The newest segment that begins at or before a position, with a frontier that was not overtaken. */
+/* The newest segment that begins at or before a position, with a frontier that was not overtaken.
+ */
 static const struct segment *frontier_source(const struct ledger_log *log, uint64_t position)
 {
     uint64_t lowest = UINT64_MAX;
@@ -234,8 +233,8 @@ void log_signed_note(struct ledger_log *log, const uint8_t *payload)
     if (log->signed_there[now.what] &&
         ledger_signed_decode(slice_of(mark, LEDGER_SIGNED_LEN), &before, &e) == 0) {
         if (now.config != before.config ? now.config < before.config
-                                        : now.view != before.view ? now.view < before.view
-                                                                  : now.seqno < before.seqno)
+            : now.view != before.view   ? now.view < before.view
+                                        : now.seqno < before.seqno)
             return;
     }
     memcpy(mark, payload, LEDGER_SIGNED_LEN);
@@ -250,33 +249,12 @@ static size_t parts_len(const struct slice *parts, unsigned count)
     return len;
 }
 
-/* The parts as one run of bytes: the first of them, or a copy in *joined. NULL: no memory. */
-static const uint8_t *parts_join(const struct slice *parts, unsigned count, struct buffer *joined)
-{
-    if (count == 1 && parts[0].len > 0)
-        return parts[0].data;
-    bool whole = buffer_reserve(joined, 1);
-    for (unsigned i = 0; i < count && whole; i++)
-        whole = buffer_append(joined, parts[i].data, parts[i].len);
-    return whole ? joined->data : NULL;
-}
-
-/* What a record means for the ledger and for what is kept beside it. */
+/* The ledger grows by an entry. */
 static int entry_follow(struct ledger_log *log, uint8_t entry_type, const struct merkle_hash *leaf,
-                        const struct slice *parts, unsigned count, struct error *e)
+                        struct error *e)
 {
-    struct merkle_hash own;
     if (entry_type != LEDGER_ENTRY_TX)
         log_frontier_keep(log);
-    if (!leaf) {
-        struct buffer joined = {0};
-        const uint8_t *payload = parts_join(parts, count, &joined);
-        if (!payload)
-            return no_memory(e);
-        own = ledger_entry_leaf(entry_type, slice_of(payload, parts_len(parts, count)));
-        buffer_free(&joined);
-        leaf = &own;
-    }
     int rc = merkle_frontier_append(&log->frontier, leaf, e);
     if (rc == 0)
         log->end++;
@@ -292,13 +270,33 @@ static int rollback_follow(struct ledger_log *log, uint64_t position, struct err
     return rc;
 }
 
-static void signed_follow(struct ledger_log *log, const struct slice *parts, unsigned count)
+/* Puts a record among the pending bytes of the open segment; *own becomes an entry's leaf. */
+static int segment_put(struct ledger_log *log, struct segment *s, enum ledger_record_kind kind,
+                       uint8_t entry_type, uint64_t position, const struct slice *parts,
+                       unsigned count, struct merkle_hash *own, struct error *e)
 {
-    struct buffer joined = {0};
-    const uint8_t *payload = parts_join(parts, count, &joined);
-    if (payload && parts_len(parts, count) == LEDGER_SIGNED_LEN)
-        log_signed_note(log, payload);
-    buffer_free(&joined);
+    size_t len = parts_len(parts, count);
+    pthread_mutex_lock(&log->mutex);
+    size_t start = s->pending.len;
+    bool whole =
+        log_record_append(&s->pending, s->salt, (uint16_t)kind, entry_type, position, parts, count);
+    if (whole) {
+        const uint8_t *payload = s->pending.data + start + LOG_RECORD_HEAD;
+        if (own)
+            *own = ledger_entry_leaf(entry_type, slice_of(payload, len));
+        if (kind == LEDGER_RECORD_SIGNED && len == LEDGER_SIGNED_LEN)
+            log_signed_note(log, payload);
+        if (log->segment_first == 0)
+            log->segment_first = log->appended + 1;
+    }
+    s->used = s->pending_at + s->pending.len;
+    log->pending_bytes += log_record_size(len);
+    if (s->used > s->bytes / 2 && log->spare == SPARE_NONE) {
+        log->spare = SPARE_WANTED;
+        pthread_cond_signal(&log->work);
+    }
+    pthread_mutex_unlock(&log->mutex);
+    return whole ? 0 : no_memory(e);
 }
 
 static int segment_append(struct ledger_log *log, enum ledger_record_kind kind, uint8_t entry_type,
@@ -307,33 +305,24 @@ static int segment_append(struct ledger_log *log, enum ledger_record_kind kind, 
 {
     uint64_t size = log_record_size(parts_len(parts, count));
     struct segment *s = segment_open(log);
+    struct merkle_hash own;
+    bool entry = kind == LEDGER_RECORD_ENTRY;
     /* Closing takes four bytes more for every entry. */
-    if (s->used + size + segment_close_size(s, log->end) + 8 > s->bytes) {
+    if (s->used + size + segment_close_size(s) + 8 > s->bytes) {
         int rc = segment_turn(log, size, e);
         if (rc < 0)
             return rc;
         s = segment_open(log);
     }
-    if (kind == LEDGER_RECORD_ENTRY && !segment_entry_note(s, position, s->used))
+    if (entry && !segment_entry_note(s, position, s->used))
         return no_memory(e);
-    pthread_mutex_lock(&log->mutex);
-    bool whole =
-        log_record_append(&s->pending, s->salt, kind, entry_type, position, parts, count);
-    s->used = s->pending_at + s->pending.len;
-    log->pending_bytes += size;
-    if (s->used > s->bytes / 2 && log->spare == SPARE_NONE) {
-        log->spare = SPARE_WANTED;
-        pthread_cond_signal(&log->work);
-    }
-    pthread_mutex_unlock(&log->mutex);
-    if (!whole)
-        return no_memory(e);
-    if (kind == LEDGER_RECORD_ENTRY)
-        return entry_follow(log, entry_type, leaf, parts, count, e);
-    if (kind == LEDGER_RECORD_ROLLBACK)
-        return rollback_follow(log, position, e);
-    signed_follow(log, parts, count);
-    return 0;
+    int rc = segment_put(log, s, kind, entry_type, position, parts, count,
+                         entry && !leaf ? &own : NULL, e);
+    if (rc == 0 && entry)
+        rc = entry_follow(log, entry_type, leaf ? leaf : &own, e);
+    if (rc == 0 && kind == LEDGER_RECORD_ROLLBACK)
+        rc = rollback_follow(log, position, e);
+    return rc;
 }
 
 uint64_t log_vote_bytes(const struct ledger_log *log)
@@ -369,25 +358,24 @@ static int vote_append(struct ledger_log *log, enum ledger_record_kind kind,
                        const struct slice *parts, unsigned count, struct error *e)
 {
     struct vote_log *v = &log->votes;
-    struct buffer joined = {0};
     size_t len = parts_len(parts, count);
-    const uint8_t *payload = parts_join(parts, count, &joined);
-    if (!payload)
-        return no_memory(e);
     assert(vote_payload_fits((uint16_t)kind, len));
     pthread_mutex_lock(&log->mutex);
     int rc = vote_room(log, log_record_size(len), e);
-    if (rc == 0 && (!log_record_append(&v->pending, v->salt, (uint16_t)kind, 0, 0, parts, count) ||
-                    !vote_log_note(v, (uint16_t)kind, payload, len)))
+    size_t start = v->pending.len;
+    if (rc == 0 &&
+        (!log_record_append(&v->pending, v->salt, (uint16_t)kind, 0, 0, parts, count) ||
+         !vote_log_note(v, (uint16_t)kind, v->pending.data + start + LOG_RECORD_HEAD, len)))
         rc = no_memory(e);
     if (rc == 0) {
         v->used = v->pending_at + v->pending.len;
         log->pending_bytes += log_record_size(len);
+        if (log->vote_first == 0)
+            log->vote_first = log->appended + 1;
         if (kind != LEDGER_RECORD_CERTIFICATE)
             log->forced = log->appended + 1;
     }
     pthread_mutex_unlock(&log->mutex);
-    buffer_free(&joined);
     return rc;
 }
 
@@ -594,10 +582,10 @@ int ledger_log_read(struct ledger_log *log, uint64_t position, struct buffer *ou
 
 int ledger_log_rejoined(struct ledger_log *log, struct error *e)
 {
-    pthread_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->state_mutex);
     log->state.quarantine = false;
     int rc = log_state_write(log, e);
-    pthread_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->state_mutex);
     return rc;
 }
 
@@ -640,6 +628,7 @@ int ledger_log_close(struct ledger_log *log, bool orderly, struct error *e)
     pthread_cond_destroy(&log->work);
     pthread_cond_destroy(&log->done);
     pthread_mutex_destroy(&log->mutex);
+    pthread_mutex_destroy(&log->state_mutex);
     free(log);
     return rc;
 }

@@ -69,8 +69,8 @@ struct ledger_log_found {
     bool quarantine;
     uint64_t torn_bytes; /* cut off at the end: a write that a stop interrupted */
     /* Damage: entries from `missing` on, if there were any, must come from others. What lay behind
-     * is set aside; the SIGNED marks found there are replayed. The replica must not sign what one of
-     * them names before it holds it again. */
+     * is set aside; the SIGNED marks found there are replayed. The replica must not sign what one
+     * of them names before it holds it again. */
     bool corrupt;
     uint64_t missing;
     char what[160]; /* which file, where, what was found; for people */

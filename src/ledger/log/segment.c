@@ -103,9 +103,13 @@ int segment_head_read(struct segment *s, const uint8_t head[static SEGMENT_HEAD]
 
 /* ---- closing ---- */
 
-uint64_t segment_close_size(const struct segment *s, uint64_t end)
+uint64_t segment_table_at(uint64_t close_at, uint64_t end)
 {
-    (void)end;
+    return close_at + LOG_RECORD_HEAD + CLOSE_HEAD + frontier_len(end);
+}
+
+uint64_t segment_close_size(const struct segment *s)
+{
     return log_record_size(CLOSE_HEAD + MERKLE_LEVELS * HASH_LEN + 4 * (uint64_t)s->count) +
            SEGMENT_TAIL;
 }
@@ -134,7 +138,8 @@ bool segment_close_read(struct segment *s, const struct log_record *r, uint64_t 
     frontier_take(end, r->position, r->payload + CLOSE_HEAD);
     s->base = base;
     s->count = s->live = (uint32_t)count;
-    s->table_at = at + LOG_RECORD_HEAD + CLOSE_HEAD + hashes;
+    s->close_at = at;
+    s->table_at = segment_table_at(at, r->position);
     s->closed = true;
     return true;
 }

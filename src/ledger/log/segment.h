@@ -6,16 +6,16 @@
  *   head    4096 bytes: magic "ATLSEG01" | u32 version = 1 | u32 0 | genesis 32 | u64 serial |
  *           u64 position | u64 salt | u64 file bytes | u64 end of the previous segment's records |
  *           the frontier's hashes, one for each bit of position, lowest first | zeros | u32 crc
- *   records from 4096 on (record.h): ENTRY, ROLLBACK, SIGNED; the first is the last SIGNED there was
- *   CLOSE   the last record of a closed segment: u64 base | u32 count | u32 0 | the frontier's
+ *   records from 4096 on (record.h): ENTRY, ROLLBACK, SIGNED; the first is the last SIGNED there
+ * was CLOSE   the last record of a closed segment: u64 base | u32 count | u32 0 | the frontier's
  *           hashes at its end | u32 offset of each entry base … base + count - 1. Its position is
  *           the end of the ledger.
  *   tail    the last 16 bytes of the file: u64 offset of CLOSE | u64 salt; zeros until then
  *
  * A segment is made whole under the name segment.new, head and room for all of it, and gets its
- * name when it is needed; by then all before it is closed and on the disk. So a crash can leave only
- * the last segment unclosed, and what lies behind its last record was never synchronised, or has
- * been damaged since:
+ * name when it is needed; by then all before it is closed and on the disk. So a crash can leave
+ * only the last segment unclosed, and what lies behind its last record was never synchronised, or
+ * has been damaged since:
  *
  *   - A bad record with nothing valid behind it, beyond the durable mark (state_file.h): a write
  *     that was cut off. No record behind the last fdatasync was vouched for with a signature, so
@@ -52,9 +52,9 @@ struct segment {
     uint64_t used;                   /* where the next record goes */
     uint64_t base;
     uint32_t count, live;
-    uint32_t *offsets; /* of an open one; NULL: in the file, from table_at on */
+    uint32_t *offsets; /* NULL: in the file, from table_at on */
     uint32_t offsets_capacity;
-    uint64_t table_at;
+    uint64_t close_at, table_at; /* of a closed one: its last record, and the offsets in it */
     bool closed;
     int file; /* -1: not open */
 
@@ -74,7 +74,9 @@ void segment_head_make(const struct segment *, const uint8_t genesis[static 32],
 int segment_head_read(struct segment *, const uint8_t head[static SEGMENT_HEAD],
                       const uint8_t genesis[static 32], const char *name, struct error *);
 /* Bytes that closing takes, CLOSE and tail. */
-uint64_t segment_close_size(const struct segment *, uint64_t end);
+uint64_t segment_close_size(const struct segment *);
+/* Where the table of offsets lies, for a CLOSE record there and a ledger that long. */
+uint64_t segment_table_at(uint64_t close_at, uint64_t end);
 /* Appends the CLOSE record for a ledger with this frontier. False: no memory. */
 bool segment_close_append(const struct segment *, const struct merkle_frontier *end,
                           struct buffer *);

@@ -51,8 +51,8 @@ bool state_slot_read(const uint8_t slot[static STATE_SLOT], const uint8_t genesi
     return true;
 }
 
-bool state_file_choose(const uint8_t slots[static 2 * STATE_SLOT],
-                       const uint8_t genesis[static 32], struct state_slot *out)
+bool state_file_choose(const uint8_t slots[static 2 * STATE_SLOT], const uint8_t genesis[static 32],
+                       struct state_slot *out)
 {
     struct state_slot other;
     bool first = state_slot_read(slots, genesis, out);

@@ -7,8 +7,9 @@
  *           u64 starts | u64 segment serial | u64 segment offset | u64 vote log generation |
  *           u64 vote log offset | machine 64 | zeros | u32 crc
  *
- * The marks say up to which byte the two logs were synchronised at the latest. A replica without its
- * state file is no longer the same replica (spec/ledger §4.1): it could not know what it signed.
+ * The marks say up to which byte the two logs were synchronised at the latest. A replica without
+ * its state file is no longer the same replica (spec/ledger §4.1): it could not know what it
+ * signed.
  */
 #ifndef LEDGER_LOG_STATE_FILE_H
 #define LEDGER_LOG_STATE_FILE_H
@@ -35,7 +36,7 @@ void state_slot_make(const struct state_slot *, const uint8_t genesis[static 32]
 bool state_slot_read(const uint8_t slot[static STATE_SLOT], const uint8_t genesis[static 32],
                      struct state_slot *);
 /* Which of two slots counts, into *out. False: neither. */
-bool state_file_choose(const uint8_t slots[static 2 * STATE_SLOT],
-                       const uint8_t genesis[static 32], struct state_slot *out);
+bool state_file_choose(const uint8_t slots[static 2 * STATE_SLOT], const uint8_t genesis[static 32],
+                       struct state_slot *out);
 
 #endif

@@ -10,9 +10,9 @@
  *   - of the view of the greatest certificate (config, view, s), the tip: those of the last P
  *     batches, and the NEW_VIEW of that view;
  *   - the greatest NEW_VIEW and the greatest VIEW_CHANGE.
- * Everything else was overtaken by a record behind it. When the file is half full, what is kept goes
- * into a file of the next generation, which gets its name when it is on the disk; only then the old
- * one is removed. So nothing goes before what overtakes it is durable.
+ * Everything else was overtaken by a record behind it. When the file is half full, what is kept
+ * goes into a file of the next generation, which gets its name when it is on the disk; only then
+ * the old one is removed. So nothing goes before what overtakes it is durable.
  *
  * A torn end and damage are told apart as in segments (segment.h). Damage cannot be made good: what
  * a replica reported prepared, or might have to, is nowhere else. It must return under a new key.

@@ -427,10 +427,15 @@ static enum verdict incoming_apply(struct ledger_replica *r, struct incoming *in
     slot->pp = *pp;
     memcpy(slot->pp_hash, in->pp_hash, HASH_LEN);
     slot->start = r->position;
+    append_begin(r);
     if (in->decoded.evidence.len &&
-        !append_entry(r, LEDGER_ENTRY_EVIDENCE, in->decoded.evidence, NULL))
+        !append_entry(r, LEDGER_ENTRY_EVIDENCE, in->decoded.evidence, NULL)) {
+        append_failed(r);
         return VERDICT_WAIT;
+    }
     append_batch(r, slot);
+    if (r->stopped)
+        return VERDICT_WAIT;
     if (rule_may_vote(r, pp->view)) {
         slot->marked = true;
         rule_mark_signed(r, LEDGER_SIGNED_PREPARE, slot->view, slot->s, slot->pp_hash);

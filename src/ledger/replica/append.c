@@ -103,6 +103,24 @@ void ledger_on_durable(struct ledger_replica *r, uint64_t lsn)
     }
 }
 
+/* A batch was executed and is about to be appended. */
+void append_begin(struct ledger_replica *r)
+{
+    r->frontier_before = r->frontier;
+    r->position_before = r->position;
+}
+
+/* The log does not take the batch (and the replica has stopped): it is in neither store nor ledger.
+ */
+void append_failed(struct ledger_replica *r)
+{
+    struct error e;
+    assert(r->stopped);
+    r->frontier = r->frontier_before;
+    r->position = r->position_before;
+    kv_rollback(r->kv, r->last, &e);
+}
+
 /*
  * Puts an executed batch whose slot has its pp, pp_hash and TxEntries at the end of the ledger. The
  * Evidence entry, if it has one, is there already (its root is in the pp).
@@ -112,13 +130,17 @@ void append_batch(struct ledger_replica *r, struct slot *slot)
     uint8_t payload[LEDGER_PP_SIGNED_LEN];
     ledger_pp_encode_signed(&slot->pp, payload);
     slot->pp_position = r->position;
-    if (!append_entry(r, LEDGER_ENTRY_PP, slice_of(payload, sizeof payload), NULL))
+    if (!append_entry(r, LEDGER_ENTRY_PP, slice_of(payload, sizeof payload), NULL)) {
+        append_failed(r);
         return;
+    }
     for (uint32_t i = 0; i < slot->pp.count; i++) {
         const struct slot_tx *tx = &slot->txs[i];
         if (!append_entry(r, LEDGER_ENTRY_TX, slice_of(slot->entries.data + tx->start, tx->len),
-                          &tx->leaf))
+                          &tx->leaf)) {
+            append_failed(r);
             return;
+        }
     }
     assert(slot->s == r->last + 1);
     slot->in_ledger = true;

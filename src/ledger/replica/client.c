@@ -227,7 +227,7 @@ static void client_requests(struct ledger_replica *r, uint64_t connection, struc
         return;
     }
     while (ledger_list_next_bytes(&bodies, &body))
-        pool_take(r, body, connection);
+        pool_admit(r, body, connection);
 }
 
 static void client_bundle(struct ledger_replica *r, uint64_t connection, struct slice message)
@@ -244,8 +244,8 @@ static void client_bundle(struct ledger_replica *r, uint64_t connection, struct 
     }
     for (uint32_t i = 0; i < bundle.count; i++) {
         size_t start = i ? r->bundle_ends[i - 1] : 0;
-        /* pool_take may answer, which uses scratch_read: the body is copied before that. */
-        pool_take(r, slice_of(r->scratch_read.data + start, r->bundle_ends[i] - start), connection);
+        /* pool_admit may answer, which uses scratch_read: the body is copied before that. */
+        pool_admit(r, slice_of(r->scratch_read.data + start, r->bundle_ends[i] - start), connection);
     }
 }
 

@@ -28,6 +28,7 @@
 #include "ledger/object/message.h"
 #include "ledger/object/quorum.h"
 #include "ledger/object/receipt.h"
+#include "ledger/replica/choice.h"
 #include "ledger/replica/replica.h"
 
 #include <assert.h>
@@ -260,17 +261,6 @@ struct tip {
     struct buffer new_view;                          /* NewView(view), signed; empty for view 0 */
 };
 
-/* What a set of ViewChanges makes a new primary do. */
-struct choice {
-    uint64_t tip_view, tip_s;
-    uint64_t base;
-    /* What the first pp after the rollback point named as its predecessor: the pp_hash of batch
-     * `base`, the hash of the NewView after it, or of the genesis. It tells the rollback point. */
-    uint8_t link[HASH_LEN];
-    unsigned plan_count;
-    struct ledger_plan plan[LEDGER_PIPELINE_MAX];
-};
-
 /* A NewView that is being made or checked, until it is in force. */
 enum pending_view_state { PENDING_NONE, PENDING_CHECKING, PENDING_FETCHING };
 
@@ -350,6 +340,7 @@ struct ledger_replica {
     struct buffer genesis_bytes;
     struct ledger_genesis genesis;
     const struct ledger_configuration *configuration;
+    struct choice_terms terms;
     struct ledger_keys keys;
     uint8_t configuration_hash[HASH_LEN];
     uint16_t self;
@@ -381,6 +372,8 @@ struct ledger_replica {
 
     /* the ledger */
     struct merkle_frontier frontier, genesis_frontier;
+    struct merkle_frontier frontier_before; /* the batch that is being appended */
+    uint64_t position_before;
     uint64_t position, next_index, gov_index;
     uint8_t previous[HASH_LEN]; /* what the next pp's prev_pp must be */
     uint64_t last, prepared, committed;
@@ -433,6 +426,7 @@ struct ledger_replica {
     struct buffer scratch, scratch_reply, scratch_read;
     bool catching_up;      /* just started: peers may know more */
     uint64_t replay_start; /* entries before it are not replayed */
+    bool checkpoint_seen;  /* the log has come to where the checkpoint stands */
     uint64_t logged_view;  /* of the last NEW_VIEW record read */
     struct buffer logged_new_view;
     uint64_t *run_connections; /* room for replies */
@@ -488,7 +482,9 @@ bool append_record(struct ledger_replica *, enum ledger_record_kind, uint64_t po
                    struct slice payload);
 void wait_durable(struct ledger_replica *, enum waiting, uint64_t view, uint64_t s,
                   const uint8_t *pp_hash);
+void append_begin(struct ledger_replica *);
 void append_batch(struct ledger_replica *, struct slot *);
+void append_failed(struct ledger_replica *);
 
 /* rules.c: the rules that make or break the protocol */
 bool rule_may_vote(const struct ledger_replica *, uint64_t view);
@@ -513,7 +509,7 @@ void pool_close(struct ledger_replica *);
 struct pooled *pool_find(const struct ledger_replica *, const uint8_t req_hash[static HASH_LEN]);
 void pool_remove(struct ledger_replica *, struct pooled *);
 void pool_forget(struct ledger_replica *, const uint8_t req_hash[static HASH_LEN]);
-void pool_take(struct ledger_replica *, struct slice body, uint64_t connection);
+void pool_admit(struct ledger_replica *, struct slice body, uint64_t connection);
 void pool_verified(struct ledger_replica *, struct job *);
 void pool_settle(struct ledger_replica *);
 void pool_unpark(struct ledger_replica *);
@@ -586,11 +582,6 @@ void tip_add(struct ledger_replica *, const struct slot *, struct slice encoded)
 bool tip_recover(struct ledger_replica *, struct slice encoded);
 bool tip_find_point(const struct ledger_replica *, uint64_t s, const uint8_t link[static HASH_LEN],
                     const struct view_entry **after);
-void tip_effective(const struct ledger_view_change *, uint64_t *view, uint64_t *s);
-int tip_binding_check(const struct ledger_replica *, const struct ledger_view_change *,
-                      struct error *);
-void tip_choose(const struct ledger_replica *, const struct ledger_view_change *const *, unsigned,
-                struct choice *);
 
 /* view.c: leaving a view */
 void view_leave(struct ledger_replica *, uint64_t new_view);

@@ -40,7 +40,7 @@ static bool new_view_gather(struct ledger_replica *r, uint64_t view)
     if (done) {
         r->pending.vcset.len = 0;
         done = ledger_vcset_encode(&set, &r->pending.vcset);
-        tip_choose(r, pointers, set.count, &r->pending.choice);
+        choice_make(&r->terms, pointers, set.count, &r->pending.choice);
     }
     free(vcs);
     return done;
@@ -108,7 +108,8 @@ static bool new_view_check(struct ledger_replica *r, const struct ledger_new_vie
     for (uint32_t i = 0; i < m->vcset.count; i++) {
         if (ledger_view_change_decode_signed(m->vcset.view_changes[i], &vcs[i], &e) ||
             vcs[i].new_view != nv->view || vcs[i].replica >= r->n ||
-            (i && vcs[i].replica <= vcs[i - 1].replica) || tip_binding_check(r, &vcs[i], &e))
+            (i && vcs[i].replica <= vcs[i - 1].replica) ||
+            choice_binding_check(&r->terms, &vcs[i], &e))
             return false;
         pointers[i] = &vcs[i];
         const struct held_view_change *held = &r->view_changes[vcs[i].replica];
@@ -117,7 +118,7 @@ static bool new_view_check(struct ledger_replica *r, const struct ledger_new_vie
         if (!view_change_check(r, &vcs[i], m->vcset.view_changes[i], job))
             return false;
     }
-    tip_choose(r, pointers, m->vcset.count, choice);
+    choice_make(&r->terms, pointers, m->vcset.count, choice);
     bool same = nv->base_seqno == choice->base && nv->tip_view == choice->tip_view &&
                 nv->tip_seqno == choice->tip_s && nv->plan_count == choice->plan_count;
     for (unsigned i = 0; same && i < nv->plan_count; i++) {
@@ -365,6 +366,10 @@ static void new_view_enter(struct ledger_replica *r, const struct view_entry *af
     struct slice bytes = slice_of_buffer(&signed_bytes);
     append_entry(r, LEDGER_ENTRY_NEW_VIEW, bytes, NULL);
     append_record(r, LEDGER_RECORD_NEW_VIEW, 0, bytes);
+    if (r->stopped) {
+        buffer_free(&signed_bytes);
+        return;
+    }
     bool ours = p->ours;
     uint64_t view = p->view;
     new_view_follow(r, &p->nv, bytes, slice_of_buffer(&p->vcset), start);

@@ -37,6 +37,10 @@ static int config_check(const struct ledger_config *config, struct ledger_replic
     r->f = ledger_faulty_max(r->configuration);
     r->quorum = ledger_quorum(r->configuration);
     r->pipeline = r->genesis.pipeline;
+    r->terms = (struct choice_terms){.config = r->configuration->number,
+                                     .replicas = r->n,
+                                     .pipeline = r->pipeline,
+                                     .genesis = r->genesis.hash};
     r->interval = r->configuration->checkpoint_interval;
     ledger_configuration_hash(r->genesis.configuration_bytes, r->configuration_hash);
     memcpy(r->nonce_key, config->nonce_key, sizeof r->nonce_key);
@@ -86,6 +90,7 @@ static bool start_at_checkpoint(struct ledger_replica *r, const struct ledger_ch
     r->hollow = r->prepared = r->committed = r->floor = c->s;
     r->frontier = c->frontier;
     r->position = r->replay_start = c->position;
+    r->checkpoint_seen = false;
     r->next_index = c->next_index;
     r->gov_index = c->gov_index;
     r->view = c->view;
@@ -113,6 +118,7 @@ int ledger_open(const struct ledger_config *config, const struct ledger_env *env
         return error_set(e, ATOLL_ENOMEM, "no memory for a replica");
     r->env = *env;
     r->abstain_view = UINT64_MAX;
+    r->checkpoint_seen = true;
     r->retransmit_wait = RETRANSMIT_FIRST_US;
     int rc = config_check(config, r, e);
     if (!rc && !replica_allocate(r))
@@ -281,11 +287,31 @@ static int recover_new_view(struct ledger_replica *r, struct slice payload, stru
                : error_set(e, ATOLL_ENOMEM, "no memory");
 }
 
+/*
+ * Behind a checkpoint only what follows its batch is replayed. The log may also hold entries of
+ * histories that were taken back: the checkpoint is found where its very pp ends at its position,
+ * and lost again when the ledger is rolled back below it.
+ */
+static void recover_find_checkpoint(struct ledger_replica *r, uint8_t type, uint64_t position,
+                                    struct slice payload)
+{
+    struct error e;
+    struct ledger_pp pp;
+    uint8_t hash[HASH_LEN];
+    if (type != LEDGER_ENTRY_PP || position + 1 != r->replay_start ||
+        ledger_pp_decode_signed(payload, &pp, &e))
+        return;
+    ledger_pp_hash(&pp, hash);
+    r->checkpoint_seen = !memcmp(hash, slot_find(r, r->hollow)->pp_hash, HASH_LEN);
+}
+
 static int recover_entry(struct ledger_replica *r, uint8_t type, uint64_t position,
                          struct slice payload, struct error *e)
 {
-    if (position < r->replay_start)
-        return 0; /* before the checkpoint */
+    if (!r->checkpoint_seen) {
+        recover_find_checkpoint(r, type, position, payload);
+        return 0;
+    }
     if (type == LEDGER_ENTRY_GENESIS) {
         if (position != 0 || r->position != 0 ||
             !slice_equal(payload, slice_of_buffer(&r->genesis_bytes)))
@@ -309,7 +335,10 @@ int ledger_recover(struct ledger_replica *r, enum ledger_record_kind kind, uint8
     case LEDGER_RECORD_ROLLBACK:
         if (len && ledger_rollback_decode(payload, &position, e))
             return corrupt(e, "a ROLLBACK record that does not decode");
-        return position < r->replay_start ? 0 : recover_rollback(r, position, e);
+        if (position >= r->replay_start)
+            return r->checkpoint_seen ? recover_rollback(r, position, e) : 0;
+        r->checkpoint_seen = false;
+        return recover_rollback(r, r->replay_start, e);
     case LEDGER_RECORD_SIGNED: return recover_signed(r, payload, e);
     case LEDGER_RECORD_CERTIFICATE:
         return tip_recover(r, payload) ? 0 : corrupt(e, "a certificate that does not decode");
@@ -373,6 +402,8 @@ int ledger_start(struct ledger_replica *r, struct error *e)
     replay_reset(r);
     if (r->stopped)
         return error_set(e, ATOLL_ECORRUPT, "the replica's log: %s", r->stopped);
+    if (!r->checkpoint_seen)
+        return corrupt(e, "its ledger does not hold the batch of this checkpoint");
     r->started = true;
     if (r->position == 0 &&
         !append_entry(r, LEDGER_ENTRY_GENESIS, slice_of_buffer(&r->genesis_bytes), NULL))
@@ -462,7 +493,7 @@ static void message_relay(struct ledger_replica *r, struct slice m)
         return;
     }
     while (ledger_list_next_bytes(&bodies, &body))
-        pool_take(r, body, 0);
+        pool_admit(r, body, 0);
 }
 
 void ledger_on_message(struct ledger_replica *r, uint16_t from, const void *message, size_t len)

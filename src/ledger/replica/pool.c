@@ -239,7 +239,7 @@ static unsigned pool_objection(struct ledger_replica *r, const struct ledger_bod
 }
 
 /* A request from a client's connection, or (0) from a replica. */
-void pool_take(struct ledger_replica *r, struct slice bytes, uint64_t connection)
+void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connection)
 {
     struct error e;
     struct ledger_body body;

@@ -121,6 +121,7 @@ static void propose_append(struct ledger_replica *r, struct slot *slot, enum led
                              .count = count,
                              .gov_index = r->gov_index};
     slot->start = r->position;
+    append_begin(r);
     const struct slot *before =
         slot->s > r->pipeline ? slot_in_ledger(r, slot->s - r->pipeline) : NULL;
     if (before) {
@@ -129,8 +130,10 @@ static void propose_append(struct ledger_replica *r, struct slot *slot, enum led
         if (ledger_evidence_decode(slice_of_buffer(&before->evidence), &evidence, &e))
             assert(false && "our evidence decodes");
         pp->evidence_bits = evidence.bits;
-        if (!append_entry(r, LEDGER_ENTRY_EVIDENCE, slice_of_buffer(&before->evidence), NULL))
+        if (!append_entry(r, LEDGER_ENTRY_EVIDENCE, slice_of_buffer(&before->evidence), NULL)) {
+            append_failed(r);
             return;
+        }
     }
     struct merkle_hash m = merkle_frontier_root(&r->frontier);
     struct merkle_hash g = execute_root(r, slot, kind, count);
@@ -143,6 +146,8 @@ static void propose_append(struct ledger_replica *r, struct slot *slot, enum led
     ledger_pp_hash(pp, slot->pp_hash);
     r->env.sign(r->env.context, slot->pp_hash, pp->signature);
     append_batch(r, slot);
+    if (r->stopped)
+        return;
     slot->marked = true;
     rule_mark_signed(r, LEDGER_SIGNED_PP, slot->view, slot->s, slot->pp_hash);
     wait_durable(r, WAITING_SIGNED, slot->view, slot->s, slot->pp_hash);

@@ -65,9 +65,12 @@ static int replay_batch(struct ledger_replica *r, struct error *e)
     if (!replay_same(r, slot))
         return replay_broken(r, "executing the batch gives other results than it holds", e);
     slot->start = r->position;
+    append_begin(r);
     struct slice evidence = slice_of_buffer(&r->replay.evidence);
-    if (evidence.len && !append_entry(r, LEDGER_ENTRY_EVIDENCE, evidence, NULL))
+    if (evidence.len && !append_entry(r, LEDGER_ENTRY_EVIDENCE, evidence, NULL)) {
+        append_failed(r);
         return error_set(e, ATOLL_EIO, "the log cannot be written");
+    }
     struct merkle_hash m = merkle_frontier_root(&r->frontier);
     struct merkle_hash g = execute_root(r, slot, pp->kind, done);
     if (memcmp(m.bytes, pp->ledger_root, HASH_LEN) || memcmp(g.bytes, pp->batch_root, HASH_LEN))
@@ -75,6 +78,8 @@ static int replay_batch(struct ledger_replica *r, struct error *e)
     slot->pp = *pp;
     ledger_pp_hash(pp, slot->pp_hash);
     append_batch(r, slot);
+    if (r->stopped)
+        return error_set(e, ATOLL_EIO, "the log cannot be written");
     if (pp->kind == LEDGER_KIND_CHECKPOINT)
         digest_start(r, slot);
     struct slot *before = evidence.len ? slot_in_ledger(r, pp->seqno - r->pipeline) : NULL;

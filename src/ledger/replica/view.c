@@ -44,7 +44,7 @@ static bool view_change_build(struct ledger_replica *r, uint64_t new_view, struc
         memcpy(vc->stable.ledger_root, root.bytes, HASH_LEN);
         memcpy(vc->stable.pp_hash, stable->pp_hash, HASH_LEN);
     }
-    assert(!tip_binding_check(r, vc, &e));
+    assert(!choice_binding_check(&r->terms, vc, &e));
     uint8_t hash[HASH_LEN];
     bool done = ledger_view_change_hash(vc, hash);
     if (done) {
@@ -112,7 +112,7 @@ bool view_change_check(const struct ledger_replica *r, const struct ledger_view_
                        struct slice signed_bytes, struct job *job)
 {
     struct error e;
-    if (tip_binding_check(r, vc, &e) ||
+    if (choice_binding_check(&r->terms, vc, &e) ||
         !job_room(job, job->count + 2 + (size_t)vc->certificate_count * r->quorum))
         return false;
     struct ledger_signature *item = &job->items[job->count++];

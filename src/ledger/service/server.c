@@ -378,7 +378,7 @@ static int log_open(struct ledger_server *s, struct error *e)
     char path[PATH_MAX];
     struct ledger_log_found found;
     snprintf(path, sizeof path, "%s/log", s->directory);
-    int rc = log_directory_open(path, &s->files, e);
+    int rc = log_directory_open(path, false, &s->files, e);
     if (rc != 0)
         return rc;
     s->files_open = true;
