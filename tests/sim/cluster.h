@@ -211,6 +211,11 @@ uint64_t sim_adversary_bodies(struct sim_adversary *, unsigned from, uint16_t to
 /* Names of all tricks, ended by NULL. */
 const char *const *sim_adversary_tricks(void);
 
+/* ---- for a trace (tell.c) ---- */
+
+void sim_tell_message(struct sim_world *, unsigned from, unsigned to, struct slice message);
+void sim_tell_machines(struct sim_cluster *);
+
 /* ---- what goes wrong (fault.c) ---- */
 
 /* Plans faults until `until_us`. */

@@ -327,7 +327,8 @@ static int segment_append(struct ledger_log *log, enum ledger_record_kind kind, 
 
 uint64_t log_vote_bytes(const struct ledger_log *log)
 {
-    uint64_t least = 4 * vote_log_live(&log->votes), bytes = log->config.segment_bytes / 4;
+    uint64_t least = 4 * (vote_log_live(&log->votes) + log->vote_need);
+    uint64_t bytes = log->config.segment_bytes / 4;
     return align_up(VOTE_HEAD + (least > bytes ? least : bytes), VOTE_HEAD);
 }
 
@@ -336,6 +337,7 @@ static int vote_room(struct ledger_log *log, uint64_t size, struct error *e)
 {
     struct vote_log *v = &log->votes;
     while (v->used + size > v->bytes && log->failure == 0) {
+        log->vote_need = size;
         log->compact_wanted = true;
         log->compact_failed = false;
         pthread_cond_signal(&log->work);

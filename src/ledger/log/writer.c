@@ -255,13 +255,15 @@ static bool round_take(struct ledger_log *log, struct round *r)
     *r = (struct round){.all = true};
     pthread_mutex_lock(&log->mutex);
     r->spare = log->spare == SPARE_WANTED;
-    r->compact =
-        log->compact_wanted || (log->votes.used > log->votes.bytes / 2 && !log->compact_failed);
+    uint64_t room = log->votes.bytes - VOTE_HEAD, used = log->votes.used - VOTE_HEAD;
+    r->compact = log->compact_wanted || (used > room / 2 && !log->compact_failed);
     r->durable = log->durable;
     r->lsn = log->appended;
     r->wanted = log->wanted;
     r->forced = log->forced;
-    bool due = log->wanted > log->durable || log->pending_bytes >= LEDGER_LOG_PUSH;
+    /* The spare takes the name of the one before, so that must have gone. */
+    bool due =
+        log->wanted > log->durable || log->pending_bytes >= LEDGER_LOG_PUSH || r->spare;
     bool any = log->failure == 0 && (due || r->spare || r->compact);
     for (size_t i = log->unwritten; any && due && i < log->segment_count; i++) {
         struct segment *s = log->segments[i];

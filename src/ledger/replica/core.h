@@ -46,7 +46,8 @@
 #define TRANSFER_ENTRIES_MAX (LEDGER_BATCH_MAX * (2 * LEDGER_PIPELINE_MAX + 4))
 #define CLIENTS_HEARD_MAX    65536 /* client keys whose connection or queue we know */
 #define CONNECTIONS_MAX      16384
-#define PARKED_MAX           4096 /* requests that wait for an index, of all clients */
+#define EXECUTED_MAX         (1u << 20) /* entries of the index of executed requests; two each */
+#define PARKED_MAX           4096       /* requests that wait for an index, of all clients */
 
 #define RETRANSMIT_FIRST_US    100000
 #define RETRANSMIT_LAST_US     1000000
@@ -392,6 +393,9 @@ struct ledger_replica {
     struct checkpoint_digest digests[4]; /* by (s / interval) mod 4 */
 
     struct pool pool;
+    struct executed_entry *executed;
+    size_t executed_size, executed_count;
+    struct slot old; /* a batch from the log, for clients that ask late */
     struct incoming *incoming[SLOTS];
     struct incoming *incoming_spare;
     const struct candidate **run; /* room for one batch */
@@ -473,6 +477,7 @@ void slot_votes_clear(struct ledger_replica *, struct slot *);
 int ledger_end_at(const struct ledger_replica *, uint64_t s, uint64_t *position);
 void rollback_to_batch(struct ledger_replica *, uint64_t s, const struct view_entry *after);
 bool positions_set(struct ledger_replica *, uint64_t s, uint64_t position);
+uint64_t ledger_view(const struct ledger_replica *);
 struct view_entry *view_entry_find(const struct ledger_replica *, uint64_t view);
 
 /* append.c: records */
@@ -524,6 +529,15 @@ struct connection *connection_find(const struct ledger_replica *, uint64_t numbe
 struct connection *connection_make(struct ledger_replica *, uint64_t number);
 void connection_forget(struct ledger_replica *, uint64_t number);
 void listeners_close(struct ledger_replica *);
+
+/* executed.c */
+void executed_note(struct ledger_replica *, const struct slot *, uint32_t i,
+                   const struct ledger_request *);
+struct slot *executed_find(struct ledger_replica *, const uint8_t req_hash[static HASH_LEN],
+                           uint32_t *index);
+bool executed_otherwise(struct ledger_replica *, const struct ledger_request *,
+                        const uint8_t req_hash[static HASH_LEN]);
+void executed_free(struct ledger_replica *);
 
 /* client.c: what clients ask and are told */
 void client_refuse(struct ledger_replica *, uint64_t connection, const uint8_t *req_hash,
@@ -629,6 +643,8 @@ void early_free(struct ledger_replica *);
 bool fetch_may_ask(struct ledger_replica *);
 void fetch_send(struct ledger_replica *, int to, const struct ledger_fetch *);
 void fetch_answer(struct ledger_replica *, uint16_t from, struct slice message);
+bool fetch_read_evidence(struct ledger_replica *, uint64_t s, struct ledger_pp *,
+                         struct buffer *evidence);
 void fetch_status(struct ledger_replica *, int to);
 void fetch_status_heard(struct ledger_replica *, uint16_t from, struct slice message);
 void fetch_evidence_heard(struct ledger_replica *, uint16_t from, struct slice message);

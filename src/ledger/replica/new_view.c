@@ -286,7 +286,7 @@ static struct merkle_hash root_with_vcset(const struct ledger_replica *r, uint64
 /* The floor (§6): nothing that is committed here changes. A breach is stored by stopping. */
 static bool floor_allows(struct ledger_replica *r, const struct choice *choice)
 {
-    bool allowed = choice->base >= final_batch(r) && choice->tip_s >= r->floor;
+    bool allowed = choice->base >= final_batch(r) && (choice->tip_s >= r->floor || MUTATED(NO_FLOOR));
     for (unsigned i = 0; allowed && i < choice->plan_count; i++)
         allowed = rule_floor_allows(r, choice->plan[i].seqno, choice->plan[i].batch_root);
     for (uint64_t s = choice->base; allowed && s > final_batch(r); s--) {
@@ -329,12 +329,15 @@ void new_view_follow(struct ledger_replica *r, const struct ledger_new_view *nv,
 {
     uint8_t hash[HASH_LEN];
     ledger_new_view_hash(nv, hash);
-    assert(nv->view >= r->view);
-    r->view = nv->view;
+    assert(nv->view > ledger_view(r));
     memcpy(r->previous, hash, HASH_LEN);
+    if (!view_entry_push(r, nv->view, nv->base_seqno, start, hash))
+        replica_stop(r, "no memory");
+    if (nv->view < r->view)
+        return; /* on the way through history to a later one */
+    r->view = nv->view;
     r->new_view.len = r->new_view_vcset.len = 0;
-    if (!view_entry_push(r, nv->view, nv->base_seqno, start, hash) ||
-        !buffer_append(&r->new_view, signed_bytes.data, signed_bytes.len) ||
+    if (!buffer_append(&r->new_view, signed_bytes.data, signed_bytes.len) ||
         !buffer_append(&r->new_view_vcset, vcset.data, vcset.len))
         replica_stop(r, "no memory");
     r->plan_base = nv->base_seqno;

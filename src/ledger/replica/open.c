@@ -87,6 +87,7 @@ static bool start_at_checkpoint(struct ledger_replica *r, const struct ledger_ch
     slot->next_index = c->next_index;
     memcpy(slot->pp_hash, c->pp_hash, HASH_LEN);
     memcpy(r->previous, c->pp_hash, HASH_LEN);
+    r->hollow_view = c->view;
     r->hollow = r->prepared = r->committed = r->floor = c->s;
     r->frontier = c->frontier;
     r->position = r->replay_start = c->position;
@@ -177,6 +178,8 @@ void ledger_close(struct ledger_replica *r)
     job_free_all(r);
     early_free(r);
     stashes_free(r);
+    executed_free(r);
+    slot_free(&r->old);
     for (unsigned i = 0; r->slots && i < SLOTS; i++)
         slot_free(&r->slots[i]);
     for (unsigned i = 0; r->view_changes && i < r->n; i++) {
@@ -402,8 +405,8 @@ int ledger_start(struct ledger_replica *r, struct error *e)
     replay_reset(r);
     if (r->stopped)
         return error_set(e, ATOLL_ECORRUPT, "the replica's log: %s", r->stopped);
-    if (!r->checkpoint_seen)
-        return corrupt(e, "its ledger does not hold the batch of this checkpoint");
+    if (!r->checkpoint_seen || (r->hollow && r->last < r->hollow + r->pipeline))
+        return corrupt(e, "its ledger does not hold the batch of this checkpoint for good");
     r->started = true;
     if (r->position == 0 &&
         !append_entry(r, LEDGER_ENTRY_GENESIS, slice_of_buffer(&r->genesis_bytes), NULL))

@@ -105,6 +105,14 @@ struct view_entry *view_entry_find(const struct ledger_replica *r, uint64_t view
     return NULL;
 }
 
+/* The last view that has entries in the ledger. */
+uint64_t ledger_view(const struct ledger_replica *r)
+{
+    if (r->view_entry_count)
+        return r->view_entries[r->view_entry_count - 1].view;
+    return r->hollow_view;
+}
+
 /* ---- taking back ---- */
 
 static void slot_take_back(struct ledger_replica *r, struct slot *slot)

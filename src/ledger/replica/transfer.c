@@ -19,7 +19,7 @@
 struct stop {
     bool found;
     bool is_new_view;
-    uint64_t s;
+    uint64_t s, view;
     uint8_t hash[HASH_LEN]; /* of the pp, or of the NewView */
     size_t offset;          /* behind its last entry */
     uint64_t entries;       /* up to there */
@@ -157,12 +157,14 @@ static struct stop find_target(const struct ledger_replica *r)
         if (w.type == LEDGER_ENTRY_PP && !ledger_pp_decode_signed(w.payload, &pp, &e)) {
             ledger_pp_hash(&pp, stop.hash);
             here = !memcmp(stop.hash, t->target_link, HASH_LEN);
+            stop.view = pp.view;
             stop.is_new_view = false;
             left = pp.count;
         } else if (w.type == LEDGER_ENTRY_NEW_VIEW &&
                    !ledger_new_view_decode_signed(w.payload, &nv, &e)) {
             ledger_new_view_hash(&nv, stop.hash);
             here = !memcmp(stop.hash, t->target_link, HASH_LEN);
+            stop.view = nv.view;
             stop.is_new_view = true;
             left = 0;
         } else if (w.type == LEDGER_ENTRY_TX && left) {
@@ -197,7 +199,7 @@ static struct stop find_evidence(const struct ledger_replica *r, struct ledger_p
             !ledger_pp_decode_signed(w.payload,
                                      &pps[0 + (s = load_u64(w.payload.data + 12)) % ring], &e)) {
             now = &stops[s % ring];
-            *now = (struct stop){.s = s};
+            *now = (struct stop){.s = s, .view = pps[s % ring].view};
             ledger_pp_hash(&pps[s % ring], now->hash);
             left = pps[s % ring].count;
         } else if (w.type == LEDGER_ENTRY_TX && left) {
