@@ -620,7 +620,11 @@ static void core_open(struct sim_machine *m)
         sim_world_violated(world_of(m), "machine %u does not open: %s", m->number, e.text);
         return;
     }
-    if (!records_feed(m, &e) || ledger_start(m->core, &e) != 0)
+    if (records_feed(m, &e) && ledger_start(m->core, &e) == 0)
+        return;
+    if (m->disk.full)
+        sim_machine_crash(m, false, 20000); /* nothing can be written yet: tried again */
+    else
         sim_world_violated(world_of(m), "machine %u does not recover: %s", m->number, e.text);
 }
 

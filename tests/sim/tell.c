@@ -84,4 +84,6 @@ void sim_tell_machines(struct sim_cluster *c)
                        (unsigned long long)s->s_committed, (unsigned long long)s->pool_requests,
                        s->why ? ": " : "", s->why ? s->why : "");
     }
+    for (unsigned i = 0; c->world.trace && i < c->clients; i++)
+        sim_client_tell(c->client[i]);
 }

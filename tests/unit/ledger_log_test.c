@@ -231,7 +231,8 @@ static void check_ledger(struct ledger_log *log, const struct run *r, size_t cou
     for (uint64_t position = 0; position < end; position++) {
         const struct appended *a = &r->records[at[position]];
         payload_make(a, wanted);
-        assert_int_equal(ledger_log_read(log, position, &out, &type, &e), 0);
+        if (ledger_log_read(log, position, &out, &type, &e) < 0)
+            fail_msg("%s", e.text);
         assert_int_equal(type, a->type);
         assert_int_equal(out.len, a->len);
         assert_memory_equal(out.data, wanted, a->len);
@@ -251,7 +252,7 @@ static size_t check_all(struct run *r)
     static struct check c;
     memset(&c, 0, sizeof c);
     c.r = r;
-    assert_int_equal(ledger_log_replay(r->log, 0, check_visit, &c, &e), 0);
+    if (ledger_log_replay(r->log, 0, check_visit, &c, &e) < 0) fail_msg("%s | %s", e.text, r->found.what);
     size_t entries = 0, signed_durable = 0;
     for (size_t i = 0; i < r->durable; i++) {
         if (in_segments(&r->records[i]))

@@ -353,7 +353,9 @@ static int vote_room(struct ledger_log *log, uint64_t size, struct error *e)
         if (log->compact_failed)
             return error_set(e, ATOLL_ELIMIT, "the disk is full: there is no room for votes");
     }
-    return 0;
+    if (log->failure < 0)
+        *e = log->failure_error;
+    return log->failure;
 }
 
 static int vote_append(struct ledger_log *log, enum ledger_record_kind kind,
@@ -366,7 +368,7 @@ static int vote_append(struct ledger_log *log, enum ledger_record_kind kind,
     int rc = vote_room(log, log_record_size(len), e);
     size_t start = v->pending.len;
     if (rc == 0 &&
-        (!log_record_append(&v->pending, v->salt, (uint16_t)kind, 0, 0, parts, count) ||
+        (!log_record_append(&v->pending, v->salt, (uint16_t)kind, 0, v->synced, parts, count) ||
          !vote_log_note(v, (uint16_t)kind, v->pending.data + start + LOG_RECORD_HEAD, len)))
         rc = no_memory(e);
     if (rc == 0) {

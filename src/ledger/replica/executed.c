@@ -29,49 +29,71 @@ static uint64_t key_of_reqno(const struct ledger_replica *r, const uint8_t *clie
     return siphash(r->nonce_key, both, sizeof both);
 }
 
-static void index_put(struct ledger_replica *r, uint64_t key, uint64_t s)
+/* Puts an entry into its bucket. False: the bucket is full, and the oldest had to give way. */
+static bool index_put(struct executed_entry *index, size_t size, uint64_t key, uint64_t s)
 {
-    struct executed_entry *bucket = &r->executed[key % (r->executed_size / WAYS) * WAYS];
-    struct executed_entry *oldest = bucket;
+    struct executed_entry *bucket = &index[key % (size / WAYS) * WAYS];
+    struct executed_entry *place = bucket;
     for (unsigned i = 0; i < WAYS; i++) {
-        if (bucket[i].key == key)
-            oldest = &bucket[i];
-        if (bucket[i].key == key)
-            break;
-        if (bucket[i].s < oldest->s)
-            oldest = &bucket[i];
+        if (bucket[i].key == key && bucket[i].s) {
+            bucket[i].s = s;
+            return true;
+        }
+        if (bucket[i].s < place->s)
+            place = &bucket[i];
     }
-    r->executed_count += !oldest->s;
-    *oldest = (struct executed_entry){key, s};
+    bool free_place = !place->s;
+    *place = (struct executed_entry){key, s};
+    return free_place;
 }
 
+static bool index_has_room(const struct ledger_replica *r, uint64_t key)
+{
+    const struct executed_entry *bucket = &r->executed[key % (r->executed_size / WAYS) * WAYS];
+    for (unsigned i = 0; i < WAYS; i++)
+        if (!bucket[i].s || bucket[i].key == key)
+            return true;
+    return false;
+}
+
+/* Four times the room, until all entries fit or it is as large as it may be. */
 static bool index_grow(struct ledger_replica *r)
 {
-    size_t size = r->executed_size ? 4 * r->executed_size : 256;
-    struct executed_entry *before = r->executed;
-    size_t before_size = r->executed_size;
-    struct executed_entry *grown = calloc(size, sizeof *grown);
-    if (!grown)
-        return before;
-    r->executed = grown;
-    r->executed_size = size;
-    r->executed_count = 0;
-    for (size_t i = 0; i < before_size; i++)
-        if (before[i].s)
-            index_put(r, before[i].key, before[i].s);
-    free(before);
-    return true;
+    for (size_t size = r->executed_size ? 4 * r->executed_size : 256; size <= EXECUTED_MAX;
+         size *= 4) {
+        struct executed_entry *grown = calloc(size, sizeof *grown);
+        if (!grown)
+            return false;
+        bool all = true;
+        for (size_t i = 0; i < r->executed_size; i++)
+            if (r->executed[i].s)
+                all = index_put(grown, size, r->executed[i].key, r->executed[i].s) && all;
+        if (!all && size < EXECUTED_MAX) {
+            free(grown);
+            continue;
+        }
+        free(r->executed);
+        r->executed = grown;
+        r->executed_size = size;
+        return true;
+    }
+    return false;
 }
 
-/* Transaction i of this slot is in the ledger. */
-void executed_note(struct ledger_replica *r, const struct slot *slot, uint32_t i,
+static void index_note(struct ledger_replica *r, uint64_t key, uint64_t s)
+{
+    while ((!r->executed || !index_has_room(r, key)) && index_grow(r))
+        ;
+    if (r->executed)
+        index_put(r->executed, r->executed_size, key, s);
+}
+
+/* The request was executed in batch s. */
+void executed_note(struct ledger_replica *r, uint64_t s, const uint8_t req_hash[static HASH_LEN],
                    const struct ledger_request *q)
 {
-    if (2 * r->executed_count >= r->executed_size && r->executed_size < EXECUTED_MAX &&
-        !index_grow(r))
-        return;
-    index_put(r, key_of_hash(slot->txs[i].req_hash), slot->s);
-    index_put(r, key_of_reqno(r, q->client, q->reqno), slot->s);
+    index_note(r, key_of_hash(req_hash), s);
+    index_note(r, key_of_reqno(r, q->client, q->reqno), s);
 }
 
 static uint64_t index_find(const struct ledger_replica *r, uint64_t key)

@@ -291,7 +291,8 @@ void fetch_evidence_verified(struct ledger_replica *r, struct job *job)
         r->counters.signatures_bad++;
     else if (slot && !memcmp(slot->pp_hash, hash, HASH_LEN))
         vote_take_evidence(r, slot, check->decoded.evidence_bytes);
-    else if (pp->seqno > r->committed && r->pending.state != PENDING_FETCHING)
+    else if (pp->seqno > r->committed && r->pending.state != PENDING_FETCHING &&
+             transfer_may_stop_in(r, pp->view))
         transfer_want(r, pp->seqno, hash, true, check->from);
     evidence_check_free(check);
 }

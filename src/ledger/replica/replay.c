@@ -132,7 +132,8 @@ static int replay_new_view(struct ledger_replica *r, struct slice payload, struc
         !ledger_new_view_decode_signed(slice_of_buffer(&r->new_view), &now, e)) {
         ledger_new_view_hash(&now, followed);
         if (memcmp(hash, followed, HASH_LEN))
-            return replay_broken(r, "another NewView than the one that is followed here", e);
+            r->abstain_view =
+                nv.view; /* its primary made two; nothing is signed under the second */
     }
     uint64_t start = r->position;
     if (!append_entry(r, LEDGER_ENTRY_VCSET, vcset, NULL))
@@ -142,7 +143,7 @@ static int replay_new_view(struct ledger_replica *r, struct slice payload, struc
         return replay_broken(r, "the root is not the one that its NewView names", e);
     if (!append_entry(r, LEDGER_ENTRY_NEW_VIEW, payload, NULL))
         return error_set(e, ATOLL_EIO, "the log cannot be written");
-    if (r->started)
+    if (r->started && nv.view >= r->view && r->abstain_view != nv.view)
         append_record(r, LEDGER_RECORD_NEW_VIEW, 0, payload);
     new_view_follow(r, &nv, payload, vcset, start);
     if (r->view > r->view_change_sent)

@@ -379,7 +379,11 @@ unsigned vote_unknown(const struct ledger_replica *r, const struct slot *slot,
         if (!(evidence->bits >> i & 1) || i == primary_of(r, slot->view))
             continue;
         const struct vote *v = &slot->votes[i];
-        if (!vote_matches(slot, v) ||
+        uint8_t hash[HASH_LEN];
+        /* The Prepare that the evidence's nonce makes must be the one we hold, not only its
+         * signature: with a false nonce it is another one. */
+        ledger_prepare_hash(&v->prepare, hash);
+        if (!vote_matches(slot, v) || memcmp(hash, work[at].hash, HASH_LEN) ||
             memcmp(v->prepare.signature, work[at].signature, ED25519_SIGNATURE_LEN))
             work[left++] = work[at];
         at++;
