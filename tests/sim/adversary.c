@@ -197,8 +197,8 @@ static void poison(struct sim_adversary *a, struct sim_machine *m, struct slice 
 
     sim_forge_poison(a, message, &spoilt);
     for (unsigned i = 0; i < c->machines; i++) {
-        if (c->machine[i].replica == m->replica)
-            continue;
+        if (!c->machine[i].correct)
+            continue; /* it would poison in turn, without end */
         sim_network_send(&c->network, m->number, i, spoilt.data, spoilt.len);
         prepare.len = 0;
         if (sim_forge_prepare(a, message, &prepare))

@@ -237,6 +237,23 @@ void sim_fault_start(struct sim_cluster *c, uint64_t until_us)
     sim_world_after(&c->world, sim_random_below(r, p->gap_us), fault_due, c, p);
 }
 
+/* The network and the disks become as fast as the view timer expects of them. */
+static void delays_calm(struct sim_cluster *c)
+{
+    uint32_t most = (uint32_t)(c->genesis.configuration.view_timeout_us / 20);
+
+    for (unsigned i = 0; i < c->network.endpoints; i++)
+        for (unsigned j = 0; j < c->network.endpoints; j++) {
+            struct sim_link *link = &c->network.link[i][j];
+
+            link->delay_high_us = link->delay_high_us < most ? link->delay_high_us : most;
+            link->delay_low_us = link->delay_low_us < most ? link->delay_low_us : most;
+        }
+    c->stage_high_us = c->stage_high_us < most ? c->stage_high_us : most;
+    for (unsigned i = 0; i < c->machines; i++)
+        c->machine[i].disk.sync_high_us = most < 8000 ? most : 8000;
+}
+
 void sim_fault_heal(struct sim_cluster *c)
 {
     sim_world_log(&c->world, "heal", 0, 0, 0);
@@ -245,6 +262,7 @@ void sim_fault_heal(struct sim_cluster *c)
     typed_end(c, NULL);
     slow_end(c, NULL);
     disks_end(c, NULL);
+    delays_calm(c);
     for (unsigned i = 0; i < c->machines; i++)
         if (!c->machine[i].core && !c->machine[i].restart_planned)
             sim_machine_crash(&c->machine[i], false, 1000);

@@ -1,7 +1,7 @@
 /*
- * A disk for the ledger's log, in memory: files.h over plain buffers, where the power can fail after
- * any operation. What was not synchronised then survives in part: in order up to some byte, or any
- * sectors of it, as the cut wants. Names change durably with sync_names, or before.
+ * A disk for the ledger's log, in memory: files.h over plain buffers, where the power can fail
+ * after any operation. What was not synchronised then survives in part: in order up to some byte,
+ * or any sectors of it, as the cut wants. Names change durably with sync_names, or before.
  */
 #ifndef TESTS_LEDGER_DISK_H
 #define TESTS_LEDGER_DISK_H

@@ -1,6 +1,6 @@
 /*
- * The ledger's log: what it holds, and what is left of it when power, process or disk fail after any
- * operation of a scripted run.
+ * The ledger's log: what it holds, and what is left of it when power, process or disk fail after
+ * any operation of a scripted run.
  */
 #define _GNU_SOURCE
 #include "ledger_disk.h"
@@ -160,8 +160,8 @@ static bool in_segments(const struct appended *a)
     return a->kind == LEDGER_RECORD_ENTRY || a->kind == LEDGER_RECORD_ROLLBACK;
 }
 
-static int check_visit(void *context, enum ledger_record_kind kind, uint8_t type,
-                       uint64_t position, const void *payload, size_t len, struct error *error)
+static int check_visit(void *context, enum ledger_record_kind kind, uint8_t type, uint64_t position,
+                       const void *payload, size_t len, struct error *error)
 {
     struct check *c = context;
     uint8_t wanted[PAYLOAD_MAX];
@@ -206,8 +206,8 @@ static void check_votes(const struct check *c, size_t count)
             if (b->kind != a->kind || !c->seen[k])
                 continue;
             /* seed / 50 is the view, the seed itself s. */
-            overtaken = a->kind != LEDGER_RECORD_CERTIFICATE ||
-                        b->seed / 50 > a->seed / 50 || b->seed - a->seed >= PIPELINE;
+            overtaken = a->kind != LEDGER_RECORD_CERTIFICATE || b->seed / 50 > a->seed / 50 ||
+                        b->seed - a->seed >= PIPELINE;
         }
         assert_true(overtaken);
     }
@@ -252,7 +252,8 @@ static size_t check_all(struct run *r)
     static struct check c;
     memset(&c, 0, sizeof c);
     c.r = r;
-    if (ledger_log_replay(r->log, 0, check_visit, &c, &e) < 0) fail_msg("%s | %s", e.text, r->found.what);
+    if (ledger_log_replay(r->log, 0, check_visit, &c, &e) < 0)
+        fail_msg("%s | %s", e.text, r->found.what);
     size_t entries = 0, signed_durable = 0;
     for (size_t i = 0; i < r->durable; i++) {
         if (in_segments(&r->records[i]))
@@ -586,8 +587,10 @@ static void only_an_unclean_stop_of_the_machine_in_async_mode_quarantines(void *
         const char *machine;
         bool quarantine;
     } cases[] = {
-        {LEDGER_LOG_ASYNC, false, "other", true}, {LEDGER_LOG_ASYNC, false, "m", false},
-        {LEDGER_LOG_ASYNC, true, "other", false}, {LEDGER_LOG_STRICT, false, "other", false},
+        {LEDGER_LOG_ASYNC, false, "other", true},
+        {LEDGER_LOG_ASYNC, false, "m", false},
+        {LEDGER_LOG_ASYNC, true, "other", false},
+        {LEDGER_LOG_STRICT, false, "other", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct run *r = calloc(1, sizeof *r);

@@ -1,6 +1,6 @@
 /* `atoll ledger node`: one replica, until it is told to stop. */
 #include "cli/ledger/ledger.h"
-#include "ledger/service/server.h"
+#include "ledger/service/http_view.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -10,7 +10,7 @@
 #include <uv.h>
 
 struct request {
-    const char *listen, *passphrase_file;
+    const char *listen, *http, *passphrase_file;
     uint64_t threads;
     int mode;
 };
@@ -19,6 +19,7 @@ struct node {
     uv_loop_t loop;
     uv_signal_t terminate, interrupt;
     struct ledger_server *server;
+    struct http_view *view;
     bool failed;
 };
 
@@ -38,6 +39,8 @@ static void node_stop(struct node *n)
 {
     if (n->server == NULL)
         return;
+    http_view_close(n->view);
+    n->view = NULL;
     ledger_server_close(n->server, NULL, NULL);
     n->server = NULL;
     signals_close(n);
@@ -89,21 +92,27 @@ static int node_serve(const struct request *r, const char *directory, struct err
     if (passphrase)
         explicit_bzero(passphrase, strlen(passphrase));
     free(passphrase);
-    if (rc == 0) {
+    if (rc == 0 && r->http)
+        rc = http_view_open(&n.loop, n.server, r->http, &n.view, e);
+    if (rc != 0) {
+        if (n.server)
+            ledger_server_close(n.server, NULL, NULL);
+        signals_close(&n);
+    } else {
         struct ledger_status status;
         ledger_status(ledger_server_replica(n.server), &status);
         printf("replica %u of %u: view %" PRIu64 ", %" PRIu64 " transactions\n",
                ledger_server_number(n.server),
                ledger_server_genesis(n.server)->configuration.replica_count, status.view,
                status.next_index - 1);
+        if (n.view)
+            printf("HTTP at port %u\n", http_view_port(n.view));
         fflush(stdout);
         uv_run(&n.loop, UV_RUN_DEFAULT);
         if (n.failed) {
             rc = error_set(e, ATOLL_EIO, "the replica stopped");
             node_stop(&n);
         }
-    } else {
-        signals_close(&n);
     }
     uv_run(&n.loop, UV_RUN_DEFAULT);
     uv_loop_close(&n.loop);
@@ -117,6 +126,8 @@ static int node_run(int argc, char **argv)
     const struct option_spec options[] = {
         {"listen", 0, OPTION_TEXT, "HOST:PORT", "instead of the address in the genesis", &r.listen,
          NULL},
+        {"http", 0, OPTION_TEXT, "HOST:PORT", "serve the HTTP view there (default: nowhere)",
+         &r.http, NULL},
         {"mode", 0, OPTION_CHOICE, NULL,
          "strict (default): nothing signed leaves before it is on the disk;\n"
          "async: before it is handed to the kernel, which a machine that\n"
@@ -129,7 +140,7 @@ static int node_run(int argc, char **argv)
     struct text_list operands = {0};
     struct error e;
     int code;
-    if (!ledger_options(&command_ledger_node, options, 4, argc, argv, 1, 1, &operands, &code))
+    if (!ledger_options(&command_ledger_node, options, 5, argc, argv, 1, 1, &operands, &code))
         return code;
     int rc = node_serve(&r, operands.items[0], &e);
     if (rc != 0)

@@ -166,6 +166,8 @@ static int window_fill(struct ledger_receipt_store *s, struct buffer *window, ui
 
 static void window_drop(struct buffer *window, size_t len)
 {
+    if (len == 0)
+        return;
     memmove(window->data, window->data + len, window->len - len);
     window->len -= len;
 }

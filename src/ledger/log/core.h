@@ -56,7 +56,7 @@ struct ledger_log {
     struct vote_log votes;
     bool compact_wanted, compact_failed;
     uint64_t vote_need; /* bytes of the vote that waits for room */
-    int failure; /* negative code: the log has failed for good */
+    int failure;        /* negative code: the log has failed for good */
     struct error failure_error;
 
     /* The writer's; the owner's before it runs and after it ended. */

@@ -87,13 +87,16 @@ static void segments_settle(struct ledger_log *log)
     pthread_mutex_lock(&log->mutex);
     before = log->unwritten;
     pthread_mutex_unlock(&log->mutex);
-    for (size_t i = before; i-- > 0 && log->segments[i]->offsets && log->segments[i]->closed;) {
+    for (size_t i = before; i-- > 0 && log->segments[i]->offsets;) {
         struct segment *s = log->segments[i];
+        /* One that was cut off where it was damaged has no table on the disk. */
+        if (s->close_at == 0)
+            continue;
         segment_free(s);
-        if (s->file >= 0 && s != log->reading)
+        if (s->file >= 0 && s != log->reading) {
             log->files.close(log->files.context, s->file);
-        if (s != log->reading)
             s->file = -1;
+        }
     }
 }
 

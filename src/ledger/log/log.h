@@ -87,9 +87,10 @@ int ledger_log_open(const struct ledger_log_config *, struct ledger_log **,
 int ledger_log_close(struct ledger_log *, bool orderly, struct error *);
 
 /*
- * Gives the records in order: those of the segments from the one that has entry `from` on, then the
- * vote log's. Once, after opening and before the first append. Ends early when visit returns a
- * negative code, with that code; ATOLL_EIO, ATOLL_ENOMEM.
+ * Gives the records in order: those of the segments from the one that has entry `from` on (0: all),
+ * then the votes that are kept. What was signed last is among them, from wherever one begins. Once,
+ * after opening and before the first append. Ends early when visit returns a negative code, with
+ * that code; ATOLL_EIO, ATOLL_ENOMEM.
  */
 typedef int ledger_log_visit(void *context, enum ledger_record_kind, uint8_t entry_type,
                              uint64_t position, const void *payload, size_t len, struct error *);

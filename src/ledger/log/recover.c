@@ -280,8 +280,8 @@ static int segment_see(struct opening *o, const struct found_name *name, struct 
     return rc;
 }
 
-/* Where the records of segment i must end: the next one's head says so. 0: unknown. */
-static uint64_t segment_limit(struct opening *o, size_t i)
+/* Where the records of segment i must end: the next one's head says so. 0: that is damaged. */
+static int segment_limit(struct opening *o, size_t i, uint64_t *limit, struct error *e)
 {
     const struct log_files *files = &o->log->files;
     struct segment next = {.file = -1};
@@ -289,14 +289,19 @@ static uint64_t segment_limit(struct opening *o, size_t i)
     char text[LOG_NAME_MAX];
     struct error why;
     segment_name(o->segments[i + 1].serial, o->segments[i + 1].position, text);
-    int file = files->open(files->context, text, false, &why);
+    uint64_t size;
+    *limit = 0;
+    int file = files->open(files->context, text, false, e);
     if (file < 0)
-        return 0;
-    if (files->read(files->context, file, 0, head, sizeof head, &why) < 0 ||
-        segment_head_read(&next, head, o->log->config.genesis, text, &why) < 0)
-        next.previous_end = 0;
+        return file;
+    int rc = files->size(files->context, file, &size, e);
+    if (rc == 0 && size >= SEGMENT_HEAD)
+        rc = files->read(files->context, file, 0, head, sizeof head, e);
     files->close(files->context, file);
-    return next.previous_end;
+    if (rc == 0 && size >= SEGMENT_HEAD &&
+        segment_head_read(&next, head, o->log->config.genesis, text, &why) == 0)
+        *limit = next.previous_end;
+    return rc;
 }
 
 /* Notes SIGNED marks wherever they lie in bytes that are otherwise lost. */
@@ -357,13 +362,16 @@ static int segment_examine(struct opening *o, size_t i, struct buffer *bytes, st
     struct ledger_log *log = o->log;
     struct segment *s = log->segments[i];
     bool last = i + 1 == o->count;
-    uint64_t limit = last ? s->bytes - SEGMENT_TAIL : segment_limit(o, i), at;
+    uint64_t limit = s->bytes - SEGMENT_TAIL, at;
+    int rc = last ? 0 : segment_limit(o, i, &limit, e);
+    if (rc < 0)
+        return rc;
     bool known = limit >= SEGMENT_HEAD && limit <= s->bytes - SEGMENT_TAIL;
     /* What the caller does not want checked is not read. */
     bool old = !last && i + 2 <= o->count && o->segments[i + 1].position <= log->config.check_from;
     if (old && known && segment_glance(log, s, limit))
         return 0;
-    int rc = segment_load(log, s, s->bytes - SEGMENT_TAIL, bytes, e);
+    rc = segment_load(log, s, s->bytes - SEGMENT_TAIL, bytes, e);
     if (rc == 0)
         rc = segment_scan(log, s, bytes, known ? limit : s->bytes - SEGMENT_TAIL, &at, e);
     if (rc < 0)
@@ -869,7 +877,7 @@ int ledger_log_replay(struct ledger_log *log, uint64_t from, ledger_log_visit *v
     struct buffer bytes = {0};
     int rc = 0;
     for (size_t i = 0; i < log->segment_count; i++)
-        if (log->segments[i]->position <= from)
+        if (from > 0 && log->segments[i]->position <= from)
             first = i;
     /* A later segment may have taken back what this one begins with. */
     for (size_t i = first; i < log->segment_count; i++)

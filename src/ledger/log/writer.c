@@ -275,8 +275,7 @@ static bool round_take(struct ledger_log *log, struct round *r)
     r->wanted = log->wanted;
     r->forced = log->forced;
     /* The spare takes the name of the one before, so that must have gone. */
-    bool due =
-        log->wanted > log->durable || log->pending_bytes >= LEDGER_LOG_PUSH || r->spare;
+    bool due = log->wanted > log->durable || log->pending_bytes >= LEDGER_LOG_PUSH || r->spare;
     bool any = log->failure == 0 && (due || r->spare || r->compact);
     for (size_t i = log->unwritten; any && due && i < log->segment_count; i++) {
         struct segment *s = log->segments[i];

@@ -327,7 +327,7 @@ struct evidence_check {
 /* What a replica said of itself, and when we told it about us. */
 struct peer {
     bool heard;
-    uint64_t last;
+    uint64_t first_last; /* the last batch of its first STATUS since we started */
     uint64_t told_at;
 };
 
@@ -355,7 +355,7 @@ struct ledger_replica {
     bool started;
     const char *stopped; /* why, or NULL */
     bool quarantine;
-    uint64_t quarantine_view, quarantine_reports, quarantine_limit;
+    uint64_t quarantine_view; /* the last one that we can have signed in */
 
     /* the view */
     uint64_t view;
@@ -504,6 +504,7 @@ void rule_mark_signed(struct ledger_replica *, enum ledger_signed_what, uint64_t
 bool rule_nonce_may_leave(const struct ledger_replica *, const struct slot *);
 void rule_nonce(const struct ledger_replica *, bool primary, uint64_t view, uint64_t s,
                 const uint8_t x[static HASH_LEN], uint8_t nonce[static LEDGER_NONCE_LEN]);
+void rule_leave_quarantine(struct ledger_replica *);
 void rule_abstain(struct ledger_replica *, uint64_t view);
 bool rule_floor_allows(const struct ledger_replica *, uint64_t s, const uint8_t g[static HASH_LEN]);
 
@@ -675,7 +676,7 @@ void transfer_stop(struct ledger_replica *);
 /* timer.c */
 void timers_settle(struct ledger_replica *);
 bool slot_is_settled(struct ledger_replica *, struct slot *);
-void timer_progress(struct ledger_replica *);
+void timer_progress(struct ledger_replica *, bool fresh);
 void retransmit(struct ledger_replica *);
 
 #endif

@@ -112,6 +112,9 @@ struct ledger_env {
     int (*checkpoint_chunk)(void *context, uint64_t s, uint32_t number, struct buffer *out,
                             uint32_t *chunks);
 
+    /* Quarantine is over: the next start of this replica needs none. May be NULL. */
+    void (*rejoined)(void *context);
+
     /* For people and counters: the replica stopped for good, and why. May be NULL. */
     void (*stopped)(void *context, const char *why);
 };

@@ -42,6 +42,8 @@ void fetch_status(struct ledger_replica *r, int to)
                                       .last = r->last,
                                       .committed = r->committed,
                                       .final_position = r->position};
+    if (r->quarantine)
+        m = (struct ledger_status_message){0}; /* so that everyone answers with his own */
     r->scratch.len = 0;
     if (ledger_status_write(&r->scratch, &m))
         send_to(r, to, slice_of_buffer(&r->scratch));
@@ -60,7 +62,8 @@ void fetch_status_heard(struct ledger_replica *r, uint16_t from, struct slice me
         return;
     uint64_t now = r->env.now_us(r->env.context);
     struct peer *peer = &r->peers[from];
-    peer->last = m.last;
+    if (!peer->heard)
+        peer->first_last = m.last;
     peer->heard = true;
     if ((m.view < r->view || m.committed < r->committed || m.last < r->last) &&
         now >= peer->told_at + FETCH_AGAIN_US / 2) {

@@ -284,6 +284,8 @@ static int recover_new_view(struct ledger_replica *r, struct slice payload, stru
     if (ledger_new_view_decode_signed(payload, &nv, e))
         return corrupt(e, "a NewView that does not decode");
     r->logged_view = nv.view;
+    if (nv.view > r->view_change_sent)
+        r->view_change_sent = nv.view; /* nothing is signed below a view that was entered */
     r->logged_new_view.len = 0;
     return buffer_append(&r->logged_new_view, payload.data, payload.len)
                ? 0

@@ -82,6 +82,33 @@ void rule_abstain(struct ledger_replica *r, uint64_t view)
         r->abstain_view = view;
 }
 
+/*
+ * Quarantine (§4.1, async mode after a stop of the machine): we may have signed what our log has
+ * lost, at most P beyond what the others had certified. It ends with a certificate beyond all that,
+ * which is our tip: of a later view than we were in, or of this one and farther than P beyond the
+ * last batch that Q others report.
+ */
+void rule_leave_quarantine(struct ledger_replica *r)
+{
+    unsigned reports = 0;
+    uint64_t last = 0;
+    if (!r->quarantine || !r->tip.count)
+        return;
+    for (unsigned i = 0; i < r->n; i++) {
+        if (!r->peers[i].heard)
+            continue;
+        reports++;
+        last = r->peers[i].first_last > last ? r->peers[i].first_last : last;
+    }
+    if (r->tip.view > r->quarantine_view ||
+        (r->tip.view == r->quarantine_view && reports >= r->quorum &&
+         r->tip.s > r->pipeline + last)) {
+        r->quarantine = false;
+        if (r->env.rejoined)
+            r->env.rejoined(r->env.context);
+    }
+}
+
 /* The committed floor (§6): where we hold Q opened nonces, contents never change. */
 bool rule_floor_allows(const struct ledger_replica *r, uint64_t s, const uint8_t g[static HASH_LEN])
 {

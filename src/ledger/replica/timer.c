@@ -61,10 +61,12 @@ static uint64_t view_timer_length(const struct ledger_replica *r)
     return r->configuration->view_timeout_us << doublings;
 }
 
-/* A batch committed: there is progress. */
-void timer_progress(struct ledger_replica *r)
+/* A batch committed: the timer starts anew; with its first length only if no earlier view had
+ * committed the batch, or views too short to get beyond their plans would follow for ever. */
+void timer_progress(struct ledger_replica *r, bool fresh)
 {
-    r->view_changes_in_a_row = 0;
+    if (fresh)
+        r->view_changes_in_a_row = 0;
     timer_off(r, LEDGER_TIMER_VIEW, &r->view_timer_set);
     r->retransmit_wait = RETRANSMIT_FIRST_US;
 }
@@ -78,7 +80,7 @@ void timers_settle(struct ledger_replica *r)
     else
         timer_off(r, LEDGER_TIMER_VIEW, &r->view_timer_set);
     bool open = !all_settled || r->committed < r->last || leaving || r->last < r->plan_end ||
-                r->catching_up;
+                r->catching_up || r->quarantine;
     if (open && !r->stopped)
         timer_at(r, LEDGER_TIMER_RETRANSMIT, &r->retransmit_set, r->retransmit_wait);
     else

@@ -37,6 +37,11 @@ static void tip_push(struct ledger_replica *r, uint64_t view, uint64_t s, struct
     tip->s = s;
 }
 
+static bool tip_covers(const struct ledger_replica *r, uint64_t view, uint64_t s)
+{
+    return r->tip.count && (view < r->tip.view || (view == r->tip.view && s <= r->tip.s));
+}
+
 static bool first_of_view(const struct ledger_replica *r, const struct slot *slot)
 {
     const struct slot *before = slot_in_ledger(r, slot->s - 1);
@@ -49,7 +54,8 @@ static bool first_of_view(const struct ledger_replica *r, const struct slot *slo
  */
 bool tip_can_follow(struct ledger_replica *r, const struct slot *slot)
 {
-    if ((slot->view == r->tip.view && slot->s == r->tip.s + 1) || first_of_view(r, slot))
+    if ((slot->view == r->tip.view && slot->s == r->tip.s + 1) || first_of_view(r, slot) ||
+        tip_covers(r, slot->view, slot->s))
         return true;
     uint64_t s = slot->s - 1, first = s;
     while (!first_of_view(r, slot_find(r, first)) && first + r->pipeline > s + 2) {
@@ -62,11 +68,13 @@ bool tip_can_follow(struct ledger_replica *r, const struct slot *slot)
     bool all = slot->view > r->tip.view || s > r->tip.s;
     for (uint64_t i = first; all && i <= s; i++)
         all = vote_certificate(r, slot_find(r, i), &certificates[i - first]);
-    if (all)
+    if (all) { /* the whole list anew: it grows, and stays bound */
         r->tip.count = 0;
+        r->tip.s = slot->view == r->tip.view ? first - 1 : r->tip.s;
+    }
     for (uint64_t i = first; i <= s; i++) {
         struct buffer *b = &certificates[i - first];
-        if (all && (slot->view > r->tip.view || i > r->tip.s)) {
+        if (all) {
             append_record(r, LEDGER_RECORD_CERTIFICATE, 0, slice_of_buffer(b));
             tip_push(r, slot->view, i, slice_of_buffer(b));
         }
@@ -77,6 +85,8 @@ bool tip_can_follow(struct ledger_replica *r, const struct slot *slot)
 
 void tip_add(struct ledger_replica *r, const struct slot *slot, struct slice encoded)
 {
+    if (tip_covers(r, slot->view, slot->s))
+        return; /* the vote log survived a stop, the batch did not; now it is here again */
     tip_push(r, slot->view, slot->s, encoded);
     memcpy(r->tip.pp_hash, slot->pp_hash, HASH_LEN);
 }

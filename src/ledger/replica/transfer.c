@@ -387,8 +387,9 @@ static void transfer_apply(struct ledger_replica *r, const struct stop *stop, bo
     if (committed && stop->s > r->committed) {
         r->prepared = r->prepared > stop->s ? r->prepared : stop->s;
         r->committed = stop->s;
+        bool fresh = stop->s > r->floor;
         floor_raise(r, stop->s);
-        timer_progress(r);
+        timer_progress(r, fresh);
     }
     struct transfer *t = &r->transfer;
     bool reached = t->has_target && !memcmp(stop->hash, t->target_link, HASH_LEN);

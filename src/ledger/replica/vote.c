@@ -301,9 +301,10 @@ static void commit_slot(struct ledger_replica *r, struct slot *slot)
     slot->committed = true;
     r->committed = slot->s;
     assert(rule_floor_allows(r, slot->s, slot->pp.batch_root));
+    bool fresh = slot->s > r->floor; /* and not one that an earlier view committed already */
     floor_raise(r, slot->s);
     r->batches_committed++;
-    timer_progress(r);
+    timer_progress(r, fresh);
 }
 
 /* Draws the consequences of new votes, nonces, evidence. */
@@ -318,6 +319,7 @@ void vote_advance(struct ledger_replica *r)
         if (!slot || !is_prepared(r, slot) || !prepare_slot(r, slot))
             break;
     }
+    rule_leave_quarantine(r);
     while (r->committed < r->prepared) {
         struct slot *slot = slot_in_ledger(r, r->committed + 1);
         if (!slot || !is_committed(r, slot))

@@ -48,6 +48,8 @@ struct ledger_server {
     struct alarm alarms[LEDGER_TIMERS];
     uv_prepare_t settle;
     uv_async_t logged;
+    void (*reply)(void *, uint64_t, const struct slice *, unsigned);
+    void *reply_context;
     bool quarantine, failed;
     unsigned open; /* handles and parts that are still to be closed */
     void (*closed)(void *);
@@ -106,8 +108,12 @@ static void env_send(void *context, uint16_t to, const struct slice *parts, unsi
 static void env_reply(void *context, uint64_t connection, const struct slice *parts, unsigned count)
 {
     struct ledger_server *s = context;
-    if (s->links)
+    if (connection & LEDGER_SERVER_CONNECTION) {
+        if (s->reply)
+            s->reply(s->reply_context, connection, parts, count);
+    } else if (s->links) {
         links_reply(s->links, connection, parts, count);
+    }
 }
 
 /* The disk has failed: nothing may leave any more, so the process has to end. */
@@ -537,6 +543,14 @@ struct ledger_replica *ledger_server_replica(struct ledger_server *s)
 struct ledger_log *ledger_server_log(struct ledger_server *s)
 {
     return s->log;
+}
+
+void ledger_server_replies(struct ledger_server *s,
+                           void (*reply)(void *, uint64_t, const struct slice *, unsigned),
+                           void *context)
+{
+    s->reply = reply;
+    s->reply_context = context;
 }
 
 struct links_counts ledger_server_links(const struct ledger_server *s)

@@ -55,6 +55,14 @@ const struct ledger_genesis *ledger_server_genesis(const struct ledger_server *)
 /* For looking in, and for whoever answers requests on the same loop (the HTTP view). */
 struct ledger_replica *ledger_server_replica(struct ledger_server *);
 struct ledger_log *ledger_server_log(struct ledger_server *);
+/* What the replica replies to connections whose number has this bit goes to `reply`; the links
+ * never give such a number. It may come from within ledger_on_client and must not call the replica.
+ * NULL: dropped. */
+#define LEDGER_SERVER_CONNECTION (UINT64_C(1) << 63)
+void ledger_server_replies(struct ledger_server *,
+                           void (*reply)(void *context, uint64_t connection,
+                                         const struct slice *parts, unsigned count),
+                           void *context);
 struct links_counts ledger_server_links(const struct ledger_server *);
 
 #endif
