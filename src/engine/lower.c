@@ -8,6 +8,7 @@
 #include "engine/lower_function.h"
 #include "engine/lower_jam.h"
 #include "engine/lower_relax.h"
+#include "engine/lower_reroll.h"
 #include "engine/lower_reverse.h"
 #include "engine/lower_unroll.h"
 
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOWERING_REVISION "4"
+#define LOWERING_REVISION "5"
 #define TRIPLE            "x86_64-unknown-linux-gnu"
 
 /* A shard beyond either bound is compiled at `quick` even when `opt` is asked for: some passes take
@@ -319,20 +320,28 @@ static int passes_run(struct lowering *l, LLVMTargetMachineRef machine, const ch
 
 /* Weak functions are never looked into from outside: nothing is inferred across calls from here on,
  * so that calls whose results are unused, and with them traps, stay. */
-static int functions_seal(struct lowering *l, bool opt, struct error *e)
+static int functions_seal(struct lowering *l, bool relax, bool opt, bool *rerolled, struct error *e)
 {
-    bool relax = l->options->mode == MODE_FAST && !l->bounded;
     for (LLVMValueRef f = LLVMGetFirstFunction(l->llvm); f; f = LLVMGetNextFunction(f)) {
         if (LLVMIsDeclaration(f))
             continue;
         if (relax && !lower_relax(f))
             return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loads");
-        if (relax && opt) {
-            if (!lower_jam(f) || !lower_unroll(f))
-                return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loops");
-            lower_reverse(f);
-        }
+        if (relax && opt && !lower_reroll(f, rerolled))
+            return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loops");
         LLVMSetLinkage(f, LLVMWeakAnyLinkage);
+    }
+    return 0;
+}
+
+static int loops_arrange(struct lowering *l, struct error *e)
+{
+    for (LLVMValueRef f = LLVMGetFirstFunction(l->llvm); f; f = LLVMGetNextFunction(f)) {
+        if (LLVMIsDeclaration(f))
+            continue;
+        if (!lower_jam(f) || !lower_unroll(f))
+            return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loops");
+        lower_reverse(f);
     }
     return 0;
 }
@@ -343,7 +352,13 @@ static int shard_optimise(struct lowering *l, LLVMTargetMachineRef machine, bool
     int rc = passes_run(l, machine, opt ? FIRST LIGHT ",cgscc(inline)," LIGHT : FIRST LIGHT, e);
     if (rc < 0)
         return rc;
-    rc = functions_seal(l, opt, e);
+    bool relax = l->options->mode == MODE_FAST && !l->bounded, rerolled = false;
+    rc = functions_seal(l, relax, opt, &rerolled, e);
+    /* Folds what re-rolling left of the loops it replaced, which jamming would stumble over. */
+    if (rc == 0 && rerolled)
+        rc = passes_run(l, machine, LIGHT, e);
+    if (rc == 0 && relax && opt)
+        rc = loops_arrange(l, e);
     if (rc < 0)
         return rc;
     return passes_run(l, machine, opt ? "default<O2>" : "function(dce)", e);

@@ -1,0 +1,12 @@
+/* Loops that the guest's compiler unrolled, short again; see lower_reroll.c. */
+#ifndef ENGINE_LOWER_REROLL_H
+#define ENGINE_LOWER_REROLL_H
+
+#include <llvm-c/Core.h>
+#include <stdbool.h>
+
+/* Changes a function; *changed becomes true if it did. Constant conditions are left behind, for
+ * light passes to fold. False when memory is exhausted. */
+bool lower_reroll(LLVMValueRef function, bool *changed);
+
+#endif
