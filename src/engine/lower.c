@@ -11,6 +11,7 @@
 #include "engine/lower_reroll.h"
 #include "engine/lower_reverse.h"
 #include "engine/lower_unroll.h"
+#include "engine/lower_widen.h"
 
 #include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
@@ -336,10 +337,11 @@ static int functions_seal(struct lowering *l, bool relax, bool opt, bool *reroll
 
 static int loops_arrange(struct lowering *l, struct error *e)
 {
+    bool wider = l->options->cpu != CPU_V2;
     for (LLVMValueRef f = LLVMGetFirstFunction(l->llvm); f; f = LLVMGetNextFunction(f)) {
         if (LLVMIsDeclaration(f))
             continue;
-        if (!lower_jam(f) || !lower_unroll(f))
+        if (!lower_jam(f) || (wider && !lower_widen(f)) || !lower_unroll(f))
             return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loops");
         lower_reverse(f);
     }

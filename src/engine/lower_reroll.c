@@ -273,55 +273,6 @@ static LLVMValueRef check_write(struct reroll *r, const struct exit_rule *rule,
     return LLVMBuildICmp(r->builder, LLVMIntEQ, rest, i32_constant(r, 0), "");
 }
 
-/* The first user that lies neither in one of the loops nor where they meet. */
-static LLVMValueRef first_user_behind(const struct reroll *r, LLVMValueRef value)
-{
-    for (LLVMUseRef use = LLVMGetFirstUse(value); use; use = LLVMGetNextUse(use)) {
-        LLVMBasicBlockRef home = LLVMGetInstructionParent(LLVMGetUser(use));
-        if (home != r->loop->block && home != r->body && home != r->leave)
-            return LLVMGetUser(use);
-    }
-    return NULL;
-}
-
-static void value_lead_out(struct reroll *r, LLVMValueRef value, LLVMValueRef left)
-{
-    LLVMPositionBuilderBefore(r->builder, LLVMGetFirstInstruction(r->leave));
-    LLVMValueRef phi = LLVMBuildPhi(r->builder, LLVMTypeOf(value), ""), user;
-    LLVMValueRef values[2] = {value, left};
-    LLVMBasicBlockRef blocks[2] = {r->loop->block, r->body};
-    LLVMAddIncoming(phi, values, blocks, 2);
-    while ((user = first_user_behind(r, value)))
-        for (int i = 0; i < LLVMGetNumOperands(user); i++)
-            if (LLVMGetOperand(user, (unsigned)i) == value)
-                LLVMSetOperand(user, (unsigned)i, phi);
-}
-
-static void loops_join(struct reroll *r, LLVMValueRef *left)
-{
-    const struct reroll_loop *loop = r->loop;
-    LLVMValueRef branch = LLVMGetBasicBlockTerminator(loop->block);
-    LLVMSetSuccessor(branch, !loop->leaves_on_true, r->leave);
-    LLVMPositionBuilderAtEnd(r->builder, r->leave);
-    LLVMBuildBr(r->builder, loop->exit);
-    edit_phis_redirect(r->builder, loop->exit, loop->block, r->leave);
-    for (uint32_t n = 0; n < loop->count; n++)
-        if (left[n])
-            value_lead_out(r, loop->instructions[n], left[n]);
-}
-
-static void loops_enter(struct reroll *r, const struct exit_rule *rule, enum verdict verdict)
-{
-    LLVMBasicBlockRef block = r->loop->block, before = r->loop->before;
-    LLVMValueRef branch = LLVMGetBasicBlockTerminator(before);
-    for (unsigned i = 0; i < LLVMGetNumSuccessors(branch); i++)
-        if (LLVMGetSuccessor(branch, i) == block)
-            LLVMSetSuccessor(branch, i, r->check);
-    edit_phis_redirect(r->builder, block, before, r->check);
-    LLVMPositionBuilderAtEnd(r->builder, r->check);
-    LLVMBuildCondBr(r->builder, check_write(r, rule, verdict), r->body, block);
-}
-
 static bool reroll_run(struct reroll *r, const struct exit_rule *rule, enum verdict verdict)
 {
     LLVMValueRef *left = calloc(REROLL_INSTRUCTIONS, sizeof *left);
@@ -333,8 +284,15 @@ static bool reroll_run(struct reroll *r, const struct exit_rule *rule, enum verd
     r->check = LLVMInsertBasicBlockInContext(r->context, r->loop->block, "");
     r->body = LLVMInsertBasicBlockInContext(r->context, r->loop->block, "");
     body_write(r, left);
-    loops_join(r, left);
-    loops_enter(r, rule, verdict);
+    struct edit_loops loops = {r->builder, r->loop->before, r->check,     r->loop->block,
+                               r->body,    r->leave,        r->loop->exit};
+    LLVMPositionBuilderAtEnd(r->builder, r->check);
+    LLVMValueRef condition = check_write(r, rule, verdict);
+    edit_loops_join(&loops);
+    for (uint32_t n = 0; n < r->loop->count; n++)
+        if (left[n])
+            edit_value_lead_out(&loops, r->loop->instructions[n], left[n]);
+    edit_loops_enter(&loops, condition);
     LLVMDisposeBuilder(r->builder);
     free(left);
     return true;

@@ -121,7 +121,7 @@ static bool instructions_number(struct reroll_loop *loop, LLVMValueRef last)
 {
     for (LLVMValueRef i = LLVMGetFirstInstruction(loop->block); i != last;
          i = LLVMGetNextInstruction(i)) {
-        if (loop->count == REROLL_INSTRUCTIONS || !instruction_is_plain(i) ||
+        if (loop->count == REROLL_INSTRUCTIONS ||
             (LLVMGetInstructionOpcode(i) == LLVMPHI && !phi_read(loop, i, loop->count)) ||
             !pointer_map_put(&loop->numbers, i, loop->count))
             return false;
@@ -130,8 +130,10 @@ static bool instructions_number(struct reroll_loop *loop, LLVMValueRef last)
     return loop->phi_count != 0;
 }
 
-static bool loop_read(LLVMBasicBlockRef block, struct reroll_loop *loop)
+bool reroll_read(LLVMBasicBlockRef block, struct reroll_loop *loop)
 {
+    loop->count = loop->phi_count = 0;
+    loop->numbers = (struct pointer_map){0};
     LLVMValueRef last = LLVMGetBasicBlockTerminator(block);
     loop->block = block;
     if (LLVMGetInstructionOpcode(last) != LLVMBr || LLVMGetNumSuccessors(last) != 2)
@@ -559,19 +561,20 @@ static bool copies_match(struct reroll_loop *loop, uint32_t copies)
     return loads_are_the_same(loop) && accesses_are_in_order(loop);
 }
 
-static bool loop_has_accesses(const struct reroll_loop *loop)
+static bool loop_is_plain(const struct reroll_loop *loop)
 {
-    for (uint32_t n = 0; n < loop->count; n++)
-        if (is_access(loop->instructions[n]))
-            return true;
-    return false;
+    bool accesses = false;
+    for (uint32_t n = 0; n < loop->count; n++) {
+        if (!instruction_is_plain(loop->instructions[n]))
+            return false;
+        accesses = accesses || is_access(loop->instructions[n]);
+    }
+    return accesses;
 }
 
 bool reroll_find(LLVMBasicBlockRef block, struct reroll_loop *out)
 {
-    out->count = out->phi_count = 0;
-    out->numbers = (struct pointer_map){0};
-    if (!loop_read(block, out) || !loop_has_accesses(out))
+    if (!reroll_read(block, out) || !loop_is_plain(out))
         return false;
     for (uint32_t copies = REROLL_COPIES; copies > 1; copies--)
         if (copies_match(out, copies))

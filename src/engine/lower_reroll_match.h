@@ -53,6 +53,9 @@ struct reroll_loop {
     uint32_t trail_count, effort;
 };
 
+/* Whether a block is a loop by itself, entered from one place and ended by a comparison; *out then
+ * has all but what concerns copies. The caller calls reroll_free in any case. */
+bool reroll_read(LLVMBasicBlockRef block, struct reroll_loop *out);
 /* Whether a block is a loop of which rounds can be found, and if so their number and versions. The
  * caller calls reroll_free in any case. */
 bool reroll_find(LLVMBasicBlockRef block, struct reroll_loop *out);
