@@ -3,9 +3,9 @@
  *
  * LLVM makes vectors of a loop by taking several rounds at once; of a loop whose rounds hold two or
  * four copies of what was written it makes none, or poor ones, and lower_jam.c cannot tell which
- * elements neighbouring rounds share. LLVM 19 has no pass that undoes it (modules without SIMD: 0.91
- * of the time over all kernels, deriche 0.54, jacobi_1d 0.57, nussinov 0.63). Here the copies are found
- * (lower_reroll_match.c) and a loop with one of them is put beside the long one:
+ * elements neighbouring rounds share. LLVM 19 has no pass that undoes it (modules without SIMD:
+ * 0.91 of the time over all kernels, deriche 0.54, jacobi_1d 0.57, nussinov 0.63). Here the copies
+ * are found (lower_reroll_match.c) and a loop with one of them is put beside the long one:
  *
  *   before ──▶ check: does the short loop end where the long one does? ──no──▶ long loop ⟲ ──┐
  *                │ yes                                                                       ▼

@@ -3,8 +3,8 @@
  *
  * LLVM's vectoriser leaves alone what is vectors already. So a loop that goes through memory vector
  * by vector, and computes each lane from the same lane of what it loads, is written again for
- * single elements, and LLVM makes of that what suits the processor (heat_3d 0.64 of the time, stencil
- * 0.75, jacobi_1d 0.79):
+ * single elements, and LLVM makes of that what suits the processor (heat_3d 0.64 of the time,
+ * stencil 0.75, jacobi_1d 0.79):
  *
  *   before ──▶ check ──no──▶ the loop as it was ⟲ ────────┐
  *                │ yes                                    ▼
