@@ -14,7 +14,7 @@ help:
 	@echo 'make test         deps, build, and run every test that needs no network'
 	@echo 'make check-all    make test, conformance, other engines, sanitizers, fuzzers'
 	@echo 'make conformance  run the official suite in SUITE=DIR ($(SUITE))'
-	@echo 'make bench        print the tables of bench/'
+	@echo 'make bench        print the tables of atoll bench and of bench/'
 	@echo 'make install      install below PREFIX=DIR ($(PREFIX))'
 	@echo 'make format       lay the sources out with clang-format'
 	@echo 'make clean        remove the build directories'

@@ -7,7 +7,7 @@
 #include "sandbox/capture.h"
 #include "base/file.h"
 #include "guest.h"
-#include "measure.h"
+#include "cli/bench/measure.h"
 
 #include <pthread.h>
 #include <stdio.h>

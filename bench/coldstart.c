@@ -7,7 +7,7 @@
  */
 #define _GNU_SOURCE
 #include "guest.h"
-#include "measure.h"
+#include "cli/bench/measure.h"
 #include "sandbox/proto_image.h"
 #include "sandbox/snapshot.h"
 

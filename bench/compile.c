@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "engine/wasm_read.h"
 #include "engine/wasm_validate.h"
-#include "measure.h"
+#include "cli/bench/measure.h"
 
 #include <errno.h>
 #include <ftw.h>

@@ -8,7 +8,7 @@
  */
 #define _GNU_SOURCE
 #include "guest.h"
-#include "measure.h"
+#include "cli/bench/measure.h"
 #include "sandbox/snapshot.h"
 
 #include <errno.h>

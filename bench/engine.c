@@ -10,7 +10,7 @@
  */
 #define _GNU_SOURCE
 #include "engine/cpu.h"
-#include "measure.h"
+#include "cli/bench/measure.h"
 #include "peer.h"
 
 #include <dirent.h>

@@ -3,7 +3,7 @@
 #include "guest.h"
 
 #include "base/file.h"
-#include "measure.h"
+#include "cli/bench/measure.h"
 
 #include <stdio.h>
 

@@ -6,7 +6,7 @@
  * on the same processors. Rounds of the peers alternate; medians and spreads over the rounds.
  */
 #define _GNU_SOURCE
-#include "http_load.h"
+#include "cli/bench/http_load.h"
 #include "net/http1.h"
 #include "net/http_server.h"
 

@@ -5,7 +5,7 @@
  * empty loop, until its handler runs.
  */
 #include "guest.h"
-#include "measure.h"
+#include "cli/bench/measure.h"
 
 #include <pthread.h>
 #include <signal.h>

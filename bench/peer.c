@@ -3,7 +3,7 @@
 #include "peer.h"
 
 #include "guest.h"
-#include "measure.h"
+#include "cli/bench/measure.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>

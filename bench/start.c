@@ -6,7 +6,7 @@
  * thread (for the process it leaves the child's share out).
  */
 #include "guest.h"
-#include "measure.h"
+#include "cli/bench/measure.h"
 #include "sandbox/snapshot.h"
 
 #include <inttypes.h>

@@ -7,7 +7,7 @@
  * rounds that take turns; the table shows the median and the spread of the rounds.
  */
 #define _GNU_SOURCE
-#include "measure.h"
+#include "cli/bench/measure.h"
 
 #include "store/store.h"
 

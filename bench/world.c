@@ -4,7 +4,7 @@
  * thread. The guest is a piece of memory without an engine: gates are not measured here.
  */
 #define _GNU_SOURCE
-#include "measure.h"
+#include "cli/bench/measure.h"
 
 #include "../tests/unit/wasi_guest.h"
 

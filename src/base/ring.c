@@ -122,7 +122,7 @@ void *ring_reserve(struct ring *r, uint32_t len)
 
 void ring_publish_quietly(struct ring *r)
 {
-    r->mine = r->reserved;
+    __atomic_store_n(&r->mine, r->reserved, __ATOMIC_RELAXED); /* ring_untaken looks at it */
     atomic_store_explicit(&r->header->head, r->mine, memory_order_release);
 }
 
@@ -130,6 +130,11 @@ void ring_publish(struct ring *r)
 {
     ring_publish_quietly(r);
     ring_wake(r);
+}
+
+uint64_t ring_untaken(const struct ring *r)
+{
+    return __atomic_load_n(&r->mine, __ATOMIC_RELAXED) - atomic_load(&r->header->tail);
 }
 
 /* ---- waking and sleeping ---- */

@@ -41,6 +41,7 @@ struct ring_header {
     _Alignas(64) _Atomic uint32_t signal; /* futex word: grows when there may be something to do */
     _Atomic uint32_t waiting;             /* threads in ring_wait */
     _Atomic uint32_t sleeping;            /* an event loop sleeps; wake it through the eventfd */
+    _Atomic uint64_t mark;                /* a number that the producer keeps beside the records */
 };
 
 struct ring {
@@ -68,6 +69,8 @@ void *ring_reserve(struct ring *, uint32_t len);
 void ring_publish(struct ring *);
 /* Publishes without waking: for a run of records whose last one is published with ring_publish. */
 void ring_publish_quietly(struct ring *);
+/* Bytes that were published and the consumer has not taken. Producer; a hint. */
+uint64_t ring_untaken(const struct ring *);
 /* Wakes one sleeper, a thread or the event loop. Either end, any thread; also for work that is not
  * in the ring. */
 void ring_wake(struct ring *);
@@ -75,6 +78,17 @@ void ring_wake(struct ring *);
 void ring_wake_all(struct ring *);
 /* Threads in ring_wait now, as the header says it: a hint. */
 uint32_t ring_waiting(const struct ring *);
+
+/* The mark: a number that the producer sets and the consumer reads at any time, without a record.
+ * Set before a record is published, it is seen by whoever has seen the record. */
+static inline void ring_mark_set(struct ring *r, uint64_t value)
+{
+    atomic_store_explicit(&r->header->mark, value, memory_order_release);
+}
+static inline uint64_t ring_mark(const struct ring *r)
+{
+    return atomic_load_explicit(&r->header->mark, memory_order_acquire);
+}
 
 /* ---- consumer ---- */
 /* The oldest record; NULL when there is none, or the ring is broken. Its bytes may still change. */

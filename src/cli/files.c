@@ -1,4 +1,4 @@
-/* `atoll files`: the files that all functions of a tenant see beneath /shared. */
+/* `atoll files`: files that a tenant keeps on a node. */
 #include "cli/action.h"
 #include "cli/table.h"
 
@@ -121,7 +121,7 @@ static int files_run(int argc, char **argv)
 const struct command command_files = {
     .name = "files",
     .usage = "get T/PATH | put T/PATH [FILE] | ls T[/PREFIX] | rm T/PATH",
-    .summary = "read and change a tenant's shared files",
+    .summary = "read and change a tenant's files",
     .description = "  get T/PATH         print the file\n"
                    "  put T/PATH [FILE]  replace it as a whole (default: by standard input)\n"
                    "  ls T[/PREFIX]      list files\n"

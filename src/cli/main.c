@@ -5,11 +5,11 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_run,    &command_resume, &command_build,  &command_compile, &command_inspect,
-    &command_up,     &command_init,   &command_deploy, &command_invoke,  &command_call,
-    &command_fn,     &command_state,  &command_files,  &command_logs,    &command_top,
-    &command_node,   &command_tenant, &command_token,  &command_doctor,  &command_version,
-    &command_worker,
+    &command_run,   &command_resume, &command_build,  &command_compile, &command_inspect,
+    &command_up,    &command_init,   &command_deploy, &command_invoke,  &command_call,
+    &command_fn,    &command_state,  &command_files,  &command_logs,    &command_top,
+    &command_node,  &command_tenant, &command_token,  &command_doctor,  &command_version,
+    &command_bench, &command_worker,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

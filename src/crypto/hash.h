@@ -5,9 +5,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HASH_LEN 32
+#define HASH_LEN        32
+#define HASH_SHA512_LEN 64
+
+/* A run of bytes of a message that is hashed without being put together first. */
+struct hash_part {
+    const void *data;
+    size_t len;
+};
 
 void hash_sha256(const void *data, size_t len, uint8_t out[static HASH_LEN]);
+/* Of the parts' bytes one after the other. */
+void hash_sha256_parts(const struct hash_part *parts, size_t count, uint8_t out[static HASH_LEN]);
+void hash_sha512_parts(const struct hash_part *parts, size_t count,
+                       uint8_t out[static HASH_SHA512_LEN]);
 /* BLAKE2b-256 (RFC 7693); keyed when key is not NULL (key_len 16..64). */
 void hash_blake2b(const void *data, size_t len, const uint8_t *key, size_t key_len,
                   uint8_t out[static HASH_LEN]);

@@ -13,6 +13,7 @@
 #include "crypto/hash.h"
 #include "node/node.h"
 #include "node/record.h"
+#include "node/workers.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -25,6 +26,7 @@
 #define TENANTS_MAX   100000u
 #define GRANTS_MAX    100000u
 #define GRANT_KEY_MAX (1 + 3 * (NAME_MAX_LEN + 1) + 401)
+#define BUCKETS       4096u /* of each table */
 
 struct token_entry {
     struct token_entry *next;
@@ -42,11 +44,23 @@ struct grant_entry {
 
 struct access {
     struct node *node;
-    struct token_entry *tokens;
-    struct tenant_entry *tenants;
-    struct grant_entry *grants;
+    struct token_entry *tokens[BUCKETS];   /* by hash */
+    struct tenant_entry *tenants[BUCKETS]; /* by name */
+    struct grant_entry *grants[BUCKETS];   /* by owner and tenant */
     uint32_t token_count, tenant_count, grant_count;
 };
+
+/* FNV-1a over two names (the second may be ""). */
+static uint32_t bucket_of(const char *name, const char *other)
+{
+    uint32_t h = 2166136261u;
+    for (; *name; name++)
+        h = (h ^ (uint8_t)*name) * 16777619u;
+    h *= 16777619u;
+    for (; *other; other++)
+        h = (h ^ (uint8_t)*other) * 16777619u;
+    return h % BUCKETS;
+}
 
 /* ---- a change on its way to the store ---- */
 
@@ -63,13 +77,22 @@ struct change {
     };
 };
 
+static void token_apply(struct access *a, struct change *c);
+
+static void change_free(struct change *c)
+{
+    if (c->apply == token_apply)
+        free(c->token); /* not taken over: it was not stored */
+    free(c);
+}
+
 static void change_written(void *context, const struct gt_result *result)
 {
     struct change *c = context;
     if (result->code == 0)
         c->apply(c->access, c);
     c->done(c->context, result->code, result->error);
-    free(c);
+    change_free(c);
 }
 
 static struct change *change_make(struct access *a, access_done done, void *context)
@@ -96,7 +119,7 @@ static void change_write(struct change *c, enum store_write_kind kind, enum stor
     struct gt_callback written = {change_written, c};
     if (store_write(c->access->node->store, &write, 1, GT_DURABLE, written, &e) != 0) {
         c->done(c->context, e.code, &e);
-        free(c);
+        change_free(c);
     }
 }
 
@@ -131,6 +154,12 @@ static void token_hash(const char *text, uint8_t out[static HASH_LEN])
     hash_blake2b(text, TOKEN_TEXT_LEN, NULL, 0, out);
 }
 
+/* By the hash: where a token lies tells nothing of its text. */
+static struct token_entry **token_bucket(struct access *a, const uint8_t hash[static HASH_LEN])
+{
+    return &a->tokens[(hash[0] | (unsigned)hash[1] << 8) % BUCKETS];
+}
+
 int access_token(struct access *a, const char *authorization, size_t len, const struct token **out,
                  struct error *e)
 {
@@ -141,7 +170,7 @@ int access_token(struct access *a, const char *authorization, size_t len, const 
     *out = NULL;
     if (len == skip + TOKEN_TEXT_LEN && strncasecmp(authorization, scheme, skip) == 0) {
         token_hash(authorization + skip, hash);
-        for (const struct token_entry *t = a->tokens; t; t = t->next) {
+        for (const struct token_entry *t = *token_bucket(a, hash); t; t = t->next) {
             if (hash_equal(t->hash, hash))
                 found = t;
         }
@@ -176,11 +205,18 @@ static bool token_record(const struct token_entry *t, struct buffer *b)
            buffer_append(b, t->token.note, strlen(t->token.note));
 }
 
+static void token_add(struct access *a, struct token_entry *t)
+{
+    struct token_entry **bucket = token_bucket(a, t->hash);
+    t->next = *bucket;
+    *bucket = t;
+    a->token_count++;
+}
+
 static void token_apply(struct access *a, struct change *c)
 {
-    c->token->next = a->tokens;
-    a->tokens = c->token;
-    a->token_count++;
+    token_add(a, c->token);
+    c->token = NULL;
 }
 
 void access_token_make(struct access *a, const struct token *wanted, char text[TOKEN_TEXT_LEN + 1],
@@ -224,17 +260,21 @@ void access_token_make(struct access *a, const struct token *wanted, char text[T
     buffer_free(&record);
 }
 
+/* The link to it; NULL: there is none. */
 static struct token_entry **token_find(struct access *a, const char *id)
 {
-    struct token_entry **at = &a->tokens;
-    while (*at && strcmp((*at)->token.id, id) != 0)
-        at = &(*at)->next;
-    return at;
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        for (struct token_entry **at = &a->tokens[i]; *at; at = &(*at)->next) {
+            if (strcmp((*at)->token.id, id) == 0)
+                return at;
+        }
+    }
+    return NULL;
 }
 
 static void token_remove(struct access *a, struct change *c)
 {
-    struct token_entry **at = token_find(a, c->token_id), *t = *at;
+    struct token_entry **at = token_find(a, c->token_id), *t = at ? *at : NULL;
     if (t == NULL)
         return;
     *at = t->next;
@@ -244,7 +284,7 @@ static void token_remove(struct access *a, struct change *c)
 
 void access_token_revoke(struct access *a, const char *id, access_done done, void *context)
 {
-    if (strlen(id) != TOKEN_ID_LEN || *token_find(a, id) == NULL) {
+    if (strlen(id) != TOKEN_ID_LEN || token_find(a, id) == NULL) {
         change_refuse(done, context, ATOLL_ENOENT, "there is no token with this id");
         return;
     }
@@ -258,15 +298,19 @@ void access_token_revoke(struct access *a, const char *id, access_done done, voi
 
 void access_tokens(struct access *a, bool (*visit)(void *, const struct token *), void *context)
 {
-    for (struct token_entry *t = a->tokens; t && visit(context, &t->token); t = t->next)
-        ;
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        for (struct token_entry *t = a->tokens[i]; t; t = t->next) {
+            if (!visit(context, &t->token))
+                return;
+        }
+    }
 }
 
 /* ---- tenants ---- */
 
 static struct tenant_entry *tenant_find(struct access *a, const char *name)
 {
-    struct tenant_entry *t = a->tenants;
+    struct tenant_entry *t = a->tenants[bucket_of(name, "")];
     while (t && strcmp(t->settings.name, name) != 0)
         t = t->next;
     return t;
@@ -285,8 +329,9 @@ static bool tenant_set(struct access *a, const struct tenant_settings *settings)
     if (t == NULL) {
         if ((t = calloc(1, sizeof *t)) == NULL)
             return false;
-        t->next = a->tenants;
-        a->tenants = t;
+        struct tenant_entry **bucket = &a->tenants[bucket_of(settings->name, "")];
+        t->next = *bucket;
+        *bucket = t;
         a->tenant_count++;
     }
     t->settings = *settings;
@@ -296,6 +341,8 @@ static bool tenant_set(struct access *a, const struct tenant_settings *settings)
 static void tenant_apply(struct access *a, struct change *c)
 {
     tenant_set(a, &c->tenant);
+    if (a->node->workers)
+        workers_weigh(a->node->workers);
 }
 
 void access_tenant_put(struct access *a, const struct tenant_settings *s, access_done done,
@@ -330,8 +377,12 @@ void access_tenant_put(struct access *a, const struct tenant_settings *s, access
 void access_tenants(struct access *a, bool (*visit)(void *, const struct tenant_settings *),
                     void *context)
 {
-    for (struct tenant_entry *t = a->tenants; t && visit(context, &t->settings); t = t->next)
-        ;
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        for (struct tenant_entry *t = a->tenants[i]; t; t = t->next) {
+            if (!visit(context, &t->settings))
+                return;
+        }
+    }
 }
 
 /* ---- grants ---- */
@@ -344,7 +395,7 @@ static bool grant_same(const struct grant *x, const struct grant *y)
 
 static struct grant_entry **grant_find(struct access *a, const struct grant *g)
 {
-    struct grant_entry **at = &a->grants;
+    struct grant_entry **at = &a->grants[bucket_of(g->owner, g->tenant)];
     while (*at && !grant_same(&(*at)->grant, g))
         at = &(*at)->next;
     return at;
@@ -444,9 +495,11 @@ void access_grant_remove(struct access *a, const struct grant *g, access_done do
 void access_grants(struct access *a, const char *owner, bool (*visit)(void *, const struct grant *),
                    void *context)
 {
-    for (struct grant_entry *g = a->grants; g; g = g->next) {
-        if ((owner == NULL || strcmp(g->grant.owner, owner) == 0) && !visit(context, &g->grant))
-            return;
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        for (struct grant_entry *g = a->grants[i]; g; g = g->next) {
+            if ((owner == NULL || strcmp(g->grant.owner, owner) == 0) && !visit(context, &g->grant))
+                return;
+        }
     }
 }
 
@@ -454,7 +507,8 @@ uint32_t access_state_rights(struct access *a, const char *tenant, const char *o
                              const void *key, size_t len)
 {
     uint32_t rights = 0;
-    for (const struct grant_entry *entry = a->grants; entry; entry = entry->next) {
+    for (const struct grant_entry *entry = a->grants[bucket_of(owner, tenant)]; entry;
+         entry = entry->next) {
         const struct grant *g = &entry->grant;
         size_t prefix = strlen(g->prefix);
         if (g->function[0] == 0 && strcmp(g->tenant, tenant) == 0 && strcmp(g->owner, owner) == 0 &&
@@ -468,7 +522,8 @@ bool access_may_call(struct access *a, const char *tenant, const char *owner, co
 {
     if (strcmp(tenant, owner) == 0)
         return true;
-    for (const struct grant_entry *entry = a->grants; entry; entry = entry->next) {
+    for (const struct grant_entry *entry = a->grants[bucket_of(owner, tenant)]; entry;
+         entry = entry->next) {
         const struct grant *g = &entry->grant;
         if (g->function[0] && strcmp(g->tenant, tenant) == 0 && strcmp(g->owner, owner) == 0 &&
             (strcmp(g->function, "*") == 0 || strcmp(g->function, function) == 0))
@@ -498,9 +553,7 @@ static int token_restore(void *context, const struct store_listed *r, struct err
     t->token.expires_ns = (int64_t)load_u64(p + 16 + HASH_LEN);
     memcpy(t->token.tenant, p + head, p[head - 1]);
     memcpy(t->token.note, p + head + p[head - 1], r->value_len - head - p[head - 1]);
-    t->next = a->tokens;
-    a->tokens = t;
-    a->token_count++;
+    token_add(a, t);
     return 0;
 }
 
@@ -555,24 +608,21 @@ int access_create(struct node *node, struct access **out, struct error *e)
     return 0;
 }
 
+#define LIST_FREE(list)        \
+    while (list) {             \
+        void *first = list;    \
+        (list) = (list)->next; \
+        free(first);           \
+    }
+
 void access_destroy(struct access *a)
 {
     if (a == NULL)
         return;
-    while (a->tokens) {
-        struct token_entry *t = a->tokens;
-        a->tokens = t->next;
-        free(t);
-    }
-    while (a->tenants) {
-        struct tenant_entry *t = a->tenants;
-        a->tenants = t->next;
-        free(t);
-    }
-    while (a->grants) {
-        struct grant_entry *g = a->grants;
-        a->grants = g->next;
-        free(g);
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        LIST_FREE(a->tokens[i]);
+        LIST_FREE(a->tenants[i]);
+        LIST_FREE(a->grants[i]);
     }
     free(a);
 }

@@ -55,8 +55,8 @@ struct root {
     struct waiter *waiters;
     uint32_t worker;
     bool queued, retrying, cancelled;
-    bool admitting; /* within calls_submit: its end must not be told before that returns */
-    bool ending;    /* it has failed while admitting; told with the next tick */
+    bool admitting;      /* within calls_submit: its end must not be told before that returns */
+    bool ending;         /* it has failed while admitting; told with the next tick */
     int64_t deadline_ns; /* 0: none */
     int64_t admitted_ns;
     int64_t again_ns;  /* retrying: when */
@@ -84,6 +84,7 @@ struct calls {
     struct list retries, kept;
     uint64_t kept_bytes, live, waiting;
     uint64_t counter;
+    uint32_t threads; /* guest threads of a worker */
     uv_timer_t timer;
     bool timing;
     struct call_graphs *graphs;
@@ -404,8 +405,7 @@ static uint32_t queue_limit(const struct calls *k, const char *tenant)
 {
     const struct node_config *c = &k->node->config;
     uint32_t own = access_tenant(k->node->access, tenant)->queue_max;
-    uint32_t threads = c->threads ? c->threads : uv_available_parallelism();
-    return own ? own : c->queue_max ? c->queue_max : 4 * threads * 64;
+    return own ? own : c->queue_max ? c->queue_max : 4 * k->threads * 64;
 }
 
 int calls_submit(struct calls *k, const struct call_request *q, call_done done, void *context,
@@ -491,8 +491,8 @@ static void root_settle(struct calls *k, struct root *c)
 {
     int64_t now = clock_monotonic_ns();
     c->worker = NO_WORKER;
-    int64_t again = now + retry_delay(c->outcome.attempt);
-    if (!retry_wanted(c) || (c->deadline_ns && again >= c->deadline_ns)) {
+    int64_t again = retry_wanted(c) ? now + retry_delay(c->outcome.attempt) : INT64_MAX;
+    if (again == INT64_MAX || (c->deadline_ns && again >= c->deadline_ns)) {
         root_end(k, c);
         return;
     }
@@ -534,7 +534,11 @@ void calls_result(struct calls *k, uint32_t worker, struct message *m, int outpu
         o->head = c->head;
         o->head_len = r->head_len;
     }
-    if (output_fd >= 0) {
+    uint64_t most = c->request.version->manifest.output_bytes;
+    if (output_fd >= 0 && r->output_len > (most > MESSAGE_INLINE ? most : MESSAGE_INLINE)) {
+        close(output_fd);
+        log_write(LOG_ERROR, "calls", NULL, "an output was lost: it is longer than it may be");
+    } else if (output_fd >= 0) {
         if (blob_from_fd(output_fd, r->output_len, &o->output, &e) != 0)
             log_write(LOG_ERROR, "calls", NULL, "an output was lost: %s", e.text);
     } else if (r->output_len) {
@@ -559,8 +563,11 @@ void calls_child(struct calls *k, uint32_t worker, const struct message *m)
 {
     const struct message_child *r = &m->child;
     struct function_version *v = registry_by_number(k->node->registry, r->version);
-    (void)worker;
-    if (v == NULL)
+    const struct root *c = root_find(k, r->app);
+    const char *tenant = c ? c->tenant->name : call_graph_tenant(k->graphs, r->app);
+    /* Only of calls of its own: the root runs there, or has. */
+    if (v == NULL || tenant == NULL || strcmp(tenant, v->manifest.tenant) != 0 ||
+        (c && c->worker != worker && c->worker != NO_WORKER))
         return;
     call_graph_child(k->graphs, m->header.id, r, v);
 }
@@ -885,6 +892,7 @@ int calls_create(struct node *node, struct calls **out, struct error *e)
         return error_set(e, ATOLL_ENOMEM, "no memory for the table of calls");
     }
     k->node = node;
+    k->threads = node->config.threads ? node->config.threads : uv_available_parallelism();
     uv_timer_init(node->loop, &k->timer);
     k->timer.data = k;
     *out = k;

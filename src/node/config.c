@@ -195,3 +195,21 @@ int config_environment(struct node_config *c, struct error *e)
 {
     return environment_read(node_fields, "ATOLL", c, e);
 }
+
+static void names_visit(const struct field *fields, const char *prefix,
+                        void (*visit)(void *, const char *), void *context)
+{
+    for (; fields->name != NULL; fields++) {
+        char name[96];
+        snprintf(name, sizeof name, "%s%s%s", prefix, *prefix ? "." : "", fields->name);
+        if (fields->type == FIELD_GROUP)
+            names_visit(fields->fields, name, visit, context);
+        else
+            visit(context, name);
+    }
+}
+
+void config_names(void (*visit)(void *, const char *), void *context)
+{
+    names_visit(node_fields, "", visit, context);
+}

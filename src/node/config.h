@@ -21,7 +21,7 @@ enum config_authentication {
 struct node_config {
     char data[4096];          /* directory; default $XDG_DATA_HOME/atoll or ~/.local/share/atoll */
     char listen[256];         /* "ADDR:PORT"; default 127.0.0.1:7777; port 0: any free one */
-    char metrics_listen[256]; /* "" = the same listener */
+    char metrics_listen[256]; /* /metrics and health also there, without tokens; "" = no */
     char tls_certificate[4096], tls_key[4096]; /* PEM files; "" = plain HTTP */
     char tls_client_ca[4096]; /* mutual TLS: clients must show a certificate of it */
     enum config_authentication authentication;
@@ -45,5 +45,8 @@ int config_read(const char *path, bool required, struct node_config *, struct er
 int config_environment(struct node_config *, struct error *);
 /* One "section.key" (or "key") and its value, as in the file; for options of the command. */
 int config_set(struct node_config *, const char *key, const char *value, struct error *);
+
+/* Every setting's name, "section.key" or "key". */
+void config_names(void (*visit)(void *context, const char *name), void *context);
 
 #endif

@@ -16,6 +16,7 @@
 #include "node/manifest.h"
 #include "node/node.h"
 #include "node/record.h"
+#include "node/workers.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -217,8 +218,10 @@ static void content_read(uv_work_t *work)
 
 static void content_was_read(uv_work_t *work, int status)
 {
+    struct job *j = work->data;
     (void)status;
-    job_end(work->data);
+    j->files->node->disk_jobs--;
+    job_end(j);
 }
 
 void files_get(struct files *f, const char *tenant, const char *path, file_done done, void *context)
@@ -234,6 +237,7 @@ void files_get(struct files *f, const char *tenant, const char *path, file_done 
         return;
     }
     j->file = t->list[at];
+    f->node->disk_jobs++;
     uv_queue_work(f->node->loop, &j->work, content_read, content_was_read);
 }
 
@@ -258,6 +262,8 @@ static void record_written(void *context, const struct gt_result *result)
         file_drop(t, j->path);
     else if (t == NULL || !file_set(t, j->path, &j->file))
         j->code = error_set(&j->error, ATOLL_ENOMEM, "no memory for a file");
+    if (t)
+        workers_files(j->files->node->workers, t->name, t->version);
     job_end(j);
 }
 
@@ -304,6 +310,7 @@ static void content_was_written(uv_work_t *work, int status)
 {
     struct job *j = work->data;
     (void)status;
+    j->files->node->disk_jobs--;
     if (j->code != 0) {
         job_end(j);
         return;
@@ -335,6 +342,7 @@ void files_put(struct files *f, const char *tenant, const char *path, struct blo
         j->content = blob_retain(content);
         j->file.len = content->len;
         j->file.modified_ns = clock_ns(CLOCK_REALTIME);
+        f->node->disk_jobs++;
         uv_queue_work(f->node->loop, &j->work, content_write, content_was_written);
     }
 }

@@ -141,7 +141,7 @@ static int packet_send(struct link *l, const int *fds, uint32_t count, struct er
 }
 
 /* Under send_lock. */
-static int message_put(struct link *l, struct message *m, const int *fds, uint32_t count,
+static int message_put(struct link *l, struct message *m, const int *fds, uint32_t count, bool wake,
                        struct error *e)
 {
     uint32_t len = message_measure(m);
@@ -159,16 +159,40 @@ static int message_put(struct link *l, struct message *m, const int *fds, uint32
     m->header.fds = (uint16_t)count;
     m->header.sequence = count ? l->sent : 0;
     message_encode(m, room);
-    ring_publish(&l->out);
+    ring_publish_quietly(&l->out);
+    if (wake)
+        ring_wake(&l->out);
     return 0;
 }
 
 int link_send(struct link *l, struct message *m, const int *fds, uint32_t count, struct error *e)
 {
     pthread_mutex_lock(&l->send_lock);
-    int rc = message_put(l, m, fds, count, e);
+    int rc = message_put(l, m, fds, count, true, e);
     pthread_mutex_unlock(&l->send_lock);
     return rc;
+}
+
+int link_send_quietly(struct link *l, struct message *m, const int *fds, uint32_t count,
+                      struct error *e)
+{
+    pthread_mutex_lock(&l->send_lock);
+    int rc = message_put(l, m, fds, count, false, e);
+    pthread_mutex_unlock(&l->send_lock);
+    return rc;
+}
+
+void link_wake(struct link *l)
+{
+    /* Behind the head that was published, which a consumer looks for before it sleeps. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (link_untaken(l))
+        ring_wake(&l->out);
+}
+
+uint64_t link_untaken(const struct link *l)
+{
+    return ring_untaken(&l->out);
 }
 
 int link_send_wait(struct link *l, struct message *m, const int *fds, uint32_t count,

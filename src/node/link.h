@@ -37,7 +37,15 @@ void link_close(struct link *);
  * keeps the message and tries again when it has heard from the worker; -ATOLL_EUNAVAIL when the
  * other end is gone. header.fds and sequence are set here. */
 int link_send(struct link *, struct message *, const int *fds, uint32_t fd_count, struct error *);
-/* The same from a worker's thread, which waits for room. */
+/* The same without waking the other end, for messages that follow one another: link_wake after the
+ * last. */
+int link_send_quietly(struct link *, struct message *, const int *fds, uint32_t fd_count,
+                      struct error *);
+/* Wakes the other end if it has not taken all that was sent. */
+void link_wake(struct link *);
+/* How many bytes the other end has not taken; a hint. */
+uint64_t link_untaken(const struct link *);
+/* link_send from a worker's thread, which waits for room. */
 int link_send_wait(struct link *, struct message *, const int *fds, uint32_t fd_count,
                    struct error *);
 

@@ -181,7 +181,8 @@ enum request_kind {
     REQUEST_CALL_ENDED,   /* call no longer holds state, locks or waits; no answer */
     REQUEST_FILE_FETCH,   /* payload: path beneath /shared. Answer: descriptor, u64 version */
     REQUEST_FILE_PUBLISH, /* payload: path; descriptor: the bytes. Answer: u64 version */
-    REQUEST_FILE_LIST,    /* payload: prefix. Answer: u64 version, then (u32 len, path)* */
+    REQUEST_FILE_LIST,    /* no payload. Answer: descriptor: u64 version | u32 count | count times
+                             (u64 length | u64 version | i64 modified | u32 path length | path) */
     REQUEST_LOOKUP,       /* payload: host name. Answer: 17 bytes per address: family, address */
     REQUEST_IDS,          /* call ids that nobody else on this node uses. Answer: u64 first, u64
                              count (at least 1,024) */

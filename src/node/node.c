@@ -11,11 +11,13 @@
 #include "node/access.h"
 #include "node/builder.h"
 #include "node/calls.h"
+#include "node/expiry.h"
 #include "node/files.h"
 #include "node/gateway/gateway.h"
 #include "node/log.h"
 #include "node/metrics.h"
 #include "node/notify.h"
+#include "node/shares.h"
 #include "node/workers.h"
 #include "state/state.h"
 #include "store/store.h"
@@ -26,7 +28,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -159,6 +163,7 @@ static void second_passed(uv_timer_t *timer)
     calls_watch(w->node.calls, now);
     if (++w->seconds % COLLECT_EVERY == 0)
         registry_collect(w->node.registry, now);
+    expiry_step(w->node.expiry, clock_ns(CLOCK_REALTIME));
     if (w->node.draining)
         drain_look(w);
 }
@@ -185,6 +190,16 @@ static int data_lock(struct whole *w, struct error *e)
         return error_set(e, ATOLL_EBUSY, "another node uses %s; stop it, or give another --data",
                          w->node.config.data);
     return 0;
+}
+
+/* Every value of state on this node and every connection takes a descriptor. */
+static void descriptors_raise(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 /* Starts are counted, so that ids of calls never come again. */
@@ -222,6 +237,43 @@ static void handles_create(struct whole *w)
     w->handles = 6;
 }
 
+static bool token_is_admin(void *context, const struct token *t)
+{
+    bool *found = context;
+    *found |= (t->scopes & SCOPE_ADMIN) != 0;
+    return !*found;
+}
+
+static void first_token_stored(void *context, int code, const struct error *e)
+{
+    (void)context;
+    if (code != 0)
+        log_write(LOG_ERROR, "node", NULL, "the first token does not count: %s", e->text);
+}
+
+/* A node that asks for tokens and has none for administrators makes one, which lies in a file that
+ * only the node's user can read. */
+static int first_token(struct whole *w, struct error *e)
+{
+    struct node *n = &w->node;
+    struct token wanted = {.scopes = SCOPE_ADMIN, .note = "made at the first start"}, made;
+    char path[PATH_MAX], text[TOKEN_TEXT_LEN + 2] = "";
+    bool found = false;
+    access_tokens(n->access, token_is_admin, &found);
+    if (found || !gateway_authenticates(n->gateway))
+        return 0;
+    access_token_make(n->access, &wanted, text, &made, first_token_stored, NULL);
+    snprintf(path, sizeof path, "%s/admin-token", n->config.data);
+    if (text[0] == 0)
+        return error_set(e, ATOLL_ENOMEM, "the first token could not be made");
+    strcat(text, "\n");
+    int rc = file_replace(path, text, strlen(text), 0600, e);
+    explicit_bzero(text, sizeof text);
+    if (rc == 0)
+        log_write(LOG_INFO, "node", NULL, "an administrator's token was made: %s", path);
+    return rc;
+}
+
 static int parts_create(struct whole *w, struct error *e)
 {
     struct node *n = &w->node;
@@ -242,11 +294,14 @@ static int parts_create(struct whole *w, struct error *e)
         (rc = builder_create(&w->loop, cache, &n->builder, e)) != 0 ||
         (rc = access_create(n, &n->access, e)) != 0 ||
         (rc = metrics_create(n, &n->metrics, e)) != 0 ||
+        (rc = expiry_create(n->store, &n->expiry, e)) != 0 ||
+        (rc = shares_create(NULL, &n->shares, e)) != 0 ||
         (rc = workers_create(n, &n->workers, e)) != 0 ||
         (rc = registry_create(n, &n->registry, e)) != 0 ||
         (rc = calls_create(n, &n->calls, e)) != 0 || (rc = files_create(n, &n->files, e)) != 0)
         return rc;
-    return gateway_create(n, &n->gateway, e);
+    rc = gateway_create(n, &n->gateway, e);
+    return rc == 0 ? first_token(w, e) : rc;
 }
 
 int node_create(const struct node_config *config, struct node **out, struct error *e)
@@ -260,6 +315,7 @@ int node_create(const struct node_config *config, struct node **out, struct erro
     w->node.started_ns = clock_ns(CLOCK_REALTIME);
     w->lock = -1;
     signal(SIGPIPE, SIG_IGN);
+    descriptors_raise();
     log_configure((enum log_level)config->log_level, false);
     uv_loop_init(&w->loop);
     handles_create(w);
@@ -316,6 +372,8 @@ void node_destroy(struct node *n)
         return;
     struct whole *w = whole_of(n);
     n->draining = true;
+    while (n->disk_jobs > 0)
+        uv_run(&w->loop, UV_RUN_ONCE);
     builder_destroy(n->builder);
     workers_destroy(n->workers);
     struct error e;
@@ -327,6 +385,8 @@ void node_destroy(struct node *n)
     calls_destroy(n->calls);
     registry_destroy(n->registry);
     metrics_destroy(n->metrics);
+    expiry_destroy(n->expiry);
+    shares_destroy(n->shares);
     access_destroy(n->access);
     handles_close(w);
     uv_run(&w->loop, UV_RUN_DEFAULT);

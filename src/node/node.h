@@ -29,6 +29,8 @@ struct files;
 struct metrics;
 struct gateway;
 struct asker;
+struct shares;
+struct expiry;
 
 struct node {
     struct node_config config;
@@ -43,9 +45,14 @@ struct node {
     struct files *files;
     struct metrics *metrics;
     struct gateway *gateway;
+    struct shares *shares;
+    struct expiry *expiry;
     struct asker *foreign; /* calls that workers asked for; requests.c */
+    uint32_t lookups;      /* of host names, under way for workers */
+    uint16_t port;         /* that the gateway listens on; no guest may connect to it */
     uint32_t boot_epoch;   /* 12 bits, counted in the store */
     int64_t started_ns;    /* CLOCK_REALTIME */
+    uint32_t disk_jobs;    /* of parts, in libuv's pool; node_destroy waits for them */
     bool draining;
 };
 

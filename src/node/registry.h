@@ -47,8 +47,10 @@ struct function_version {
     uint32_t references;
     uint64_t calls;    /* running or queued */
     int64_t unused_ns; /* CLOCK_MONOTONIC: since when neither alias nor call needs it; 0 = needed */
-    /* private to registry.c */
+    /* private to the registry (registry_table.h) */
     struct version_waiter *waiters;
+    uint32_t writing; /* changes with it on their way to the store */
+    bool unlinked;    /* removed, though somebody holds it */
     struct function_version *next;
     struct function *function;
 };
@@ -85,7 +87,7 @@ struct upload_result {
 };
 typedef void (*upload_done)(void *context, const struct upload_result *);
 /* module_path: a temporary file beneath the data directory, which the registry takes over (moves or
- * removes). alias NULL = "live"; "" = none is moved. */
+ * removes). alias NULL = "live"; "" = none is moved. done runs later. */
 void registry_upload(struct registry *, const char *module_path, const struct manifest *,
                      const char *alias, upload_done, void *context);
 

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "node/requests.h"
 
+#include "base/file.h"
 #include "node/access.h"
 #include "node/calls.h"
 #include "node/files.h"
@@ -21,10 +22,10 @@
 
 #define LOOKUP_ADDRESSES 16u
 #define ADDRESS_BYTES    17u
-#define LIST_BYTES_MAX   (60u << 10)
 #define HOST_MAX         253u
 #define RIGHT_CALL       1u
 #define IDS_AT_ONCE      65536u
+#define LOOKUPS_MAX      64u /* of the whole node at a time; they share few threads */
 
 struct asker {
     struct node *node;
@@ -34,12 +35,20 @@ struct asker {
     struct asker *next; /* … which is in node.foreign */
 };
 
+/* NULL without memory, or when the worker has asked for too much already. */
 static struct asker *asker_make(struct node *n, uint32_t worker, const struct message *m)
 {
-    struct asker *a = malloc(sizeof *a);
+    struct asker *a = workers_asked(n->workers, worker) ? malloc(sizeof *a) : NULL;
     if (a)
         *a = (struct asker){n, worker, m->header.id, 0, NULL};
     return a;
+}
+
+static void asker_free(struct asker *a)
+{
+    if (a)
+        workers_unasked(a->node->workers, a->worker);
+    free(a);
 }
 
 static void answer_plain(struct node *n, uint32_t worker, uint64_t request, int64_t result)
@@ -135,7 +144,7 @@ static void foreign_ended(void *context, const struct call_outcome *o)
         answer_plain(a->node, a->worker, a->request, -ATOLL_ENOMEM);
     }
     free(body);
-    free(a);
+    asker_free(a);
 }
 
 static int foreign_handle(struct node *n, uint32_t worker, const char *tenant,
@@ -155,6 +164,8 @@ static int foreign_handle(struct node *n, uint32_t worker, const char *tenant,
         rc = blob_from_fd(fd, c->input_len, &input, e);
     else if (c->input_len && (input = blob_create(inner.parts[2], inner.part_len[2])) == NULL)
         rc = -ATOLL_ENOMEM;
+    if (rc == 0 && input && input->len > n->config.input_bytes)
+        rc = -ATOLL_ESIZE;
     if (rc == 0 && v == NULL)
         rc = -ATOLL_ENOENT;
     if (rc == 0 && strcmp(v->manifest.tenant, tenant) != 0 &&
@@ -184,7 +195,7 @@ static int foreign_handle(struct node *n, uint32_t worker, const char *tenant,
     }
     blob_release(input);
     if (rc != 0) {
-        free(a);
+        asker_free(a);
         answer_plain(n, worker, m->header.id, rc);
     }
     return 0;
@@ -198,6 +209,18 @@ static void foreign_cancel(struct node *n, uint32_t worker, const struct message
             calls_cancel(n->calls, a->call);
             return;
         }
+    }
+}
+
+void requests_worker_lost(struct node *n, uint32_t worker)
+{
+    for (struct asker *a = n->foreign, *next; a; a = next) {
+        next = a->next;
+        if (a->worker != worker)
+            continue;
+        a->worker = UINT32_MAX; /* nobody: its end is not awaited */
+        calls_cancel(n->calls, a->call);
+        next = n->foreign; /* the cancelled call may have ended, and others with it */
     }
 }
 
@@ -217,7 +240,7 @@ static void state_answered(void *context, const struct state_answer *s)
     uint8_t payload[STATE_ANSWER_MAX];
     uint32_t len = state_reply_encode(&s->reply, payload);
     workers_answer(a->node->workers, a->worker, a->request, s->result, payload, len, s->fd);
-    free(a);
+    asker_free(a);
 }
 
 static int state_handle(struct node *n, uint32_t worker, const struct message *m, struct error *e)
@@ -255,7 +278,7 @@ static void file_fetched(void *context, int code, const struct error *failed, st
         code = fd;
     store_u64(payload, entry ? entry->version : 0);
     workers_answer(a->node->workers, a->worker, a->request, code, payload, sizeof payload, fd);
-    free(a);
+    asker_free(a);
 }
 
 static void file_published(void *context, int code, const struct error *failed,
@@ -267,20 +290,42 @@ static void file_published(void *context, int code, const struct error *failed,
     (void)content;
     store_u64(payload, entry ? entry->version : 0);
     workers_answer(a->node->workers, a->worker, a->request, code, payload, sizeof payload, -1);
-    free(a);
+    asker_free(a);
 }
 
 struct file_listing {
     struct buffer out;
-    bool full;
+    uint32_t count;
 };
 
 static bool file_listed(void *context, const struct file_entry *entry)
 {
     struct file_listing *l = context;
     uint32_t len = (uint32_t)strlen(entry->path);
-    l->full = l->out.len + 4 + len > LIST_BYTES_MAX;
-    return !l->full && buffer_append_u32(&l->out, len) && buffer_append(&l->out, entry->path, len);
+    l->count++;
+    return buffer_append_u64(&l->out, entry->len) && buffer_append_u64(&l->out, entry->version) &&
+           buffer_append_u64(&l->out, (uint64_t)entry->modified_ns) &&
+           buffer_append_u32(&l->out, len) && buffer_append(&l->out, entry->path, len);
+}
+
+/* All shared files of the tenant, as a memory file. */
+static void file_list_handle(struct node *n, uint32_t worker, const char *tenant,
+                             const struct message *m)
+{
+    struct file_listing l = {0};
+    struct error e;
+    buffer_append_u64(&l.out, files_version(n->files, tenant));
+    bool good = buffer_append_u32(&l.out, 0);
+    files_list(n->files, tenant, "", file_listed, &l);
+    int fd = -ATOLL_ENOMEM;
+    if (good) {
+        store_u32(l.out.data + 8, l.count);
+        fd = memory_file("atoll-files", l.out.data, l.out.len, l.out.len, true, false, &e);
+    }
+    workers_answer(n->workers, worker, m->header.id, fd < 0 ? fd : 0, NULL, 0, fd);
+    if (fd >= 0)
+        close(fd);
+    buffer_free(&l.out);
 }
 
 static void files_handle(struct node *n, uint32_t worker, const char *tenant,
@@ -289,16 +334,10 @@ static void files_handle(struct node *n, uint32_t worker, const char *tenant,
     char path[FILE_PATH_MAX + 1] = "";
     struct error e;
     struct blob *content = NULL;
-    bool list = m->request.kind == REQUEST_FILE_LIST;
-    if ((m->part_len[0] > 0 || !list) && !text_copy(m, path, sizeof path)) {
+    if (m->request.kind == REQUEST_FILE_LIST) {
+        file_list_handle(n, worker, tenant, m);
+    } else if (!text_copy(m, path, sizeof path)) {
         answer_plain(n, worker, m->header.id, -ATOLL_EINVAL);
-    } else if (list) {
-        struct file_listing l = {0};
-        buffer_append_u64(&l.out, files_version(n->files, tenant));
-        files_list(n->files, tenant, path, file_listed, &l);
-        workers_answer(n->workers, worker, m->header.id, l.full ? -ATOLL_ESIZE : 0, l.out.data,
-                       (uint32_t)l.out.len, -1);
-        buffer_free(&l.out);
     } else {
         struct asker *a = asker_make(n, worker, m);
         int rc = a ? 0 : -ATOLL_ENOMEM;
@@ -309,7 +348,7 @@ static void files_handle(struct node *n, uint32_t worker, const char *tenant,
         }
         if (rc != 0) {
             answer_plain(n, worker, m->header.id, rc);
-            free(a);
+            asker_free(a);
         } else if (content) {
             files_put(n->files, tenant, path, content, file_published, a);
         } else {
@@ -334,6 +373,7 @@ static void lookup_done(uv_getaddrinfo_t *request, int status, struct addrinfo *
     struct asker *a = l->asker;
     uint8_t payload[LOOKUP_ADDRESSES * ADDRESS_BYTES] = {0};
     uint32_t count = 0;
+    a->node->lookups--;
     for (struct addrinfo *at = status == 0 ? found : NULL; at && count < LOOKUP_ADDRESSES;
          at = at->ai_next) {
         uint8_t *to = payload + (size_t)count * ADDRESS_BYTES;
@@ -351,7 +391,7 @@ static void lookup_done(uv_getaddrinfo_t *request, int status, struct addrinfo *
     uv_freeaddrinfo(found);
     workers_answer(a->node->workers, a->worker, a->request, count ? count : -ATOLL_ENOENT, payload,
                    count * ADDRESS_BYTES, -1);
-    free(a);
+    asker_free(a);
     free(l);
 }
 
@@ -359,15 +399,19 @@ static void lookup_handle(struct node *n, uint32_t worker, const struct message 
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     char host[HOST_MAX + 1];
-    struct lookup *l = calloc(1, sizeof *l);
-    bool good = l && text_copy(m, host, sizeof host) && (l->asker = asker_make(n, worker, m));
+    struct lookup *l = n->lookups < LOOKUPS_MAX ? calloc(1, sizeof *l) : NULL;
+    if (!l) {
+        answer_plain(n, worker, m->header.id, -ATOLL_EAGAIN);
+        return;
+    }
+    bool good = text_copy(m, host, sizeof host) && (l->asker = asker_make(n, worker, m));
     if (good) {
         l->request.data = l;
         good = uv_getaddrinfo(n->loop, &l->request, lookup_done, host, NULL, &hints) == 0;
     }
+    n->lookups += good;
     if (!good) {
-        if (l)
-            free(l->asker);
+        asker_free(l->asker);
         free(l);
         answer_plain(n, worker, m->header.id, -ATOLL_EINVAL);
     }

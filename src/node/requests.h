@@ -15,5 +15,7 @@ struct node;
  * with it, taken over, or -1. A negative return: nonsense, the worker is to be killed. */
 int request_handle(struct node *, uint32_t worker, const char *tenant, const struct message *,
                    int fd, struct error *);
+/* A worker is gone: calls that it asked for are cancelled. */
+void requests_worker_lost(struct node *, uint32_t worker);
 
 #endif

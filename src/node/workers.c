@@ -4,7 +4,8 @@
  * A worker is this same executable, run as `atoll worker` with its end of a link as descriptors
  * 3 … 6. The loop learns of messages by the link's eventfd; before it sleeps, every ring is told so
  * (uv_prepare), and afterwards that it no longer does (uv_check), so that a worker makes a system
- * call only for a loop that sleeps.
+ * call only for a loop that sleeps. The other way, a turn of the loop wakes a worker with its first
+ * message, and again at its end if there are messages that nobody has taken.
  *
  * Messages that do not fit a ring are kept, in order, and sent when the worker has been heard from.
  */
@@ -14,10 +15,12 @@
 #include "base/clock.h"
 #include "node/access.h"
 #include "node/calls.h"
+#include "node/files.h"
 #include "node/log.h"
 #include "node/metrics.h"
 #include "node/node.h"
 #include "node/requests.h"
+#include "node/shares.h"
 #include "state/state.h"
 
 #include <errno.h>
@@ -25,7 +28,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -39,6 +41,8 @@
 #define BACKOFF_LAST_NS    10000000000ll
 #define DEATHS_MAX         8u /* young ones in a row: calls are refused while it backs off */
 #define BACKLOG_MAX        65536u
+#define BACKLOG_BYTES_MAX  (64u << 20) /* of one worker that does not read its ring */
+#define ASKED_MAX          65536u      /* requests of one worker without an answer */
 
 enum load_state { LOAD_UNSENT, LOAD_SENT, LOAD_READY, LOAD_FAILED };
 
@@ -74,6 +78,9 @@ struct worker {
     struct load_waiter *waiters;
     struct backlog *backlog, **backlog_end;
     uint32_t backlog_count;
+    uint64_t backlog_bytes;
+    uint32_t asked; /* requests that wait for their answer */
+    bool woken;     /* by an earlier message of this turn of the loop */
 };
 
 struct tenant_workers {
@@ -134,6 +141,7 @@ static void backlog_clear(struct worker *one)
     }
     one->backlog_end = &one->backlog;
     one->backlog_count = 0;
+    one->backlog_bytes = 0;
 }
 
 static void loads_fail(struct worker *one)
@@ -195,8 +203,10 @@ static void worker_end(struct worker *one)
     metrics_worker_gone(w->node->metrics, one->number);
     backlog_clear(one);
     loads_fail(one);
-    if (w->node->calls)
+    if (w->node->calls) {
+        requests_worker_lost(w->node, one->number);
         calls_worker_lost(w->node->calls, one->number);
+    }
     one->closing = 2;
     uv_poll_stop(&one->poll);
     uv_close((uv_handle_t *)&one->poll, worker_closed);
@@ -208,7 +218,10 @@ static void worker_drain(struct worker *one);
 static void worker_exited(uv_process_t *process, int64_t status, int signal)
 {
     struct worker *one = process->data;
-    worker_drain(one); /* results that it had sent count */
+    one->running = false; /* no calls for it any more */
+    do
+        worker_drain(one); /* results that it had sent count */
+    while (!one->link.in.broken && ring_pending(&one->link.in));
     if (!one->stopping || signal || status)
         death_note(one, status, signal);
     worker_end(one);
@@ -231,12 +244,22 @@ static void worker_misbehaves(struct worker *one, const struct error *e)
 
 /* ---- what a worker says ---- */
 
+/* The version that a worker speaks of, if it is one of its tenant's that it was given; else NULL.
+ */
+static struct function_version *version_of(const struct worker *one, uint64_t number)
+{
+    if (number >= one->load_count || one->loads[number] == LOAD_UNSENT)
+        return NULL;
+    struct function_version *v = registry_by_number(one->workers->node->registry, (uint32_t)number);
+    return v && strcmp(v->manifest.tenant, one->tenant->name) == 0 ? v : NULL;
+}
+
 static void loaded_handle(struct worker *one, struct message *m, int image_fd)
 {
     struct registry *r = one->workers->node->registry;
     const struct message_loaded *l = &m->loaded;
     uint32_t number = (uint32_t)m->header.id;
-    struct function_version *v = registry_by_number(r, number);
+    struct function_version *v = version_of(one, m->header.id);
     char text[MESSAGE_TEXT_MAX + 1];
     snprintf(text, sizeof text, "%.*s", (int)m->part_len[0], (const char *)m->parts[0]);
     if (number < one->load_count)
@@ -263,7 +286,7 @@ static void loaded_handle(struct worker *one, struct message *m, int image_fd)
 static void log_handle(struct worker *one, const struct message *m)
 {
     const struct message_log *l = &m->log;
-    struct function_version *v = registry_by_number(one->workers->node->registry, l->version);
+    struct function_version *v = version_of(one, l->version);
     struct log_about about = {.call = m->header.id,
                               .app = l->app,
                               .tenant = one->tenant->name,
@@ -275,7 +298,7 @@ static void log_handle(struct worker *one, const struct message *m)
 static void metric_handle(struct worker *one, const struct message *m)
 {
     struct node *n = one->workers->node;
-    struct function_version *v = registry_by_number(n->registry, m->metric.version);
+    struct function_version *v = version_of(one, m->metric.version);
     if (v)
         metrics_guest(n->metrics, v, (const char *)m->parts[0], m->part_len[0], m->metric.value,
                       m->metric.kind);
@@ -284,7 +307,7 @@ static void metric_handle(struct worker *one, const struct message *m)
 static void tally_handle(struct worker *one, const struct message *m)
 {
     struct node *n = one->workers->node;
-    struct function_version *v = registry_by_number(n->registry, (uint32_t)m->header.id);
+    struct function_version *v = version_of(one, m->header.id);
     if (v)
         metrics_tally(n->metrics, one->number, v, &m->tally);
 }
@@ -306,7 +329,10 @@ static int message_handle(struct worker *one, struct message *m, int *fds, struc
         calls_result(n->calls, one->number, m, fd);
         fd = -1;
         break;
-    case MESSAGE_CHILD: calls_child(n->calls, one->number, m); break;
+    case MESSAGE_CHILD:
+        if (version_of(one, m->child.version))
+            calls_child(n->calls, one->number, m);
+        break;
     case MESSAGE_LOG: log_handle(one, m); break;
     case MESSAGE_METRIC: metric_handle(one, m); break;
     case MESSAGE_TALLY: tally_handle(one, m); break;
@@ -377,8 +403,12 @@ static void loop_sleeps(uv_prepare_t *prepare)
 {
     struct workers *w = prepare->data;
     bool empty = true;
-    for (struct worker *one = w->first; one; one = one->next)
+    for (struct worker *one = w->first; one; one = one->next) {
+        if (one->woken)
+            link_wake(&one->link);
+        one->woken = false;
         empty &= one->link.in.broken || ring_sleep_begin(&one->link.in);
+    }
     if (!empty)
         uv_idle_start(&w->awake, awake_nothing);
 }
@@ -394,27 +424,38 @@ static void loop_wakes(uv_check_t *check)
 
 /* ---- starting ---- */
 
-/* A tenant with less weight than the heaviest gets a worse nice value: the kernel's scheduler gives
- * a thread 1.25 times the share of one whose value is higher by one. */
-static int nice_of(const struct workers *w, const char *tenant)
+/* The largest weight among the tenants that have workers. */
+static uint32_t weight_most(const struct workers *w)
 {
-    struct access *a = w->node->access;
-    uint32_t mine = access_tenant(a, tenant)->cpu_weight, most = 100;
-    for (struct tenant_workers *t = w->tenants; t; t = t->next) {
-        uint32_t weight = access_tenant(a, t->name)->cpu_weight;
+    uint32_t most = 1;
+    for (const struct worker *one = w->first; one; one = one->next) {
+        uint32_t weight = access_tenant(w->node->access, one->tenant->name)->cpu_weight;
         most = weight > most ? weight : most;
     }
-    int value = 0;
-    for (double ratio = (double)most / (mine ? mine : 1); ratio > 1.118 && value < 19; value++)
-        ratio /= 1.25;
-    return value;
+    return most;
+}
+
+void workers_weigh(struct workers *w)
+{
+    uint32_t most = weight_most(w);
+    for (const struct worker *one = w->first; one; one = one->next) {
+        const char *tenant = one->tenant->name;
+        shares_set(w->node->shares, one->process.pid, tenant,
+                   access_tenant(w->node->access, tenant)->cpu_weight, most);
+    }
 }
 
 static int worker_spawn(struct worker *one, int fds[LINK_DESCRIPTORS], struct error *e)
 {
-    char threads[16];
-    snprintf(threads, sizeof threads, "%u", one->workers->node->config.threads);
-    char *arguments[] = {"atoll", "worker", "--threads", threads, NULL};
+    const struct node *n = one->workers->node;
+    uint64_t own = access_tenant(n->access, one->tenant->name)->memory_bytes;
+    char threads[16], memory[32], port[8];
+    snprintf(threads, sizeof threads, "%u", n->config.threads);
+    snprintf(memory, sizeof memory, "%llu",
+             (unsigned long long)(own ? own : n->config.tenant_memory_bytes));
+    snprintf(port, sizeof port, "%u", n->port);
+    char *arguments[] = {"atoll", "worker",        "--threads", threads, "--memory",
+                         memory,  "--refuse-port", port,        NULL};
     uv_stdio_container_t stdio[3 + LINK_DESCRIPTORS] = {
         {.flags = UV_IGNORE}, {.flags = UV_IGNORE}, {.flags = UV_INHERIT_FD, .data.fd = 2}};
     for (int i = 0; i < LINK_DESCRIPTORS; i++)
@@ -429,7 +470,6 @@ static int worker_spawn(struct worker *one, int fds[LINK_DESCRIPTORS], struct er
     if (rc != 0)
         return error_set(e, ATOLL_EUNAVAIL, "a worker process could not be started: %s",
                          uv_strerror(rc));
-    setpriority(PRIO_PROCESS, (id_t)one->process.pid, nice_of(one->workers, one->tenant->name));
     return 0;
 }
 
@@ -469,6 +509,7 @@ static int worker_start(struct workers *w, struct tenant_workers *t, struct work
         uv_close((uv_handle_t *)&one->process, worker_free_closed);
         return rc;
     }
+    ring_mark_set(&one->link.out, files_version(w->node->files, t->name));
     uv_poll_init(w->node->loop, &one->poll, one->link.event);
     one->poll.data = one;
     uv_poll_start(&one->poll, UV_READABLE, worker_readable);
@@ -477,6 +518,7 @@ static int worker_start(struct workers *w, struct tenant_workers *t, struct work
     w->first = one;
     w->count++;
     t->running++;
+    workers_weigh(w);
     log_write(LOG_INFO, "workers", &(struct log_about){.tenant = t->name},
               "worker %u started (pid %d)", one->number, one->process.pid);
     *out = one;
@@ -537,19 +579,28 @@ static int backlog_add(struct worker *one, struct message *m, const int *fds, ui
                        struct error *e)
 {
     uint32_t len = message_measure(m);
-    struct backlog *b =
-        len > 0 && one->backlog_count < BACKLOG_MAX ? malloc(sizeof *b + len) : NULL;
+    bool room = one->backlog_count < BACKLOG_MAX && one->backlog_bytes + len <= BACKLOG_BYTES_MAX;
+    struct backlog *b = len > 0 && room ? malloc(sizeof *b + len) : NULL;
     if (b == NULL)
         return error_set(e, ATOLL_EAGAIN, "worker %u does not keep up", one->number);
     b->next = NULL;
     b->len = len;
     b->fd_count = fd_count;
     message_encode(m, b->record);
-    for (uint32_t i = 0; i < fd_count; i++)
+    for (uint32_t i = 0; i < fd_count; i++) {
         b->fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+        if (b->fds[i] >= 0)
+            continue;
+        while (i-- > 0)
+            close(b->fds[i]);
+        free(b);
+        return error_set(e, ATOLL_EAGAIN, "too many files are open to send to worker %u",
+                         one->number);
+    }
     *one->backlog_end = b;
     one->backlog_end = &b->next;
     one->backlog_count++;
+    one->backlog_bytes += len;
     return 0;
 }
 
@@ -569,6 +620,7 @@ static void backlog_send(struct worker *one)
         if (one->backlog == NULL)
             one->backlog_end = &one->backlog;
         one->backlog_count--;
+        one->backlog_bytes -= b->len;
         free(b);
     }
 }
@@ -577,7 +629,12 @@ static void backlog_send(struct worker *one)
 static int worker_send(struct worker *one, struct message *m, const int *fds, uint32_t fd_count,
                        struct error *e)
 {
-    int rc = one->backlog ? -ATOLL_EAGAIN : link_send(&one->link, m, fds, fd_count, e);
+    int rc = -ATOLL_EAGAIN;
+    if (one->backlog == NULL && one->woken)
+        rc = link_send_quietly(&one->link, m, fds, fd_count, e);
+    else if (one->backlog == NULL)
+        rc = link_send(&one->link, m, fds, fd_count, e);
+    one->woken = true;
     return rc == -ATOLL_EAGAIN ? backlog_add(one, m, fds, fd_count, e) : rc;
 }
 
@@ -682,6 +739,14 @@ void workers_alias(struct workers *w, const char *tenant, const char *function,
     }
 }
 
+void workers_files(struct workers *w, const char *tenant, uint64_t version)
+{
+    for (struct worker *one = w->first; one; one = one->next) {
+        if (strcmp(one->tenant->name, tenant) == 0)
+            ring_mark_set(&one->link.out, version);
+    }
+}
+
 void workers_drop(struct workers *w, const struct function_version *v)
 {
     struct message m = {.header = {.kind = MESSAGE_DROP, .id = v->number}};
@@ -690,6 +755,22 @@ void workers_drop(struct workers *w, const struct function_version *v)
         if (v->number < one->load_count && one->loads[v->number] != LOAD_UNSENT)
             worker_send(one, &m, NULL, 0, &e);
     }
+}
+
+bool workers_asked(struct workers *w, uint32_t worker)
+{
+    struct worker *one = worker_find(w, worker);
+    if (one == NULL || one->asked >= ASKED_MAX)
+        return false;
+    one->asked++;
+    return true;
+}
+
+void workers_unasked(struct workers *w, uint32_t worker)
+{
+    struct worker *one = worker_find(w, worker);
+    if (one)
+        one->asked--;
 }
 
 void workers_answer(struct workers *w, uint32_t worker, uint64_t request, int64_t result,

@@ -43,12 +43,22 @@ void workers_load(struct workers *, struct function_version *, load_done, void *
 /* Tells every worker that a name means another version (NULL: is gone). */
 void workers_alias(struct workers *, const char *tenant, const char *function,
                    const struct function_version *);
+/* Tells the tenant's workers that its shared files have changed: which version is current now. */
+void workers_files(struct workers *, const char *tenant, uint64_t version);
 /* Forgets a version in every worker. */
 void workers_drop(struct workers *, const struct function_version *);
 /* Answers a request of a worker (message_request); ignored when that worker is gone. fd is
  * borrowed, -1 = none. */
 void workers_answer(struct workers *, uint32_t worker, uint64_t request, int64_t result,
                     const void *payload, uint32_t len, int fd);
+
+/* A request of a worker is being worked on; false when it has too many of them. Told again when it
+ * is not any more. */
+bool workers_asked(struct workers *, uint32_t worker);
+void workers_unasked(struct workers *, uint32_t worker);
+
+/* Weights of tenants have changed: gives every worker its share anew (shares.h). */
+void workers_weigh(struct workers *);
 
 /* Ends all: MESSAGE_STOP, then after grace_ns SIGKILL. done when all are gone. */
 void workers_stop(struct workers *, int64_t grace_ns, void (*done)(void *), void *context);

@@ -35,7 +35,6 @@ struct change {
 
 static void change_end(struct change *c)
 {
-    replica_publish(c->task.value);
     line_leave(&c->task);
     free(c);
 }
@@ -51,6 +50,18 @@ static void change_enter(struct pending *p, void (*start)(struct task *), bool e
     line_enter(p->value, &c->task, start, exclusive);
 }
 
+/* The rule is what was asked for already: another call said so, and may have bytes to push. */
+static bool merge_holds(const struct replica *v, uint64_t start, uint64_t end, uint32_t op)
+{
+    while (start < end) {
+        uint64_t until;
+        if (range_map_at(&v->merges, start, &until) != op)
+            return false;
+        start = until;
+    }
+    return true;
+}
+
 static void merge_turn(struct task *task)
 {
     struct change *c = (struct change *)task;
@@ -63,6 +74,8 @@ static void merge_turn(struct task *task)
         return change_end(c);
     if (start % width || end % width)
         pending_fail(p, ATOLL_EINVAL, "a merged range begins and ends at whole operands");
+    else if (merge_holds(v, start, end, op))
+        pending_result(p, 0);
     else if (range_map_touches(&v->written, start, end) || replica_differs(v, start, end))
         pending_fail(p, ATOLL_EBUSY, "the range has bytes that were not pushed: push them first");
     else if (op && start < end &&
@@ -108,6 +121,7 @@ static void resize_turn(struct task *task)
     } else {
         v->resized = !v->local;
         v->unborn = false;
+        replica_publish(v); /* before the worker is told, or it would look too early */
         pending_result(p, 0);
     }
     change_end(c);

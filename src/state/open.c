@@ -58,7 +58,7 @@ int open_resolve(struct pending *p, uint32_t needed, bool may_be_empty)
 
 static void open_answer(struct pending *p, struct attachment *a)
 {
-    const struct replica *v = a->value;
+    struct replica *v = a->value;
     const struct state_request *r = &p->request;
     struct state_answer answer = {
         .fd = -1,
@@ -66,7 +66,7 @@ static void open_answer(struct pending *p, struct attachment *a)
             .slot = a->view->slot, .gen = a->view->gen, .size = v->size, .version = v->version}};
     /* Another tenant that may not write gets a descriptor that cannot. */
     if (r->slot != a->view->slot || r->gen != a->view->gen)
-        answer.fd = p->grant & STATE_GRANT_WRITE ? v->memfd : v->memfd_read;
+        answer.fd = replica_descriptor(v, p->grant & STATE_GRANT_WRITE);
     pending_answer(p, &answer);
 }
 
@@ -89,10 +89,8 @@ static struct attachment *attachment_make(struct pending *p, struct replica *v, 
         return NULL;
     }
     struct view *w = tenant_view(c->worker->tenant, v);
-    if (!w) { /* slots of idle values come free */
-        room_make(p->tier, p->tier->options.local_max);
+    if (!w && room_make_values(p->tier, STATE_EVICT_VALUES))
         w = tenant_view(c->worker->tenant, v);
-    }
     struct attachment *a = w ? calloc(1, sizeof *a) : NULL;
     if (!a) {
         error_set(e, ATOLL_ELIMIT, "the tenant has %u values in the local tier", STATE_SLOTS_MAX);
@@ -126,6 +124,8 @@ static void open_attach(struct pending *p, struct replica *v)
             return pending_error(p, &e);
         v->tracked = true;
     }
+    if (replica_descriptor(v, p->grant & STATE_GRANT_WRITE) < 0)
+        return pending_fail(p, ATOLL_ENOMEM, "no descriptor left for a value");
     struct attachment *a = attachment_find(p->call, v);
     if (!a && !(a = attachment_make(p, v, &e)))
         return pending_error(p, &e);

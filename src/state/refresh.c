@@ -34,13 +34,41 @@ struct refresh {
 
 static void refresh_step(struct task *);
 
+/* ---- scratch memory ---- */
+
+/* Small refreshes take turns with one piece that stays, whose pages are there already. */
+static uint8_t *scratch_take(struct state_tier *t, uint64_t len)
+{
+    if (len <= STATE_SCRATCH_BYTES && !t->scratch_taken) {
+        if (!t->scratch)
+            t->scratch = malloc(STATE_SCRATCH_BYTES);
+        t->scratch_taken = t->scratch != NULL;
+        return t->scratch;
+    }
+    /* Pages of chunks that have not changed are never touched. */
+    void *p =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void scratch_give(struct refresh *f)
+{
+    struct state_tier *t = f->task.value->tier;
+    if (f->scratch && f->scratch == t->scratch)
+        t->scratch_taken = false;
+    else if (f->scratch)
+        munmap(f->scratch, f->scratch_len);
+    f->scratch = NULL;
+    free(f->spans);
+    f->spans = NULL;
+    f->span_count = 0;
+}
+
 static void refresh_end(struct refresh *f, int code)
 {
     struct replica *v = f->task.value;
     v->tier->counters.pull_bytes += f->moved;
-    if (f->scratch)
-        munmap(f->scratch, f->scratch_len);
-    free(f->spans);
+    scratch_give(f);
     free(f->extents);
     replica_publish(v);
     struct pending *p = f->pending;
@@ -81,14 +109,10 @@ static int refresh_spans(struct refresh *f)
     if (runs > GT_RANGES_MAX)
         return error_set(&f->error, ATOLL_ELIMIT, "too many separate parts of the value are here");
     f->scratch_len = present * STATE_CHUNK;
-    void *scratch = mmap(NULL, f->scratch_len, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    f->scratch = scratch_take(f->task.value->tier, f->scratch_len);
     f->spans = calloc(runs, sizeof *f->spans);
-    if (scratch == MAP_FAILED || !f->spans) {
-        f->scratch = scratch == MAP_FAILED ? NULL : scratch;
+    if (!f->scratch || !f->spans)
         return error_set(&f->error, ATOLL_ENOMEM, "no memory to pull a value");
-    }
-    f->scratch = scratch;
     uint64_t place = 0;
     struct gt_span *span = NULL;
     for (uint64_t i = first; i < end; i++) {
@@ -206,12 +230,7 @@ static void refresh_begin(struct task *);
 
 static void refresh_again(struct refresh *f)
 {
-    if (f->scratch)
-        munmap(f->scratch, f->scratch_len);
-    free(f->spans);
-    f->scratch = NULL;
-    f->spans = NULL;
-    f->span_count = 0;
+    scratch_give(f);
     f->off = f->len = 0;
     refresh_begin(&f->task);
 }

@@ -45,21 +45,36 @@ uint64_t replica_charge(const struct replica *v)
 
 /* ---- allocation ---- */
 
+/* Descriptors are bounded: idle values give theirs up. */
+static bool descriptor_lacks(struct replica *v)
+{
+    return (errno == EMFILE || errno == ENFILE) && room_make_values(v->tier, STATE_EVICT_VALUES);
+}
+
 static int file_create(struct replica *v, struct error *e)
 {
-    char path[64];
-    v->memfd = memfd_create("atoll-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (v->memfd >= 0 && fcntl(v->memfd, F_ADD_SEALS, F_SEAL_SHRINK) == 0) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", v->memfd);
-        v->memfd_read = open(path, O_RDONLY | O_CLOEXEC);
-        if (v->memfd_read >= 0)
-            return 0;
-    }
-    error_set_errno(e, 0, "cannot make the memory file of a value");
+    replica_pin(v); /* making room evicts */
+    do {
+        v->memfd = memfd_create("atoll-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    } while (v->memfd < 0 && descriptor_lacks(v));
+    v->pins--; /* whoever asks goes on with it */
+    if (v->memfd >= 0 && fcntl(v->memfd, F_ADD_SEALS, F_SEAL_SHRINK) == 0)
+        return 0;
+    error_set_errno(e, ATOLL_ENOMEM, "cannot make the memory file of a value");
     if (v->memfd >= 0)
         close(v->memfd);
     v->memfd = -1;
     return e->code;
+}
+
+int replica_descriptor(struct replica *v, bool writable)
+{
+    char path[64];
+    if (writable || v->memfd_read >= 0)
+        return writable ? v->memfd : v->memfd_read;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", v->memfd);
+    v->memfd_read = open(path, O_RDONLY | O_CLOEXEC);
+    return v->memfd_read;
 }
 
 static int bitmaps_grow(struct replica *v, uint64_t chunks, struct error *e)
@@ -331,7 +346,8 @@ static void replica_free(struct replica *v)
     }
     if (v->memfd >= 0) {
         close(v->memfd);
-        close(v->memfd_read);
+        if (v->memfd_read >= 0)
+            close(v->memfd_read);
     }
     free(v->present);
     free(v->pulling);

@@ -21,19 +21,34 @@ static bool room_evictable(const struct replica *v)
     return !v->pins && !v->local;
 }
 
+static bool room_evict(struct replica *v)
+{
+    if (!room_evictable(v) || replica_unpushed(v))
+        return false;
+    v->tier->counters.evictions++;
+    replica_drop(v);
+    return true;
+}
+
 bool room_make(struct state_tier *t, uint64_t bytes)
 {
-    if (room_fits(t, bytes))
-        return true;
     struct replica *v, *next;
     for (v = TAILQ_FIRST(&t->idle); v && !room_fits(t, bytes); v = next) {
         next = TAILQ_NEXT(v, idle);
-        if (!room_evictable(v) || replica_unpushed(v))
-            continue;
-        t->counters.evictions++;
-        replica_drop(v);
+        room_evict(v);
     }
     return room_fits(t, bytes);
+}
+
+bool room_make_values(struct state_tier *t, uint32_t count)
+{
+    uint32_t evicted = 0;
+    struct replica *v, *next;
+    for (v = TAILQ_FIRST(&t->idle); v && evicted < count; v = next) {
+        next = TAILQ_NEXT(v, idle);
+        evicted += room_evict(v);
+    }
+    return evicted > 0;
 }
 
 static void room_pushed(void *context, int code)

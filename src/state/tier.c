@@ -655,6 +655,7 @@ void state_destroy(struct state_tier *t)
         tenant_free(n);
     }
     alarm_heap_free(&t->alarms);
+    free(t->scratch);
     free(t);
 }
 

@@ -26,7 +26,7 @@
  * Since own pushes touch no missing chunk, a chunk may be pulled at any version from `own_since`
  * on.
  *
- * Invariants, checked by replica_check in tests and where they are cheap: bytes past `size` are
+ * Invariants, checked by replica_check: bytes past `size` are
  * zero in every chunk that is here; written and merged ranges lie within the size; a chunk is never
  * both present and being pulled.
  */
@@ -40,12 +40,14 @@
 
 #include <sys/queue.h>
 
-#define STATE_CHUNK        65536u /* what is pulled, counted and tracked by */
-#define STATE_WRITES_MAX   65536u /* separate ranges known as written, of one value */
-#define STATE_MERGES_MAX   4096u  /* ranges with a merge rule, of one value */
-#define STATE_RANGES_MAX   GT_RANGES_MAX
-#define STATE_TRIES_MAX    4    /* pulls of a chunk that came at an older version than the rest */
-#define STATE_SLICE_CHUNKS 128u /* brought in at a stretch on the loop thread: 8 MiB */
+#define STATE_CHUNK         65536u /* what is pulled, counted and tracked by */
+#define STATE_WRITES_MAX    65536u /* separate ranges known as written, of one value */
+#define STATE_MERGES_MAX    4096u  /* ranges with a merge rule, of one value */
+#define STATE_RANGES_MAX    GT_RANGES_MAX
+#define STATE_TRIES_MAX     4   /* pulls of a chunk that came at an older version than the rest */
+#define STATE_EVICT_VALUES  16u /* at a time, for want of slots or descriptors */
+#define STATE_SCRATCH_BYTES (4u << 20)
+#define STATE_SLICE_CHUNKS  128u /* brought in at a stretch on the loop thread: 8 MiB */
 
 _Static_assert(STATE_CHUNK == GT_CHUNK_BYTES, "chunks are the global tier's");
 
@@ -214,7 +216,9 @@ struct state_tier {
     uint64_t evicting_bytes;
     bool looking_for_room;
     struct task room_task;
-    uint64_t owners; /* given to calls */
+    uint64_t owners;  /* given to calls */
+    uint8_t *scratch; /* of refreshes */
+    bool scratch_taken;
     struct alarm_heap alarms;
     int64_t timer_asked;
     uint64_t local_bytes;
@@ -266,6 +270,8 @@ int replica_resize(struct replica *, uint64_t size, bool fill, struct error *);
 enum chunk_state { CHUNK_MISSING, CHUNK_PULLED /* is being */, CHUNK_PRESENT };
 /* Keeps the counts; a chunk that goes missing loses its twin. */
 void replica_chunk(struct replica *, uint64_t chunk, enum chunk_state);
+/* The memory file, or one that cannot be written; -1 without a descriptor to be had. */
+int replica_descriptor(struct replica *, bool writable);
 /* All bytes of [off, off + len) are here. */
 bool replica_has(const struct replica *, uint64_t off, uint64_t len);
 /* Twins of these chunks with the bytes that they have now. -ATOLL_ENOMEM (also for want of room).
@@ -375,6 +381,8 @@ void object_start(struct pending *);
 int room_take(struct pending *, uint64_t bytes);
 /* Evicts what can go at once. */
 bool room_make(struct state_tier *, uint64_t bytes);
+/* Evicts up to so many values, for want of slots or descriptors; false: none can go. */
+bool room_make_values(struct state_tier *, uint32_t count);
 /* The waiting requests look again at the next tick. */
 void room_kick(struct state_tier *);
 /* Its eviction is over, one way or the other. */

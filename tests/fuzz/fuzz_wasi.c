@@ -403,12 +403,18 @@ static void world_close(void)
     close(pair[1]);
 }
 
+/* libFuzzer respects a handler of ours, where it would replace SIG_IGN by its own. */
+static void size_exceeded(int number)
+{
+    (void)number;
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
     /* Files stay small, whatever sizes the guest asks for. */
     const struct rlimit size = {1 << 20, 1 << 20};
-    signal(SIGXFSZ, SIG_IGN);
+    signal(SIGXFSZ, size_exceeded);
     setrlimit(RLIMIT_FSIZE, &size);
     /* Where syncing costs nothing, if there is such a place. */
     const char *where = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";

@@ -2,9 +2,9 @@
 #define _GNU_SOURCE
 #include "supervisor.h"
 
+#include "artefact_file.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "engine/compile.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -229,38 +229,6 @@ void supervisor_listen(struct supervisor *s, int64_t timeout_ns)
 }
 
 /* ---- what it is told ---- */
-
-static struct compiler *compiler;
-
-static void compiler_stop(void)
-{
-    compiler_destroy(compiler);
-}
-
-/* The artefact's bytes in a memory file. */
-static int artefact_file(const char *path)
-{
-    struct error e;
-    struct buffer wasm = {0}, bytes = {0};
-    struct artefact *artefact;
-    const char *chosen = getenv("ATOLL_CC");
-    struct compiler_settings settings = {.program = chosen ? chosen : ATOLL_CC, .cache = ""};
-    const struct compile_options options = {
-        .tier = TIER_OPT, .mode = MODE_FAST, .cpu = CPU_V3, .link = LINK_PRIMARY};
-    if (!compiler) {
-        check(compiler_create(&settings, &compiler, &e), &e);
-        atexit(compiler_stop);
-    }
-    check(file_read(path, 64u << 20, &wasm, &e), &e);
-    check(compiler_load(compiler, wasm.data, wasm.len, &options, &artefact, NULL, &e), &e);
-    check(artefact_bytes(artefact, &bytes, &e), &e);
-    int fd = memory_file("artefact", bytes.data, bytes.len, bytes.len, true, false, &e);
-    check(fd, &e);
-    artefact_release(artefact);
-    buffer_free(&wasm);
-    buffer_free(&bytes);
-    return fd;
-}
 
 int supervisor_load(struct supervisor *s, uint32_t version, const char *wasm_path,
                     const char *manifest, int image)

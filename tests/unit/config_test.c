@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "node/config.h"
 #include "node/gateway/listen.h"
 #include "node/gateway/range.h"
@@ -129,6 +130,41 @@ static void ranges_are_read_as_the_standard_says(void **state)
     assert_false(content_range_parse("bytes 0-18446744073709551615/*", &off, &end));
 }
 
+struct names {
+    char *text; /* the page */
+    uint32_t found;
+};
+
+static void name_is_documented(void *context, const char *name)
+{
+    struct names *n = context;
+    char row[128];
+    snprintf(row, sizeof row, "\n| `%s` |", name);
+    if (strstr(n->text, row) == NULL)
+        fail_msg("docs/operations.md has no row for the setting %s", name);
+    n->found++;
+}
+
+static void every_setting_is_documented_and_nothing_else(void **state)
+{
+    (void)state;
+    struct buffer page = {0};
+    struct error e;
+    assert_int_equal(file_read(DOCUMENTS "/operations.md", 1 << 20, &page, &e), 0);
+    assert_true(buffer_append(&page, "", 1));
+    char *begin = strstr((char *)page.data, "\n## Settings\n"),
+         *end = strstr((char *)page.data, "\n## Metrics\n");
+    assert_true(begin && end && begin < end);
+    *end = 0;
+    struct names n = {.text = begin};
+    config_names(name_is_documented, &n);
+    uint32_t rows = 0;
+    for (const char *at = begin; (at = strstr(at, "\n| `")) != NULL; at++)
+        rows++;
+    assert_int_equal(rows, n.found);
+    buffer_free(&page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +173,7 @@ int main(void)
         cmocka_unit_test(the_environment_and_options_set_the_same_things),
         cmocka_unit_test(addresses_are_numeric_and_have_a_port),
         cmocka_unit_test(ranges_are_read_as_the_standard_says),
+        cmocka_unit_test(every_setting_is_documented_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

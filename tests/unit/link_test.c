@@ -127,6 +127,28 @@ static void a_full_ring_is_told_from_a_dead_peer(void **state)
     pair_close(&p);
 }
 
+static void a_quiet_message_wakes_nobody_until_that_is_asked_for(void **state)
+{
+    (void)state;
+    struct pair p = pair_open();
+    struct message m = {.header.kind = MESSAGE_LOG}, got;
+    int fds[MESSAGE_FDS_MAX];
+    uint32_t before = ring_signal(&p.supervisor->in);
+    assert_int_equal(link_untaken(p.worker), 0);
+    link_wake(p.worker); /* nothing was sent */
+    assert_int_equal(link_send_quietly(p.worker, &m, NULL, 0, &failure), 0);
+    assert_int_equal(ring_signal(&p.supervisor->in), before);
+    assert_true(link_untaken(p.worker) > 0);
+    link_wake(p.worker);
+    assert_int_not_equal(ring_signal(&p.supervisor->in), before);
+    before = ring_signal(&p.supervisor->in);
+    assert_int_equal(link_receive(p.supervisor, &got, fds, &failure), 1);
+    assert_int_equal(link_untaken(p.worker), 0);
+    link_wake(p.worker); /* all was taken */
+    assert_int_equal(ring_signal(&p.supervisor->in), before);
+    pair_close(&p);
+}
+
 static void *drain(void *context)
 {
     struct link *l = context;
@@ -223,6 +245,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(descriptors_arrive_with_their_message_and_in_order),
         cmocka_unit_test(a_full_ring_is_told_from_a_dead_peer),
+        cmocka_unit_test(a_quiet_message_wakes_nobody_until_that_is_asked_for),
         cmocka_unit_test(a_waiting_sender_goes_on_when_there_is_room),
         cmocka_unit_test(a_packet_that_belongs_to_another_message_breaks_the_link),
         cmocka_unit_test(a_link_is_inherited_by_another_process),

@@ -208,6 +208,25 @@ static void the_least_and_the_greatest_of_all_pushes_survive(void **state)
     world_end();
 }
 
+static void saying_a_merge_rule_again_is_nothing_new_whatever_waits_to_be_pushed(void **state)
+{
+    (void)state;
+    begin(8);
+    elsewhere_push("k", 0, "0123456789abcdef", 16, GT_SET);
+    struct view a = view_open(1, 10, "k", 0, RW), b = view_open(1, 11, "k", 0, RW);
+    assert_int_equal(view_ensure(&a, 0, 16), 0);
+    assert_int_equal(view_merge(&a, 0, 8, GT_ADD_I64), 0);
+    a.bytes[0]++;
+    assert_int_equal(view_merge(&b, 0, 8, GT_ADD_I64), 0);
+    CHECK(view_merge(&b, 0, 8, GT_XOR), ATOLL_EBUSY);
+    CHECK(view_merge(&b, 0, 16, GT_ADD_I64), ATOLL_EBUSY); /* the rest is new */
+    assert_true(view_push(&a, STATE_PUSH_DIRTY) > 0);
+    assert_int_equal(view_merge(&b, 0, 16, GT_ADD_I64), 0);
+    view_drop(&a);
+    view_drop(&b);
+    world_end();
+}
+
 /* 3 */
 static void a_push_that_expects_a_version_succeeds_only_on_that_version(void **state)
 {
@@ -462,6 +481,7 @@ int main(void)
         cmocka_unit_test(without_locks_the_last_push_of_a_range_wins),
         cmocka_unit_test(with_merge_rules_concurrent_pushes_commute_and_none_is_lost),
         cmocka_unit_test(the_least_and_the_greatest_of_all_pushes_survive),
+        cmocka_unit_test(saying_a_merge_rule_again_is_nothing_new_whatever_waits_to_be_pushed),
         cmocka_unit_test(a_push_that_expects_a_version_succeeds_only_on_that_version),
         cmocka_unit_test(optimistic_transactions_on_one_key_count_exactly),
         cmocka_unit_test(a_copy_of_mixed_age_never_passes_for_the_newest),

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "state_world.h"
 
+#include <sys/resource.h>
+
 #define BIG (1ull << 30)
 
 /* ---- open ---- */
@@ -814,6 +816,64 @@ static void what_cannot_be_pushed_stays_and_the_newcomer_is_refused(void **state
     world_end();
 }
 
+static void when_descriptors_run_out_idle_values_give_theirs_up(void **state)
+{
+    (void)state;
+    world_begin(43, BIG);
+    struct rlimit before, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int lowest = dup(0);
+    close(lowest);
+    few = before;
+    few.rlim_cur = (rlim_t)lowest + 10;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (uint64_t i = 0; i < 200; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%llu", (unsigned long long)i % 40);
+        struct gt_key k = global_key(key);
+        double_find(gt, &k)->exists = true;
+        struct state_request r = {.op = STATE_OP_OPEN,
+                                  .key = (const uint8_t *)key,
+                                  .key_len = (uint32_t)strlen(key),
+                                  .flags = RW};
+        assert_int_equal(ask(1, 1000 + i, r, &last), 0);
+        if (last.fd >= 0)
+            close(last.fd);
+        state_call_ended(tier, 1, 1000 + i);
+    }
+    struct state_counters c;
+    state_counters(tier, &c);
+    assert_true(c.evictions > 0);
+    setrlimit(RLIMIT_NOFILE, &before);
+    world_end();
+}
+
+static uint64_t refused;
+
+static void count_refusals(void *context, const struct state_answer *a)
+{
+    (void)context;
+    refused += a->result == -ATOLL_ELIMIT;
+}
+
+static void a_worker_has_a_bounded_number_of_requests_waiting(void **state)
+{
+    (void)state;
+    world_begin(44, BIG);
+    struct state_request r = {
+        .op = STATE_OP_OPEN, .key = (const uint8_t *)"k", .key_len = 1, .flags = NEW};
+    refused = 0;
+    for (uint32_t i = 0; i < STATE_REQUESTS_MAX + 3; i++)
+        state_submit(tier, (struct state_client){1, 1 + i % 7}, &r, count_refusals, NULL);
+    assert_int_equal(refused, 3);
+    state_submit(tier, (struct state_client){2, 1}, &r, count_refusals, NULL);
+    assert_int_equal(refused, 3); /* another worker is none the worse */
+    world_settle();
+    state_submit(tier, (struct state_client){1, 1}, &r, count_refusals, NULL);
+    assert_int_equal(refused, 3);
+    world_end();
+}
+
 /* ---- ends ---- */
 
 static void when_a_worker_dies_unpushed_bytes_go_and_local_values_stay(void **state)
@@ -1028,6 +1088,8 @@ int main(void)
         cmocka_unit_test(values_that_nobody_uses_make_room_the_oldest_first),
         cmocka_unit_test(what_was_not_pushed_is_pushed_before_it_goes),
         cmocka_unit_test(what_cannot_be_pushed_stays_and_the_newcomer_is_refused),
+        cmocka_unit_test(when_descriptors_run_out_idle_values_give_theirs_up),
+        cmocka_unit_test(a_worker_has_a_bounded_number_of_requests_waiting),
         cmocka_unit_test(when_a_worker_dies_unpushed_bytes_go_and_local_values_stay),
         cmocka_unit_test(others_that_had_the_dead_workers_value_open_see_it_as_it_is_globally),
         cmocka_unit_test(a_call_that_ends_leaves_nothing_waiting),

@@ -44,13 +44,15 @@
  *             chaining, sockets and pushing state, fails with ATOLL_EPERM.
  *
  * Errors that every function can return, and that are not repeated at each
- *   ATOLL_EFAULT  a range does not lie in the guest's memory, or in one region with the needed
- * right ATOLL_EINVAL  an unknown flag or number; a malformed key or name; a struct that is too
- * small ATOLL_EBADF   a handle that is not open in this call ATOLL_ERANGE  an offset and length
- * whose sum overflows ATOLL_EPERM   the manifest does not allow it (also where saying "absent"
- * would give away more) ATOLL_ELIMIT  a limit of the manifest, the tenant or this file would be
- * passed ATOLL_ENOMEM  the node has no memory, slot or mapping left for it A call that is cancelled
- * or past its deadline ends inside whatever it does; no function returns to it.
+ *   ATOLL_EFAULT  a range is not in the guest's memory, nor in one region with the needed right
+ *   ATOLL_EINVAL  an unknown flag or number; a malformed key or name; a struct that is too small
+ *   ATOLL_EBADF   a handle that is not open in this call
+ *   ATOLL_ERANGE  an offset and a length whose sum overflows
+ *   ATOLL_EPERM   not allowed by the manifest (also where "absent" would give away too much)
+ *   ATOLL_ELIMIT  a limit of the manifest, of the tenant or of this file would be passed
+ *   ATOLL_ENOMEM  the node has no memory, slot or mapping left for it
+ * A call that is cancelled or past its deadline ends inside whatever it does; no function returns
+ * to it.
  */
 #ifndef ATOLL_H
 #define ATOLL_H

@@ -67,7 +67,6 @@ void exchange_respond(struct exchange *x, const struct http_response *response)
     struct http_request *request = x->request;
     struct error e;
     exchange_release(x, response->status);
-    request->user = NULL;
     http_respond(request, response, &e);
 }
 
@@ -185,7 +184,6 @@ void exchange_stream_end(struct exchange *x)
 {
     struct http_request *request = x->request;
     exchange_release(x, 200);
-    request->user = NULL;
     http_stream_end(request);
 }
 
@@ -193,7 +191,6 @@ void exchange_drop(struct exchange *x)
 {
     struct http_request *request = x->request;
     exchange_release(x, 0);
-    request->user = NULL;
     http_request_drop(request);
 }
 

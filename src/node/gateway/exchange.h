@@ -32,6 +32,7 @@ struct route {
     void (*handle)(struct exchange *); /* the body is complete (or was streamed) */
     uint32_t scopes;                   /* of the token, for {tenant}; 0 with `open`: none */
     bool open;                         /* needs no token: health, version, the page */
+    bool apart;                        /* also at the listener for operations, without a token */
     enum route_body body;
     uint64_t body_max;                                                 /* 0: no body */
     uint64_t (*body_limit)(struct exchange *);                         /* instead of body_max */
@@ -45,7 +46,8 @@ struct exchange {
     struct node *node;
     struct http_request *request;
     const struct route *route;
-    const struct token *token; /* NULL: no authentication on this node */
+    const struct token *token; /* NULL: no authentication on this node; else token_copy, … */
+    struct token token_copy;   /* … as the token was when the request came */
     /* From the path. */
     char tenant[NAME_MAX_LEN + 1], name[NAME_MAX_LEN + 1];
     uint64_t id;

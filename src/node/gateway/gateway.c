@@ -16,14 +16,18 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define BODIES_BYTES (512ull << 20)
+#define BODIES_BYTES           (512ull << 20)
+#define OPERATIONS_CONNECTIONS 64u
 
 struct gateway {
     struct node *node;
     struct http_server *server;
+    struct http_server *operations; /* setting metrics_listen; NULL: none */
+    uint32_t open_servers;
     struct tls_context *tls;
     struct exchange *exchanges; /* in hand */
     struct exchange *spare;
+    struct exchange *provisional; /* of the last head, whose body has not come yet; NULL: none */
     bool authentication, closing;
     char url[300];
 };
@@ -34,6 +38,10 @@ static const struct route *const tables[] = {routes_call,     routes_batch, rout
 
 /* ---- exchanges ---- */
 
+/* A request whose body is collected becomes ours with `request`; if its body never comes, nobody
+ * tells. What its head has led to is therefore kept for the last head only, which is the one whose
+ * body follows in nearly all cases; otherwise the request's way is found once more. */
+
 static struct exchange *exchange_make(struct gateway *g, struct http_request *request)
 {
     struct exchange *x = g->spare;
@@ -41,28 +49,50 @@ static struct exchange *exchange_make(struct gateway *g, struct http_request *re
         g->spare = x->next;
     else if ((x = malloc(sizeof *x)) == NULL)
         return NULL;
-    *x = (struct exchange){.gateway = g,
-                           .node = g->node,
-                           .request = request,
-                           .began_ns = clock_monotonic_ns(),
-                           .next = g->exchanges};
+    *x = (struct exchange){
+        .gateway = g, .node = g->node, .request = request, .began_ns = clock_monotonic_ns()};
+    return x;
+}
+
+static void exchange_enter(struct exchange *x)
+{
+    struct gateway *g = x->gateway;
+    x->next = g->exchanges;
+    x->previous = NULL;
     if (g->exchanges)
         g->exchanges->previous = x;
     g->exchanges = x;
-    request->user = x;
-    return x;
+    x->request->user = x;
+}
+
+static void exchange_leave(struct exchange *x)
+{
+    struct gateway *g = x->gateway;
+    *(x->previous ? &x->previous->next : &g->exchanges) = x->next;
+    if (x->next)
+        x->next->previous = x->previous;
+    x->request->user = NULL;
+}
+
+static void exchange_spare(struct exchange *x)
+{
+    x->next = x->gateway->spare;
+    x->gateway->spare = x;
 }
 
 void exchange_release(struct exchange *x, unsigned status)
 {
-    struct gateway *g = x->gateway;
     if (status)
-        metrics_http(g->node->metrics, status);
-    *(x->previous ? &x->previous->next : &g->exchanges) = x->next;
-    if (x->next)
-        x->next->previous = x->previous;
-    x->next = g->spare;
-    g->spare = x;
+        metrics_http(x->node->metrics, status);
+    exchange_leave(x);
+    exchange_spare(x);
+}
+
+static void provisional_set(struct gateway *g, struct exchange *x)
+{
+    if (g->provisional)
+        exchange_spare(g->provisional);
+    g->provisional = x;
 }
 
 /* ---- routes ---- */
@@ -157,8 +187,9 @@ static bool admit(struct exchange *x, const struct http_head *head)
                          "localhost or 127.0.0.1");
         return false;
     }
+    const struct token *token;
     if (authorization == NULL ||
-        access_token(g->node->access, authorization, strlen(authorization), &x->token, &e) != 0) {
+        access_token(g->node->access, authorization, strlen(authorization), &token, &e) != 0) {
         struct exchange_headers headers = {0};
         exchange_headers_add(&headers, "www-authenticate", "Bearer");
         exchange_problem_with(x, 401, &headers,
@@ -166,6 +197,8 @@ static bool admit(struct exchange *x, const struct http_head *head)
                                             : "this needs a token: Authorization: Bearer …");
         return false;
     }
+    x->token_copy = *token; /* it may be revoked before this request ends */
+    x->token = &x->token_copy;
     if (x->tenant[0] == 0 && x->route->scopes == 0)
         return true; /* the handler looks at what it is about */
     return exchange_require(x, x->tenant[0] ? x->tenant : NULL, x->route->scopes);
@@ -212,31 +245,81 @@ static void trace_take(struct exchange *x, const struct http_head *head)
 
 /* ---- the server's callbacks ---- */
 
-static enum http_body_mode head_came(void *context, struct http_request *request)
+/* The request's exchange with its route, admitted; NULL: it has been answered. */
+static struct exchange *exchange_begin(struct gateway *g, struct http_request *request)
 {
-    struct gateway *g = context;
     const struct http_head *head = request->head;
     struct exchange *x = exchange_make(g, request);
     bool other;
     if (x == NULL) {
         http_respond_problem(request, &(struct http_problem){.status = 503});
-        return HTTP_BODY_COLLECT;
+        return NULL;
     }
+    exchange_enter(x);
     x->route = route_find(x, head, &other);
     if (x->route == NULL) {
         exchange_problem(x, other ? 405 : 404, other ? "%s does not take %s" : "there is no %s",
                          head->path, http_method_name(head->method));
-        return HTTP_BODY_COLLECT;
+        return NULL;
     }
     trace_take(x, head);
-    if (!admit(x, head))
+    return admit(x, head) ? x : NULL;
+}
+
+static enum http_body_mode head_came(void *context, struct http_request *request)
+{
+    struct gateway *g = context;
+    provisional_set(g, NULL);
+    struct exchange *x = exchange_begin(g, request);
+    if (x == NULL)
         return HTTP_BODY_COLLECT;
     uint64_t limit = x->route->body_limit ? x->route->body_limit(x) : x->route->body_max;
     http_request_body_max(request, limit);
-    if (x->route->body != ROUTE_STREAM)
+    if (x->route->body != ROUTE_STREAM) {
+        exchange_leave(x);
+        provisional_set(g, x);
         return HTTP_BODY_COLLECT;
+    }
     x->route->begin(x); /* when it answered, nothing more comes */
     return HTTP_BODY_STREAM;
+}
+
+static void request_came(void *context, struct http_request *request)
+{
+    struct gateway *g = context;
+    struct exchange *x = request->user; /* one whose body was streamed */
+    if (x == NULL && g->provisional && g->provisional->request == request) {
+        x = g->provisional;
+        g->provisional = NULL;
+        exchange_enter(x);
+    }
+    if (x != NULL || (x = exchange_begin(g, request)) != NULL)
+        x->route->handle(x);
+}
+
+/* The listener for operations: few routes, no tokens; whoever reaches its address may. */
+static enum http_body_mode operations_head_came(void *context, struct http_request *request)
+{
+    (void)context;
+    http_request_body_max(request, 0);
+    return HTTP_BODY_COLLECT;
+}
+
+static void operations_request_came(void *context, struct http_request *request)
+{
+    struct exchange *x = exchange_make(context, request);
+    bool other;
+    if (x == NULL) {
+        http_respond_problem(request, &(struct http_problem){.status = 503});
+        return;
+    }
+    exchange_enter(x);
+    x->route = route_find(x, request->head, &other);
+    if (x->route && x->route->apart)
+        x->route->handle(x);
+    else
+        exchange_problem(x, 404, "there is no %s here, only /metrics, /healthz, /readyz, /version",
+                         request->head->path);
 }
 
 static bool piece_came(void *context, struct http_request *request, const uint8_t *data, size_t len)
@@ -244,13 +327,6 @@ static bool piece_came(void *context, struct http_request *request, const uint8_
     struct exchange *x = request->user;
     (void)context;
     return x->route->piece(x, data, len);
-}
-
-static void request_came(void *context, struct http_request *request)
-{
-    struct exchange *x = request->user;
-    (void)context;
-    x->route->handle(x);
 }
 
 static void peer_gone(void *context, struct http_request *request)
@@ -277,6 +353,9 @@ static const struct http_handler handler = {.head = head_came,
                                             .gone = peer_gone,
                                             .drained = stream_drained};
 
+static const struct http_handler operations_handler = {
+    .head = operations_head_came, .request = operations_request_came, .gone = peer_gone};
+
 /* ---- the whole ---- */
 
 static int gateway_tls(struct gateway *g, struct error *e)
@@ -286,6 +365,24 @@ static int gateway_tls(struct gateway *g, struct error *e)
         return 0;
     return tls_context_server(c->tls_certificate, c->tls_key,
                               c->tls_client_ca[0] ? c->tls_client_ca : NULL, &g->tls, e);
+}
+
+static int operations_listen(struct gateway *g, struct error *e)
+{
+    const char *text = g->node->config.metrics_listen;
+    struct http_server_options options = {
+        .handler = &operations_handler, .context = g, .connections = OPERATIONS_CONNECTIONS};
+    struct listen_address address;
+    uint16_t port;
+    if (text[0] == 0)
+        return 0;
+    int rc = listen_parse(text, &address, e);
+    if (rc == 0)
+        rc = http_server_create(g->node->loop, &options, &g->operations, e);
+    if (rc != 0)
+        return error_prefix(e, "setting metrics_listen");
+    g->open_servers++;
+    return http_server_listen(g->operations, address.host, address.port, NULL, &port, e);
 }
 
 int gateway_create(struct node *node, struct gateway **out, struct error *e)
@@ -308,14 +405,19 @@ int gateway_create(struct node *node, struct gateway **out, struct error *e)
         rc = gateway_tls(g, e);
     if (rc == 0)
         rc = http_server_create(node->loop, &options, &g->server, e);
-    if (rc == 0)
+    if (rc == 0) {
+        g->open_servers++;
         rc = http_server_listen(g->server, address.host, address.port, g->tls, &port, e);
+    }
+    if (rc == 0)
+        rc = operations_listen(g, e);
     if (rc != 0) {
         gateway_destroy(g);
         return rc;
     }
     g->authentication = c->authentication == AUTHENTICATION_ALWAYS ||
                         (c->authentication == AUTHENTICATION_UNLESS_LOOPBACK && !address.loopback);
+    node->port = port;
     listen_url(&address, port, g->tls != NULL, g->url, sizeof g->url);
     *out = g;
     return 0;
@@ -344,6 +446,9 @@ void gateway_drain(struct gateway *g, void (*done)(void *), void *context)
 static void server_closed(void *context)
 {
     struct gateway *g = context;
+    if (g->open_servers > 0 && --g->open_servers > 0)
+        return;
+    provisional_set(g, NULL);
     while (g->spare) {
         struct exchange *x = g->spare;
         g->spare = x->next;
@@ -358,7 +463,7 @@ void gateway_destroy(struct gateway *g)
     if (g == NULL)
         return;
     g->closing = true;
-    if (g->server == NULL) {
+    if (g->open_servers == 0) {
         server_closed(g);
         return;
     }
@@ -371,5 +476,8 @@ void gateway_destroy(struct gateway *g)
     }
     while (g->exchanges)
         exchange_drop(g->exchanges);
+    struct http_server *operations = g->operations;
     http_server_close(g->server, server_closed, g);
+    if (operations)
+        http_server_close(operations, server_closed, g);
 }

@@ -118,13 +118,34 @@ static bool prefers_async(const struct exchange *x)
 
 static void call_async(struct exchange *x, struct call_request *q);
 
+/* "Atoll-Start: fresh" or "cold", for measurements: false when it has been answered. */
+static bool start_select(struct exchange *x, uint32_t *flags)
+{
+    const char *start = exchange_header(x, "atoll-start");
+    if (start == NULL)
+        return true;
+    if (x->token && !access_allows(x->token, x->tenant, SCOPE_DEPLOY)) {
+        exchange_problem(x, 403, "the header Atoll-Start needs the scope deploy");
+        return false;
+    }
+    if (strcmp(start, "fresh") == 0) {
+        *flags = CALL_FLAG_FRESH;
+    } else if (strcmp(start, "cold") == 0) {
+        *flags = CALL_FLAG_CLEAR;
+    } else {
+        exchange_problem(x, 400, "the header Atoll-Start is \"fresh\" or \"cold\"");
+        return false;
+    }
+    return true;
+}
+
 static void fn_handle(struct exchange *x)
 {
     struct call_request q = {.priority = 10, .sampled = x->sampled};
     struct buffer head = {0};
     struct error e;
     int64_t timeout = x->request->head->query ? duration_query(x, "timeout", INT64_MAX) : 0;
-    if (timeout < 0 || !version_select(x, &q.version))
+    if (timeout < 0 || !version_select(x, &q.version) || !start_select(x, &q.flags))
         return;
     if (!head_write(x, &head)) {
         buffer_free(&head);

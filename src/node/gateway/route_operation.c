@@ -339,7 +339,8 @@ static void logs_handle(struct exchange *x)
     x->drained = log_drained;
     s->follower = log_follow(tenant[0] ? tenant : NULL, function[0] ? function : NULL,
                              lines < BACKLOG_LINES ? (uint32_t)lines : BACKLOG_LINES, log_line, s);
-    if (strcmp(follow, "true") != 0 && strcmp(follow, "1") != 0)
+    bool stays = strcmp(follow, "true") == 0 || strcmp(follow, "1") == 0;
+    if (!stays || s->follower == NULL) /* NULL: too many follow already */
         stream_gone(x);
 }
 
@@ -363,11 +364,23 @@ static void page_handle(struct exchange *x)
 }
 
 const struct route routes_operation[] = {
-    {.method = HTTP_GET, .pattern = "/healthz", .handle = health_handle, .open = true},
-    {.method = HTTP_GET, .pattern = "/readyz", .handle = ready_handle, .open = true},
-    {.method = HTTP_GET, .pattern = "/version", .handle = version_handle, .open = true},
+    {.method = HTTP_GET,
+     .pattern = "/healthz",
+     .handle = health_handle,
+     .open = true,
+     .apart = true},
+    {.method = HTTP_GET, .pattern = "/readyz", .handle = ready_handle, .open = true, .apart = true},
+    {.method = HTTP_GET,
+     .pattern = "/version",
+     .handle = version_handle,
+     .open = true,
+     .apart = true},
     {.method = HTTP_GET, .pattern = "/", .handle = page_handle, .open = true},
-    {.method = HTTP_GET, .pattern = "/metrics", .handle = metrics_handle, .scopes = SCOPE_ADMIN},
+    {.method = HTTP_GET,
+     .pattern = "/metrics",
+     .handle = metrics_handle,
+     .scopes = SCOPE_ADMIN,
+     .apart = true},
     {.method = HTTP_GET, .pattern = "/v1/workers", .handle = workers_handle, .scopes = SCOPE_ADMIN},
     {.method = HTTP_GET, .pattern = "/v1/nodes", .handle = nodes_handle, .scopes = SCOPE_ADMIN},
     {.method = HTTP_POST,

@@ -120,7 +120,10 @@ static bool run_parked(struct guest_thread *t, struct call *c)
     struct worker *w = t->worker;
     const struct host_park *park = arena_park(c->faaslet->arena);
     pthread_mutex_lock(&w->lock);
-    bool stop = atomic_load(&c->stop), again = c->woken;
+    /* A request to stop that comes before the host call is tried again keeps it from being tried;
+     * what had woken the call would be lost. */
+    bool stop = atomic_load(&c->stop),
+         again = c->woken || atomic_load(&c->faaslet->arena->context.stop);
     c->woken = false;
     if (!stop && !again) {
         guest_leave(t);
@@ -423,16 +426,21 @@ static struct call *guest_sleep(struct guest_thread *t)
     return NULL;
 }
 
+bool guest_step(struct guest_thread *t)
+{
+    if (ring_pending(&t->worker->link->in))
+        worker_receive(t->worker);
+    struct call *c = call_next(t, false);
+    if (c)
+        call_take_up(t, c);
+    return c || pool_reset_one(t->worker);
+}
+
 void *guest_main(void *thread)
 {
     struct guest_thread *t = thread;
-    struct worker *w = t->worker;
-    while (!atomic_load(&w->over)) {
-        if (ring_pending(&w->link->in))
-            worker_receive(w);
-        struct call *c = call_next(t, false);
-        if (!c && !pool_reset_one(w))
-            c = guest_sleep(t);
+    while (!atomic_load(&t->worker->over)) {
+        struct call *c = guest_step(t) ? NULL : guest_sleep(t);
         if (c)
             call_take_up(t, c);
     }

@@ -92,6 +92,8 @@ int call_output_append(struct output *o, const void *bytes, uint64_t len)
 /* Small ones go straight into the buffer. */
 static int append_small(struct output *o, struct arena *a, uint32_t from, uint64_t len)
 {
+    if (len == 0)
+        return 0;
     if (!buffer_reserve(&o->bytes, len))
         return -ATOLL_ENOMEM;
     int rc = guest_read(a, o->bytes.data + o->bytes.len, from, len);

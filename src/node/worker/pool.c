@@ -11,6 +11,7 @@
  * their slot: then the one that was idle longest goes.
  */
 #include "node/worker/process.h"
+#include "node/worker/shared_files.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -82,6 +83,7 @@ void faaslet_destroy(struct faaslet *f)
     buffer_free(&f->reply_head);
     buffer_free(&f->payload);
     free(f->answer);
+    free(f->shared_asked);
     free(f->failure);
     free(f);
 }
@@ -124,7 +126,7 @@ static int faaslet_restore(struct worker *w, struct version *v, struct proto *pr
         arena_dismiss(w);
     if (rc == 0) {
         f->arena->owner = f;
-        const struct vfs_config tree = {.base = v->files};
+        const struct vfs_config tree = {.base = v->files, .shared = &shared_files, .context = f};
         rc = wasi_instantiate(proto->wasi, &tree, &f->wasi, e);
     }
     if (rc < 0) {
@@ -190,6 +192,7 @@ static void charge_drop(struct worker *w, uint64_t charge)
 {
     pthread_mutex_lock(&w->lock);
     w->memory_used -= charge;
+    queue_unstick(&w->queue);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -234,8 +237,17 @@ static void call_traces_drop(struct faaslet *f)
     f->input_address = 0;
     free(f->failure);
     f->failure = NULL;
+    free(f->shared_asked);
+    f->shared_asked = NULL;
     f->asked_name = false;
     f->call = NULL;
+}
+
+/* Under worker.lock. What holds a faaslet that is not idle holds its version. */
+static void version_let_go(struct worker *w, struct version *v)
+{
+    if (--v->calls == 0)
+        version_unused(w, v);
 }
 
 void pool_give(struct worker *w, struct faaslet *f)
@@ -244,23 +256,28 @@ void pool_give(struct worker *w, struct faaslet *f)
     call_traces_drop(f);
     pthread_mutex_lock(&w->lock);
     w->memory_used -= f->charge;
+    queue_unstick(&w->queue);
     f->charge = 0;
     bool keep = f->proto && f->proto == v->proto && !f->trapped && !v->dropped;
     bool later = keep && v->dirty_count < DIRTY_MAX;
     f->idle_since_ns = 0;
     if (later)
         idle_add(w, f, true);
+    if (later || !keep)
+        version_let_go(w, v);
     pthread_mutex_unlock(&w->lock);
     if (later)
         return;
-    if (!keep || faaslet_reset(w, f) < 0) {
+    if (!keep) {
         faaslet_destroy(f);
         return;
     }
+    keep = faaslet_reset(w, f) == 0;
     pthread_mutex_lock(&w->lock);
-    keep = f->proto == v->proto && !v->dropped;
+    keep = keep && f->proto == v->proto && !v->dropped;
     if (keep)
         idle_add(w, f, false);
+    version_let_go(w, v);
     pthread_mutex_unlock(&w->lock);
     if (!keep)
         faaslet_destroy(f);
@@ -274,8 +291,10 @@ bool pool_reset_one(struct worker *w)
     struct faaslet *f = w->newest;
     while (f && !f->used)
         f = f->older;
-    if (f)
+    if (f) {
         idle_remove(w, f);
+        f->version->calls++;
+    }
     pthread_mutex_unlock(&w->lock);
     if (!f)
         return false;
@@ -284,6 +303,7 @@ bool pool_reset_one(struct worker *w)
     bool keep = rc == 0 && f->proto == f->version->proto && !f->version->dropped;
     if (keep)
         idle_add(w, f, false);
+    version_let_go(w, f->version);
     pthread_mutex_unlock(&w->lock);
     if (!keep)
         faaslet_destroy(f);
@@ -360,8 +380,7 @@ static bool warm_one(struct worker *w)
     bool keep = rc == 0 && v->proto == proto && !v->dropped;
     if (keep)
         idle_add(w, f, false);
-    if (--v->calls == 0)
-        version_unused(w, v);
+    version_let_go(w, v);
     pthread_mutex_unlock(&w->lock);
     if (f && !keep)
         faaslet_destroy(f);

@@ -98,8 +98,8 @@ void worker_end(struct worker *w, int status)
     pthread_mutex_unlock(&w->lock);
 }
 
-static int worker_begin(struct worker *w, const int descriptors[static LINK_DESCRIPTORS],
-                        const struct worker_settings *settings, struct error *e)
+int worker_begin(struct worker *w, const int descriptors[static LINK_DESCRIPTORS],
+                 const struct worker_settings *settings, struct error *e)
 {
     pthread_mutex_init(&w->lock, NULL);
     pthread_mutex_init(&w->receive_lock, NULL);

@@ -67,6 +67,8 @@ struct attach_table;
 LIST_HEAD(call_bucket, call);
 LIST_HEAD(version_bucket, version);
 
+struct shared_index;
+
 struct worker {
     struct link *link;
     pthread_mutex_t lock, receive_lock;
@@ -124,6 +126,7 @@ struct worker {
         uint32_t watched;     /* descriptors */
     } timekeeper;
 
+    struct shared_index *shared; /* shared_files.c, under lock; NULL: none known yet */
     _Atomic(struct attach_table *) state; /* import_state.c: values known here; NULL: none opened */
     struct bucket network[2];             /* of the tenant: out, in */
     uint16_t refused_ports[REFUSED_PORTS_MAX];
@@ -141,8 +144,16 @@ void worker_receive(struct worker *);
 /* The process ends: threads leave their loops. */
 void worker_end(struct worker *, int status);
 
+/* ---- process.c ---- */
+/* Everything but the threads, in a worker of zeros. */
+int worker_begin(struct worker *, const int descriptors[static LINK_DESCRIPTORS],
+                 const struct worker_settings *, struct error *);
+
 /* ---- guest.c ---- */
 void *guest_main(void *thread);
+/* What a guest thread does at a time: takes messages, runs a call, or resets an instance. False
+ * when there was nothing to do. */
+bool guest_step(struct guest_thread *);
 /* The thread lets go of its call, whatever becomes of it. Under worker.lock. */
 void guest_leave(struct guest_thread *);
 /* Wakes a sleeping guest thread, if any, after work was queued. Not under worker.lock. */
@@ -171,7 +182,8 @@ void tallies_send(struct worker *);
  * when there is no arena or memory for it. Without locks. */
 int pool_take(struct worker *, struct version *, bool fresh, enum call_temperature *,
               struct faaslet **out, struct error *);
-/* The call that had it has ended. Without locks. */
+/* The call that had it has ended; its version was held (version.calls) and is let go of. Without
+ * locks. */
 void pool_give(struct worker *, struct faaslet *);
 /* Resets one faaslet that waits for it; false when none does. Without locks. */
 bool pool_reset_one(struct worker *);
@@ -206,6 +218,8 @@ host_function wasi_shape(const char *name, size_t len, host_function wasi);
 /* ---- timekeeper.c ---- */
 int timekeeper_begin(struct worker *, struct error *);
 void *timekeeper_main(void *worker);
+/* One look at timers and slices, in a process without this thread. */
+void timekeeper_look(struct worker *);
 /* Something has to be done at at_ns at the latest. Under worker.lock. */
 void timekeeper_need(struct worker *, int64_t at_ns);
 /* All guest threads are busy, or a call is unannounced: ticks are needed. Under worker.lock. */

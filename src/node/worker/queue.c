@@ -42,6 +42,7 @@ static void heap_insert(struct run_queue *q, struct flow *f)
 {
     struct flow_heap *h = f->heap;
     struct version *v = f->version;
+    queue_unstick(q);
     if (f->at)
         return;
     if (v->runtime < q->floor) /* it slept: no credit for that */
@@ -183,6 +184,7 @@ void queue_ready(struct worker *w, struct call *c)
     TAILQ_INSERT_HEAD(&w->queue.ready[c->depth], c, queue);
     level_mark(w->queue.ready_levels, c->depth);
     w->queue.available++;
+    queue_unstick(&w->queue);
 }
 
 void queue_expired(struct worker *w, struct call *c)
@@ -293,6 +295,7 @@ void queue_ended(struct worker *w, struct call *c)
         return;
     c->started = false;
     w->slots_used--;
+    queue_unstick(&w->queue);
     v->active--;
     v->limited -= !c->exempt;
     if (v->blocked && v->stage != VERSION_LOADING && !version_full(v))
@@ -399,5 +402,8 @@ struct call *queue_take(struct worker *w)
             return fresh_take(w, f);
     }
     struct call *c = ready_take(q, 0);
-    return c ? c : shallow_take(w);
+    if (!c)
+        c = shallow_take(w);
+    __atomic_store_n(&q->stuck, !c, __ATOMIC_RELAXED);
+    return c;
 }

@@ -45,6 +45,7 @@ struct run_queue {
     struct flow_heap expired;                  /* of calls whose slice is over */
     uint64_t ready_levels[2], fresh_levels[2]; /* bit per depth: may have some */
     uint32_t available; /* ready calls, and flows in heaps: what queue_take chooses from */
+    bool stuck;         /* none of them may run before something ends: see queue_unstick */
     int64_t floor;      /* virtual runtime of the version that was chosen last */
 };
 
@@ -71,7 +72,14 @@ struct call *queue_take(struct worker *);
  */
 static inline bool queue_any(const struct run_queue *q)
 {
-    return __atomic_load_n(&q->available, __ATOMIC_RELAXED) != 0;
+    return __atomic_load_n(&q->available, __ATOMIC_RELAXED) != 0 &&
+           !__atomic_load_n(&q->stuck, __ATOMIC_RELAXED);
+}
+/* There is something new to take, or slots or memory were given back. Until then a queue of which
+ * queue_take gave nothing counts as empty, or threads would go round in circles. */
+static inline void queue_unstick(struct run_queue *q)
+{
+    __atomic_store_n(&q->stuck, false, __ATOMIC_RELAXED);
 }
 /* Gives a call its slot before it is taken. */
 void queue_reserve(struct worker *, struct call *);

@@ -157,6 +157,15 @@ static int64_t moment(struct worker *w, int64_t now, bool *announce)
     return next > now ? next - now : 0;
 }
 
+void timekeeper_look(struct worker *w)
+{
+    bool announce;
+    pthread_mutex_lock(&w->lock);
+    (void)moment(w, clock_monotonic_ns(), &announce);
+    w->timekeeper.until_ns = AWAKE;
+    pthread_mutex_unlock(&w->lock);
+}
+
 static void events_take(struct worker *w, const struct epoll_event *events, int count)
 {
     uint64_t counter;
@@ -174,6 +183,17 @@ static void events_take(struct worker *w, const struct epoll_event *events, int 
             pthread_mutex_unlock(&w->lock);
         }
     }
+    if (queue_any(&w->queue))
+        guest_announce(w);
+}
+
+/* Drains the ring. A guest thread that was woken for the same message may have found the ring empty
+ * and gone back to sleep before what the message brings was queued: this thread wakes it again. */
+static void ring_drain(struct worker *w)
+{
+    worker_receive(w);
+    if (queue_any(&w->queue))
+        guest_announce(w);
 }
 
 /* Once a second. */
@@ -209,8 +229,9 @@ void *timekeeper_main(void *worker)
         pthread_mutex_unlock(&w->lock);
         if (announce)
             guest_announce(w);
-        if (w->timekeeper.ticking && ring_pending(&w->link->in))
-            worker_receive(w);
+        if (w->timekeeper.ticking && ring_pending(&w->link->in)) {
+            ring_drain(w);
+        }
         versions_bury(w);
         sweep(w, now);
         stop_look(w, now);

@@ -56,6 +56,7 @@ struct faaslet {
     uint64_t log_bytes;
     struct buffer reply_head; /* atoll_http_reply */
     struct sockets *sockets;  /* import_net.c; NULL = none */
+    char *shared_asked;       /* shared_files.c: what an answer is awaited for, malloc'ed */
     char *failure;            /* atoll_fail's message, malloc'ed; NULL = none */
     uint32_t failure_len;
     bool asked_name;       /* import_chain.c has asked what a name means, … */

@@ -93,9 +93,6 @@ int host_list(struct host_call *, struct descriptor *, struct listing *);
 /* ---- host_files.c ---- */
 uint8_t filetype_of(int fd, const struct stat *);
 void filestat_of(int fd, const struct stat *, struct filestat *);
-/* ---- vfs_files.c ---- */
-int tree_save(const struct wasi *, uint32_t number, const struct descriptor *, struct saved *,
-              struct error *);
 /* ---- host_save.c ---- */
 int host_save(const struct wasi *, uint32_t number, const struct descriptor *, struct saved *,
               struct error *);

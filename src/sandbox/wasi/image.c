@@ -41,7 +41,7 @@ static int descriptor_quiescent(const struct wasi *w, uint32_t number, struct er
     if (d->back_end == &back_end_host) {
         return saved_refuse(number, "a file of the host", "", e);
     }
-    return d->back_end == &back_end_vfs ? tree_save(w, number, d, &s, e) : 0;
+    return d->back_end->save != NULL ? d->back_end->save(w, number, d, &s, e) : 0;
 }
 
 int wasi_quiescent(const struct wasi *w, struct error *e)

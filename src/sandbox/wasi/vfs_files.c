@@ -340,8 +340,8 @@ static ssize_t tree_read_link(struct host_call *call, const struct descriptor *d
 
 /* ---- checkpoints ---- */
 
-int tree_save(const struct wasi *w, uint32_t number, const struct descriptor *d, struct saved *s,
-              struct error *e)
+static int tree_save(const struct wasi *w, uint32_t number, const struct descriptor *d,
+                     struct saved *s, struct error *e)
 {
     struct vfs_status status;
     const char *path = vfs_base_path(&w->tree, d->node);

@@ -99,7 +99,7 @@ static uint64_t fan_offsets[FAN_MAX + 1];
 static uint8_t fan_inputs[FAN_MAX];
 
 /* n children that do nothing; how many ended well. */
-static int32_t fan_out(uint64_t n, uint32_t flags)
+static int32_t fan_out(const char *name, uint64_t n, uint32_t flags)
 {
     struct atoll_chain_opts opts = {.size = sizeof opts, .flags = flags};
     uint64_t good = 0;
@@ -109,7 +109,8 @@ static int32_t fan_out(uint64_t n, uint32_t flags)
         fan_offsets[k + 1] = k + 1;
         fan_inputs[k] = 'n';
     }
-    int32_t rc = atoll_chain_batch("calls", 5, (uint32_t)n, fan_offsets, fan_inputs, &opts, fan_ids);
+    int32_t rc = atoll_chain_batch(name, text_len(name), (uint32_t)n, fan_offsets, fan_inputs,
+                                   &opts, fan_ids);
     if (rc < 0)
         return fail_with(rc, "batch");
     rc = atoll_await(fan_ids, (uint32_t)n, (uint32_t)n, ATOLL_FOREVER, fan_results);
@@ -121,14 +122,30 @@ static int32_t fan_out(uint64_t n, uint32_t flags)
 /* n times one child and its end. */
 static int32_t chain_and_await(uint64_t n)
 {
-    int64_t begun = atoll_now(ATOLL_CLOCK_MONOTONIC);
     for (uint64_t k = 0; k < n; k++) {
         atoll_call_t id;
         int32_t rc = atoll_chain("calls", 5, "n", 1, NULL, &id);
         if (rc < 0 || await_one(id).status != ATOLL_ST_OK || atoll_forget(id) < 0)
             return fail_with(rc, "chain");
     }
-    return number_out(atoll_now(ATOLL_CLOCK_MONOTONIC) - begun);
+    return 0;
+}
+
+/* The same with the function "noop"; how many ns each took, 8 bytes each. */
+static int32_t chain_measured(uint64_t n)
+{
+    uint64_t *took = fan_offsets;
+    int64_t before = atoll_now(ATOLL_CLOCK_MONOTONIC);
+    for (uint64_t k = 0; k < n && k < FAN_MAX; k++) {
+        atoll_call_t id;
+        int32_t rc = atoll_chain("noop", 4, NULL, 0, NULL, &id);
+        if (rc < 0 || await_one(id).status != ATOLL_ST_OK || atoll_forget(id) < 0)
+            return fail_with(rc, "chain");
+        int64_t now = atoll_now(ATOLL_CLOCK_MONOTONIC);
+        took[k] = (uint64_t)(now - before);
+        before = now;
+    }
+    return atoll_output_write(took, n * 8) == (int64_t)n * 8 ? 0 : 95;
 }
 
 static int32_t deep(void)
@@ -374,8 +391,8 @@ ATOLL_FUNCTION(calls)
     case 'e': return atoll_output_write(input, (uint64_t)len) == len ? 0 : 1;
     case 'r': return (int32_t)number;
     case 'f': return fib(number);
-    case 'F': return fan_out(number, 0);
-    case 'G': return fan_out(number, ATOLL_CHAIN_GANG);
+    case 'F': return fan_out("calls", number, 0);
+    case 'G': return fan_out("calls", number, ATOLL_CHAIN_GANG);
     case 'c': return number_out(++count);
     case 'D': return dirty();
     case 'C': return clean();
@@ -403,6 +420,8 @@ ATOLL_FUNCTION(calls)
     case 'i': return info();
     case 'b': return busy(number);
     case 'w': return chain_and_await(number);
+    case 'W': return chain_measured(number);
+    case 'O': return fan_out("noop", number, 0);
     case 'h': return http();
     default: return 101;
     }

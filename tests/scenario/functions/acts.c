@@ -7,6 +7,9 @@
  *   deep N     a chain of N calls                                   park N   waits for N sleepers
  *   sleep N    waits N ms         out N      N bytes of output      log N    N lines of log
  *   eat N      takes N MiB        mark       whether earlier calls left anything in memory
+ *   leave N    starts N endless calls and ends
+ *   flaky N    traps N times, then succeeds  push N     makes every word of "whole" N, durably
+ *   add N      adds 1 to the sum at "sum" N times, each time merged
  */
 #include <atoll.h>
 #include <atoll_text.h>
@@ -18,6 +21,8 @@
 #define CROWD_MAX 100000u
 
 #define ACT_MAX 64
+
+#define WHOLE_WORDS (256u << 10 >> 3)
 
 static char input[ACT_MAX];
 static char filler[4096];
@@ -144,18 +149,62 @@ static int32_t mark(void)
     return number_output(left);
 }
 
+/* Fails until it was tried often enough; the tries are counted outside of the call. */
+static int32_t flaky(uint64_t failures)
+{
+    atoll_h tries = atoll_obj_open(ATOLL_O_COUNTER, "tries", 5, 0);
+    int64_t count =
+        tries < 0 ? tries
+                  : atoll_obj_op(tries, ATOLL_COUNTER_ADD, 1, 0, NULL, 0, NULL, 0, ATOLL_FOREVER);
+    if (count < 0)
+        return 96;
+    if ((uint64_t)count % (failures + 1) != 0)
+        __builtin_trap();
+    return number_output((uint64_t)count);
+}
+
+/* A value that is either all of one push or all of another. */
+static int32_t push(uint64_t number)
+{
+    atoll_addr at;
+    atoll_h h = atoll_state_open("whole", 5, WHOLE_WORDS * 8ull,
+                                 ATOLL_S_READ | ATOLL_S_WRITE | ATOLL_S_CREATE);
+    if (h < 0 || atoll_state_map(h, 0, WHOLE_WORDS * 8ull, ATOLL_S_READ | ATOLL_S_WRITE, &at) < 0)
+        return 97;
+    uint64_t *words = atoll_pointer(at);
+    for (uint32_t i = 0; i < WHOLE_WORDS; i++)
+        words[i] = number;
+    int64_t version = atoll_state_push(h, 0, 0, ATOLL_PUSH_DURABLE, 0);
+    return version < 0 ? 98 : number_output((uint64_t)version);
+}
+
+/* Many calls may do this at a time: the additions are summed up by the pushes. */
+static int32_t add(uint64_t times)
+{
+    atoll_addr at;
+    atoll_h h = atoll_state_open("sum", 3, 8, ATOLL_S_READ | ATOLL_S_WRITE | ATOLL_S_CREATE);
+    if (h < 0 || atoll_state_merge(h, 0, 8, ATOLL_M_ADD_I64) < 0 ||
+        atoll_state_map(h, 0, 8, ATOLL_S_READ | ATOLL_S_WRITE, &at) < 0)
+        return 97;
+    for (uint64_t i = 0; i < times; i++)
+        __atomic_fetch_add((int64_t *)atoll_pointer(at), 1, __ATOMIC_RELAXED);
+    if (atoll_state_dirty(h, 0, 8) < 0)
+        return 98;
+    return atoll_state_push(h, 0, 8, ATOLL_PUSH_DIRTY, 0) < 0 ? 98 : number_output(times);
+}
+
 ATOLL_FUNCTION(acts)
 {
     int64_t len = atoll_input_read(0, input, sizeof input - 1);
     if (len < 0)
         return 1;
+    if (strncmp(input, "echo", 4) == 0)
+        return atoll_output_write(input, (uint64_t)len) < 0;
     char *space = strchr(input, ' ');
     uint64_t n = space ? strtoull(space + 1, NULL, 10) : 0;
     if (space)
         *space = 0;
     const char *act = input;
-    if (strcmp(act, "echo") == 0)
-        return atoll_output_write(input, (uint64_t)len) < 0;
     if (strcmp(act, "spin") == 0)
         for (volatile uint64_t i = 0;; i++)
             ;
@@ -173,6 +222,11 @@ ATOLL_FUNCTION(acts)
         return all("exit", 0, n);
     if (strcmp(act, "park") == 0)
         return all("sleep", 200, n);
+    if (strcmp(act, "leave") == 0) {
+        for (uint64_t i = 0; i < n; i++)
+            act_start("spin", 0);
+        return 0;
+    }
     if (strcmp(act, "deep") == 0)
         return number_output(n ? act_result(act_start("deep", n - 1)) + 1 : 0);
     if (strcmp(act, "sleep") == 0)
@@ -188,5 +242,11 @@ ATOLL_FUNCTION(acts)
         return eat(n);
     if (strcmp(act, "mark") == 0)
         return mark();
+    if (strcmp(act, "flaky") == 0)
+        return flaky(n);
+    if (strcmp(act, "push") == 0)
+        return push(n);
+    if (strcmp(act, "add") == 0)
+        return add(n);
     return 99;
 }

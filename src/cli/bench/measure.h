@@ -1,9 +1,9 @@
 /*
  * What every benchmark needs: clocks, order statistics, and the lines that say on which machine and
- * under which load the numbers were taken. Owned by nobody; each program in bench/ uses it.
+ * under which load the numbers were taken. `atoll bench` and the programs in bench/ use it.
  */
-#ifndef BENCH_MEASURE_H
-#define BENCH_MEASURE_H
+#ifndef CLI_BENCH_MEASURE_H
+#define CLI_BENCH_MEASURE_H
 
 #include "base/clock.h"
 

@@ -1,6 +1,6 @@
 /* Clocks, order statistics and environment of the benchmarks; see measure.h. */
 #define _GNU_SOURCE
-#include "measure.h"
+#include "cli/bench/measure.h"
 
 #include <errno.h>
 #include <math.h>

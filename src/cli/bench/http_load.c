@@ -1,7 +1,7 @@
 /* The load generator of http_load.h: one epoll loop; a request is written when the answer before it
  * is complete. */
 #define _GNU_SOURCE
-#include "http_load.h"
+#include "cli/bench/http_load.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

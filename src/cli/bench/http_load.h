@@ -3,10 +3,10 @@
  * a time (closed loop), all served by the calling thread. Reusable by every benchmark that asks a
  * gateway; the answer must have a Content-Length.
  */
-#ifndef BENCH_HTTP_LOAD_H
-#define BENCH_HTTP_LOAD_H
+#ifndef CLI_BENCH_HTTP_LOAD_H
+#define CLI_BENCH_HTTP_LOAD_H
 
-#include "measure.h"
+#include "cli/bench/measure.h"
 
 #include <sys/types.h>
 

@@ -1,0 +1,42 @@
+/*
+ * The vector kernels of batch verification: decoding eight points at once, and the bucket sums of
+ * two windows at once. Same values as the portable code, in about a quarter of the time.
+ *
+ * A vector of 512 bits holds either limb i of eight elements (decoding) or limb i of the four
+ * coordinates of two points (additions: two products of eight lanes each, instead of eight of one).
+ * Only where ifma_available().
+ */
+#ifndef CRYPTO_ED25519_IFMA_H
+#define CRYPTO_ED25519_IFMA_H
+
+#include "crypto/ed25519_point.h"
+
+#include <stddef.h>
+
+#define IFMA_LANES 8
+
+/* The processor has AVX-512 F, DQ, VL and IFMA, and the system saves its registers. */
+bool ifma_available(void);
+
+/* out[i] = a[i]·b[i] and a[i]²; for tests. */
+void ifma_multiply(const struct field a[static IFMA_LANES], const struct field b[static IFMA_LANES],
+                   struct field out[static IFMA_LANES]);
+void ifma_square(const struct field a[static IFMA_LANES], struct field out[static IFMA_LANES]);
+
+/* As point_decode, eight at a time: bit i of the result is set when bytes[i] could be decoded to
+ * out[i]. */
+unsigned ifma_decode(const uint8_t *const bytes[static IFMA_LANES],
+                     struct point out[static IFMA_LANES]);
+
+/* As bucket_sum of ed25519_pippenger.c, for two windows: out[w] = Σ digits[w][i]·points[i]. */
+void ifma_bucket_sums(const struct point_lanes *const *points, size_t count,
+                      const int8_t *const digits[static 2], unsigned bits,
+                      struct point out[static 2]);
+
+/* sum = 2^doublings·sum + addend. */
+void ifma_shift_add(struct point *sum, unsigned doublings, const struct point *addend);
+/* As point_multiply: a·A in one half of the vectors, b·B in the other. */
+struct point ifma_multiply_points(const struct scalar *a, const struct point *A,
+                                  const struct scalar *b);
+
+#endif

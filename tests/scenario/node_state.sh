@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# State as functions use it on a node: every host function, bad arguments, and what is left of it
+# when a call or its worker dies.
+. "$(dirname "$0")/node.bash"
+cd "$work" || exit 1
+state() { "$atoll" invoke state -d "$@"; }
+
+expect 0 'the function is built' "$atoll" build "$here/functions/state.c" -o state.wasm
+check 'a node starts' node_start --threads 2
+cat >state.yaml <<'Y'
+name: state
+timeout: 60s
+state:
+  - { prefix: v, rights: rwld }
+  - { prefix: m, rights: rwld }
+  - { prefix: sum, rights: rwld }
+  - { prefix: l, rights: rwld }
+  - { prefix: g, rights: rwld }
+  - { prefix: absent, rights: rwld }
+  - { prefix: kept, rights: rwld }
+  - { prefix: here, rights: rwld }
+  - { prefix: held, rights: rwld }
+  - { prefix: c, rights: rwld }
+  - { prefix: q, rights: rwld }
+Y
+expect 0 'it is deployed' "$atoll" deploy state.wasm --name state --manifest state.yaml
+expect 0 'values, mappings, merges, entries, locks, lists and objects are as promised' state all
+expect 0 'bad arguments are refused and do no harm' state garbage
+
+# ---- what HTTP and functions see of each other ----
+expect 0 'a function pushes' state put
+expect 0 'HTTP sees it' "$atoll" state get default/kept
+check 'as it was pushed' test "$(cat "$out")" = push
+printf next >next
+expect 0 'HTTP changes it' "$atoll" state put default/kept @next
+expect 0 'the next call' state get
+check 'sees that' test "$(cat "$out")" = next
+
+# ---- deaths ----
+state hold --timeout 500ms >/dev/null 2>&1
+expect 0 'a call that ended gives its lock back' state held
+state die --timeout 50s >/dev/null 2>&1 &
+sleep 1
+for one in $(workers); do kill -KILL "$one"; done
+wait $!
+expect 0 'after its worker died, a call' state get
+check 'sees nothing that was not pushed' test "$(cat "$out")" = next
+expect 0 'but values that are local to the node as they were' state look
+state hold --timeout 50s >/dev/null 2>&1 &
+sleep 1
+for one in $(workers); do kill -KILL "$one"; done
+wait $!
+expect 0 'a dead worker holds no lock' state held
+
+check 'the node stops' node_stop TERM
+finish
