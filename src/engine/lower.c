@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOWERING_REVISION "5"
+#define LOWERING_REVISION "6"
 #define TRIPLE            "x86_64-unknown-linux-gnu"
 
 /* A shard beyond either bound is compiled at `quick` even when `opt` is asked for: some passes take
@@ -319,31 +319,29 @@ static int passes_run(struct lowering *l, LLVMTargetMachineRef machine, const ch
     return e->code;
 }
 
+static bool loops_arrange(const struct lowering *l, LLVMValueRef function)
+{
+    bool wider = l->options->cpu != CPU_V2;
+    if (!lower_jam(function) || (wider && !lower_widen(function)) || !lower_reroll(function) ||
+        !lower_unroll(function))
+        return false;
+    lower_reverse(function);
+    return true;
+}
+
 /* Weak functions are never looked into from outside: nothing is inferred across calls from here on,
  * so that calls whose results are unused, and with them traps, stay. */
-static int functions_seal(struct lowering *l, bool relax, bool opt, bool *rerolled, struct error *e)
+static int functions_seal(struct lowering *l, bool opt, struct error *e)
 {
+    bool relax = l->options->mode == MODE_FAST && !l->bounded;
     for (LLVMValueRef f = LLVMGetFirstFunction(l->llvm); f; f = LLVMGetNextFunction(f)) {
         if (LLVMIsDeclaration(f))
             continue;
         if (relax && !lower_relax(f))
             return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loads");
-        if (relax && opt && !lower_reroll(f, rerolled))
+        if (relax && opt && !loops_arrange(l, f))
             return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loops");
         LLVMSetLinkage(f, LLVMWeakAnyLinkage);
-    }
-    return 0;
-}
-
-static int loops_arrange(struct lowering *l, struct error *e)
-{
-    bool wider = l->options->cpu != CPU_V2;
-    for (LLVMValueRef f = LLVMGetFirstFunction(l->llvm); f; f = LLVMGetNextFunction(f)) {
-        if (LLVMIsDeclaration(f))
-            continue;
-        if (!lower_jam(f) || (wider && !lower_widen(f)) || !lower_unroll(f))
-            return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loops");
-        lower_reverse(f);
     }
     return 0;
 }
@@ -354,13 +352,7 @@ static int shard_optimise(struct lowering *l, LLVMTargetMachineRef machine, bool
     int rc = passes_run(l, machine, opt ? FIRST LIGHT ",cgscc(inline)," LIGHT : FIRST LIGHT, e);
     if (rc < 0)
         return rc;
-    bool relax = l->options->mode == MODE_FAST && !l->bounded, rerolled = false;
-    rc = functions_seal(l, relax, opt, &rerolled, e);
-    /* Folds what re-rolling left of the loops it replaced, which jamming would stumble over. */
-    if (rc == 0 && rerolled)
-        rc = passes_run(l, machine, LIGHT, e);
-    if (rc == 0 && relax && opt)
-        rc = loops_arrange(l, e);
+    rc = functions_seal(l, opt, e);
     if (rc < 0)
         return rc;
     return passes_run(l, machine, opt ? "default<O2>" : "function(dce)", e);

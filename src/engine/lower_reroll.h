@@ -5,8 +5,7 @@
 #include <llvm-c/Core.h>
 #include <stdbool.h>
 
-/* Changes a function; *changed becomes true if it did. Constant conditions are left behind, for
- * light passes to fold. False when memory is exhausted. */
-bool lower_reroll(LLVMValueRef function, bool *changed);
+/* False when memory is exhausted. */
+bool lower_reroll(LLVMValueRef function);
 
 #endif
