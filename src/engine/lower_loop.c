@@ -92,6 +92,48 @@ static bool sum_add_term(struct loop_sum *sum, LLVMValueRef value, uint32_t fact
     return true;
 }
 
+/* Bits at the low end of a counter that are always 0. */
+static uint32_t counter_zeros(const struct loop *loop, LLVMValueRef value)
+{
+    uint32_t number = loop_number(loop, value);
+    if (number >= loop->phi_count || loop->steps[number] == 0 ||
+        !LLVMIsAConstantInt(loop->starts[number]))
+        return 0;
+    return (uint32_t)__builtin_ctz((uint32_t)LLVMConstIntGetZExtValue(loop->starts[number]) |
+                                   loop->steps[number]);
+}
+
+static bool sum_add(const struct loop *, LLVMValueRef, uint32_t factor, unsigned depth,
+                    struct loop_sum *);
+
+/* value ^ by, of which the factor leaves the low bits. Where `by` has all bits that the value may
+ * have, that is by - value: clang's way to write -1 - i, or -2 - i of an even i. */
+static bool sum_add_inverse(const struct loop *loop, LLVMValueRef value, uint32_t by,
+                            uint32_t factor, unsigned depth, struct loop_sum *sum)
+{
+    uint32_t counts = UINT32_MAX >> __builtin_ctz(factor);
+    uint32_t never = (1u << counter_zeros(loop, value)) - 1;
+    if ((counts & ~by & ~never) != 0)
+        return false;
+    sum->constant += factor * by;
+    return sum_add(loop, value, 0 - factor, depth, sum);
+}
+
+static bool sum_add_scaled(const struct loop *loop, LLVMValueRef value, uint32_t factor,
+                           unsigned depth, struct loop_sum *sum)
+{
+    LLVMValueRef left = LLVMGetOperand(value, 0), right = LLVMGetOperand(value, 1);
+    if (!LLVMIsAConstantInt(right))
+        return false;
+    uint32_t by = (uint32_t)LLVMConstIntGetZExtValue(right);
+    switch (LLVMGetInstructionOpcode(value)) {
+    case LLVMShl: return sum_add(loop, left, by < 32 ? factor << by : 0, depth, sum);
+    case LLVMMul: return sum_add(loop, left, factor * by, depth, sum);
+    default: return factor != 0 && sum_add_inverse(loop, left, by, factor, depth, sum);
+    }
+}
+
+/* Adds value * factor. */
 static bool sum_add(const struct loop *loop, LLVMValueRef value, uint32_t factor, unsigned depth,
                     struct loop_sum *sum)
 {
@@ -105,22 +147,22 @@ static bool sum_add(const struct loop *loop, LLVMValueRef value, uint32_t factor
     if (depth == 0)
         return false;
     LLVMOpcode opcode = LLVMGetInstructionOpcode(value);
-    if (opcode == LLVMPHI)
-        return loop->steps[number] != 0 && sum_add_term(sum, value, factor);
-    if (opcode == LLVMOr
-            ? !LLVMGetIsDisjoint(value)
-            : opcode != LLVMAdd && opcode != LLVMSub && opcode != LLVMMul && opcode != LLVMShl)
-        return false;
-    LLVMValueRef left = LLVMGetOperand(value, 0), right = LLVMGetOperand(value, 1);
-    if (opcode == LLVMAdd || opcode == LLVMSub || opcode == LLVMOr)
-        return sum_add(loop, left, factor, depth - 1, sum) &&
-               sum_add(loop, right, opcode == LLVMSub ? 0 - factor : factor, depth - 1, sum);
-    if (!LLVMIsAConstantInt(right))
-        return false;
-    uint32_t by = (uint32_t)LLVMConstIntGetZExtValue(right);
-    if (opcode == LLVMShl)
-        by = by < 32 ? 1u << by : 0;
-    return sum_add(loop, left, factor * by, depth - 1, sum);
+    switch (opcode) {
+    case LLVMPHI: return loop->steps[number] != 0 && sum_add_term(sum, value, factor);
+    case LLVMShl:
+    case LLVMMul:
+    case LLVMXor: return sum_add_scaled(loop, value, factor, depth - 1, sum);
+    case LLVMOr:
+        if (!LLVMGetIsDisjoint(value))
+            return false;
+        /* fallthrough */
+    case LLVMAdd:
+    case LLVMSub: break;
+    default: return false;
+    }
+    return sum_add(loop, LLVMGetOperand(value, 0), factor, depth - 1, sum) &&
+           sum_add(loop, LLVMGetOperand(value, 1), opcode == LLVMSub ? 0 - factor : factor,
+                   depth - 1, sum);
 }
 
 bool loop_sum_of(const struct loop *loop, LLVMValueRef value, struct loop_sum *out)

@@ -53,13 +53,28 @@ static bool access_fits(struct reroll *r, uint32_t number)
     return !store || a->stride == (int32_t)size || a->stride == -(int32_t)size;
 }
 
-static bool loop_fits(struct reroll *r)
+static bool copies_fit(struct reroll *r, uint32_t copies)
 {
-    twin_begin(&r->twin, &r->loop, r->match.copies);
+    if (!reroll_match(&r->loop, copies, &r->match))
+        return false;
+    twin_begin(&r->twin, &r->loop, copies);
     for (uint32_t n = 0; n < r->loop.count; n++)
         if (r->match.needed[n] && reroll_is_access(r->loop.instructions[n]) && !access_fits(r, n))
             return false;
+    for (uint32_t i = 0; i < r->match.assumption_count; i++)
+        if (!twin_add_zero(&r->twin, &r->match.assumptions[i]))
+            return false;
     return twin_is_possible(&r->twin);
+}
+
+static bool loop_fits(struct reroll *r)
+{
+    if (!reroll_is_plain(&r->loop))
+        return false;
+    for (uint32_t copies = REROLL_COPIES; copies > 1; copies--)
+        if (copies_fit(r, copies))
+            return true;
+    return false;
 }
 
 /* ---- the short loop ---- */
@@ -156,7 +171,7 @@ bool lower_reroll(LLVMValueRef function)
         next = LLVMGetNextBasicBlock(block);
         if (LLVMGetInstructionOpcode(LLVMGetFirstInstruction(block)) != LLVMPHI)
             continue;
-        if (loop_read(block, &r->loop) && reroll_find(&r->loop, &r->match) && loop_fits(r))
+        if (loop_read(block, &r->loop) && loop_fits(r))
             loop_write(r);
         loop_free(&r->loop);
     }

@@ -9,7 +9,9 @@
  *     counters grow in r rounds of the short loop;
  *   - both are the same value from outside;
  *   - the first is a phi, and the second is what copy r - 1 has made of it;
- *   - they are the same operation on operands that correspond.
+ *   - they are the same operation on operands that correspond, or loads from places that do if two
+ *     sums of outside values are equal, which the short loop then depends on (y[k - i], of which
+ *     clang makes a counter in copy 0 and computes the others).
  *
  * What a phi becomes is learnt where copy 1 uses it, or, of a sum that only the next round uses,
  * tried out.
@@ -106,12 +108,46 @@ static void cell_set(struct reroll_match *m, uint16_t *cell, uint32_t value)
     *cell = (uint16_t)value;
 }
 
-static void cells_restore(struct reroll_match *m, uint32_t mark)
+/* How far a match has come. */
+struct mark {
+    uint32_t trail_count, assumption_count;
+};
+
+static struct mark match_mark(const struct reroll_match *m)
 {
-    while (m->trail_count > mark) {
+    return (struct mark){m->trail_count, m->assumption_count};
+}
+
+static void match_restore(struct reroll_match *m, struct mark mark)
+{
+    while (m->trail_count > mark.trail_count) {
         struct reroll_trail *t = &m->trail[--m->trail_count];
         *t->cell = t->was;
     }
+    m->assumption_count = mark.assumption_count;
+}
+
+static bool sums_match(const struct reroll_match *m, uint32_t copy, const struct loop_sum *a,
+                       const struct loop_sum *b)
+{
+    return loop_sum_is_parallel(a, b) && b->constant - a->constant == sum_shift(m, a, copy);
+}
+
+/* Of where two loads load: the second may be larger by what it must although that cannot be seen,
+ * when it grows as fast. Then it is enough that it is before the first round. */
+static bool places_match(struct reroll_match *m, uint32_t copy, LLVMValueRef a, LLVMValueRef b)
+{
+    struct loop_sum first, second;
+    if (!loop_sum_of(m->loop, a, &first) || !loop_sum_of(m->loop, b, &second))
+        return false;
+    if (sums_match(m, copy, &first, &second))
+        return true;
+    second.constant -= sum_shift(m, &first, copy);
+    if (m->assumption_count == REROLL_ASSUMPTIONS || loop_sum_is_parallel(&first, &second) ||
+        !loop_sum_subtract(&second, &first) || loop_sum_step(m->loop, &second, 1) != 0)
+        return false;
+    m->assumptions[m->assumption_count++] = second;
+    return true;
 }
 
 static bool operation_is_same(LLVMValueRef a, LLVMValueRef b)
@@ -141,16 +177,34 @@ static bool opcode_commutes(LLVMOpcode opcode)
 
 static bool values_match(struct reroll_match *, uint32_t copy, LLVMValueRef a, LLVMValueRef b);
 
+/* The i32 part of an address that is a base and a zero-extended sum; else NULL. */
+static LLVMValueRef place_of(LLVMValueRef address)
+{
+    if (!LLVMIsAGetElementPtrInst(address) || LLVMGetNumOperands(address) != 2)
+        return NULL;
+    LLVMValueRef index = LLVMGetOperand(address, 1);
+    return LLVMIsAZExtInst(index) ? LLVMGetOperand(index, 0) : NULL;
+}
+
+/* Of what two loads load from. */
+static bool addresses_match(struct reroll_match *m, uint32_t copy, LLVMValueRef a, LLVMValueRef b)
+{
+    LLVMValueRef first = place_of(a), second = place_of(b);
+    if (first && second && operation_is_same(a, b) && LLVMGetOperand(a, 0) == LLVMGetOperand(b, 0))
+        return places_match(m, copy, first, second);
+    return values_match(m, copy, a, b);
+}
+
 static bool operands_match(struct reroll_match *m, uint32_t copy, LLVMValueRef a, LLVMValueRef b)
 {
-    uint32_t mark = m->trail_count;
+    struct mark mark = match_mark(m);
     bool match = true;
     for (int i = 0; i < LLVMGetNumOperands(a) && match; i++)
         match =
             values_match(m, copy, LLVMGetOperand(a, (unsigned)i), LLVMGetOperand(b, (unsigned)i));
     if (match || !opcode_commutes(LLVMGetInstructionOpcode(a)))
         return match;
-    cells_restore(m, mark);
+    match_restore(m, mark);
     return values_match(m, copy, LLVMGetOperand(a, 0), LLVMGetOperand(b, 1)) &&
            values_match(m, copy, LLVMGetOperand(a, 1), LLVMGetOperand(b, 0));
 }
@@ -164,6 +218,8 @@ static bool instructions_match(struct reroll_match *m, uint32_t copy, uint32_t a
     if (!operation_is_same(first, second))
         return false;
     cell_set(m, version, b);
+    if (LLVMIsALoadInst(first))
+        return addresses_match(m, copy, LLVMGetOperand(first, 0), LLVMGetOperand(second, 0));
     return operands_match(m, copy, first, second);
 }
 
@@ -188,8 +244,7 @@ static bool values_match(struct reroll_match *m, uint32_t copy, LLVMValueRef a, 
         return a == b;
     struct loop_sum sum, later;
     if (loop_sum_of(m->loop, a, &sum))
-        return loop_sum_of(m->loop, b, &later) && loop_sum_is_parallel(&sum, &later) &&
-               later.constant - sum.constant == sum_shift(m, &sum, copy);
+        return loop_sum_of(m->loop, b, &later) && sums_match(m, copy, &sum, &later);
     if (second == GRAPH_NONE)
         return false;
     if (LLVMGetInstructionOpcode(a) == LLVMPHI)
@@ -222,13 +277,13 @@ static bool stores_match(struct reroll_match *m)
 static bool phi_guess(struct reroll_match *m, uint32_t phi, uint32_t latch)
 {
     for (uint32_t n = m->loop->phi_count; n < latch; n++) {
-        uint32_t mark = m->trail_count;
+        struct mark mark = match_mark(m);
         if (!operation_is_same(m->loop->instructions[n], m->loop->instructions[latch]))
             continue;
         cell_set(m, &m->next[phi], n);
         if (values_match(m, m->copies - 1, m->loop->instructions[n], m->loop->instructions[latch]))
             return true;
-        cells_restore(m, mark);
+        match_restore(m, mark);
     }
     return false;
 }
@@ -401,10 +456,19 @@ static bool may_become_vectors(const struct reroll_match *m)
 
 /* ---- everything together ---- */
 
-static bool copies_match(struct reroll_match *m, uint32_t copies)
+bool reroll_is_plain(const struct loop *loop)
 {
+    for (uint32_t n = 0; n < loop->count; n++)
+        if (!instruction_is_plain(loop->instructions[n]))
+            return false;
+    return true;
+}
+
+bool reroll_match(struct loop *loop, uint32_t copies, struct reroll_match *m)
+{
+    m->loop = loop;
     m->copies = copies;
-    m->trail_count = m->effort = 0;
+    m->trail_count = m->assumption_count = m->effort = 0;
     memset(m->versions, 0xff, sizeof m->versions);
     memset(m->next, 0xff, sizeof m->next);
     memset(m->needed, 0, sizeof m->needed);
@@ -415,16 +479,4 @@ static bool copies_match(struct reroll_match *m, uint32_t copies)
         return false;
     operands_need(m);
     return loads_are_the_same(m) && accesses_are_in_order(m) && may_become_vectors(m);
-}
-
-bool reroll_find(struct loop *loop, struct reroll_match *out)
-{
-    out->loop = loop;
-    for (uint32_t n = 0; n < loop->count; n++)
-        if (!instruction_is_plain(loop->instructions[n]))
-            return false;
-    for (uint32_t copies = REROLL_COPIES; copies > 1; copies--)
-        if (copies_match(out, copies))
-            return true;
-    return false;
 }

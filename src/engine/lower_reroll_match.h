@@ -12,8 +12,9 @@
 
 #include "engine/lower_loop.h"
 
-#define REROLL_COPIES 16u
-#define REROLL_NONE   UINT16_MAX
+#define REROLL_COPIES      16u
+#define REROLL_ASSUMPTIONS 8u
+#define REROLL_NONE        UINT16_MAX
 
 struct reroll_trail {
     uint16_t *cell, was;
@@ -27,14 +28,18 @@ struct reroll_match {
     uint16_t versions[REROLL_COPIES][LOOP_INSTRUCTIONS];
     uint16_t next[LOOP_INSTRUCTIONS];
     bool needed[LOOP_INSTRUCTIONS]; /* in the short loop */
+    /* Sums that do not change in the loop and are 0 if the copies are what they seem. */
+    struct loop_sum assumptions[REROLL_ASSUMPTIONS];
+    uint32_t assumption_count;
     struct reroll_trail trail[REROLL_COPIES * LOOP_INSTRUCTIONS];
     uint32_t trail_count, effort;
 };
 
-/* Whether rounds can be found in a loop, and if so their number and versions. When rounds may run
- * in any order, and accesses to the same place are in order in each, the short loop does the same.
- */
-bool reroll_find(struct loop *, struct reroll_match *out);
+/* Whether a loop has only operations that can be matched. */
+bool reroll_is_plain(const struct loop *);
+/* Whether so many rounds can be found in such a loop, and if so their versions. When rounds may run
+ * in any order, and what is assumed holds, the short loop does the same. */
+bool reroll_match(struct loop *, uint32_t copies, struct reroll_match *out);
 
 /* The number of the instruction of copy 0 that a value is in the last copy, or REROLL_NONE. */
 uint32_t reroll_origin(const struct reroll_match *, LLVMValueRef value);

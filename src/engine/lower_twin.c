@@ -12,6 +12,7 @@
  *   memory     that all accesses of all rounds lie below the memory's size. So nothing in a twin
  *              traps, no address wraps at 2^32, and an access that does trap does so in the loop,
  *              where it is told from the others and where memory is as it was left;
+ *   zeros      what else lower_reroll.c wants to know;
  *   meetings   that what a store touches over all rounds lies apart from what any other access
  *              touches, unless both are always at the same place at the same time. So rounds may
  * run in any order, and LLVM is told: its own tests, and its limit on their number, do not apply.
@@ -46,7 +47,15 @@ void twin_begin(struct twin *t, struct loop *loop, uint32_t copies)
 {
     t->loop = loop;
     t->copies = copies;
-    t->access_count = 0;
+    t->access_count = t->zero_count = 0;
+}
+
+bool twin_add_zero(struct twin *t, const struct loop_sum *sum)
+{
+    if (t->zero_count == TWIN_ZEROS)
+        return false;
+    t->zeros[t->zero_count++] = *sum;
+    return true;
 }
 
 static bool is_byte_address(LLVMValueRef address)
@@ -281,6 +290,8 @@ static void checks_write(struct twin *t)
 {
     t->fine = NULL;
     rounds_check(t);
+    for (uint32_t i = 0; i < t->zero_count; i++)
+        demand(t, LLVMIntEQ, sum_at_start(t, &t->zeros[i]), i32_constant(t, 0));
     memory_size_load(t);
     for (uint32_t i = 0; i < t->access_count; i++)
         access_check(t, &t->accesses[i]);

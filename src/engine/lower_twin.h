@@ -5,6 +5,7 @@
 #include "engine/lower_loop.h"
 
 #define TWIN_ACCESSES 24u
+#define TWIN_ZEROS    8u
 
 /* A load or store of the twin at start + stride * index, where start is offset + the sum as it is
  * before the first round. */
@@ -23,6 +24,8 @@ struct twin {
     uint32_t copies; /* rounds of the twin for one of the loop */
     struct twin_access accesses[TWIN_ACCESSES];
     uint32_t access_count;
+    struct loop_sum zeros[TWIN_ZEROS]; /* what must be 0 before the first round */
+    uint32_t zero_count;
     struct loop_sum difference; /* the loop ends after the round in which this is 0, */
     uint32_t step;              /* and by which it grows per round */
 
@@ -43,6 +46,9 @@ void twin_begin(struct twin *, struct loop *, uint32_t copies);
 /* The twin will load or store `size` bytes for the loop's load or store of that number, and move by
  * an equal part of what that moves per round. NULL when the address is not of the form. */
 const struct twin_access *twin_add_access(struct twin *, uint32_t number, uint32_t size);
+/* Makes the twin depend on a sum that does not change in the loop: it must be 0. False: too many.
+ */
+bool twin_add_zero(struct twin *, const struct loop_sum *);
 /* Whether it is known when the loop ends, and whether the checks may hold. */
 bool twin_is_possible(struct twin *);
 /* Writes the checks. The builder is left in the twin's body, for the caller to write phis with

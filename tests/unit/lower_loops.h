@@ -6,6 +6,7 @@
 #ifndef TESTS_LOWER_LOOPS_H
 #define TESTS_LOWER_LOOPS_H
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* The step of lowering under test. */
 typedef bool loop_step(LLVMValueRef function);
@@ -96,12 +98,24 @@ static uint32_t random_below(uint32_t bound)
 #define FIELD_SIZE   (-8)
 #define FIELD_CHOSEN (-16)
 
+/* What lies behind 2^32 is the beginning once more: LLVM 19's SLP vectoriser takes addresses 2^32
+ * apart for the same (getPointersDiff returns an int), so that a loop that wraps may reach either.
+ * In an arena both trap, or the loop has trapped before. */
 static uint8_t *space_create(void)
 {
     uint8_t *space = mmap(NULL, FIELDS + SPACE + SPAN, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     assert_ptr_not_equal(space, MAP_FAILED);
-    return space + FIELDS;
+    space += FIELDS;
+    int low = memfd_create("low", MFD_CLOEXEC);
+    assert_return_code(low, errno);
+    assert_return_code(ftruncate(low, SPAN), errno);
+    for (int i = 0; i < 2; i++)
+        assert_ptr_not_equal(mmap(i ? space + SPACE : space, SPAN, PROT_READ | PROT_WRITE,
+                                  MAP_SHARED | MAP_FIXED, low, 0),
+                             MAP_FAILED);
+    close(low);
+    return space;
 }
 
 static void memory_fill(uint8_t *space)
@@ -110,7 +124,6 @@ static void memory_fill(uint8_t *space)
         float value = (float)((i * 2654435761u >> 20) + 1) / 4096;
         memcpy(space + (uint32_t)(i - SPAN), &value, sizeof value);
     }
-    memset(space + SPACE, 0x3d, SPAN); /* for what lies across the end */
 }
 
 static void space_prepare(uint8_t *space, uint64_t size)
@@ -214,7 +227,7 @@ static void loop_compare(const char *text, loop_step *step, int32_t bound, uint6
     outcome->chosen += (uint32_t)chosen;
     if (memcmp(&results[0], &results[1], sizeof results[0]) != 0 ||
         memcmp(plain, other, SPAN) != 0 ||
-        memcmp(plain + SPACE - SPAN, other + SPACE - SPAN, 2 * SPAN) != 0)
+        memcmp(plain + SPACE - SPAN, other + SPACE - SPAN, SPAN) != 0)
         fail_msg("%s shows the difference:\n%s", repeat, text);
     if (chosen && reach > size)
         fail_msg("%s leaves the memory:\n%s", repeat, text);

@@ -92,12 +92,16 @@ static void what_cannot_become_vectors_is_left_alone(void **state)
 
 /* ---- random loops ---- */
 
+#define MIRROR 24576 /* where what is mirrored begins */
+
 /* A loop as it is about to be unrolled: what its rounds read and write, and how. */
 struct round {
     int copies, step, rounds;
     int read[2], write, bases[2]; /* added to the counters; what those start from */
     bool carries, chain, down, two_counters, integer, shared, hoist;
-    int odd_copy, oddity; /* a copy that differs, or -1; and how */
+    bool mirror, disguise; /* the second read goes the other way; later copies are known by %n */
+    int lie;               /* and what is known there is wrong by so much */
+    int odd_copy, oddity;  /* a copy that differs, or -1; and how */
 };
 
 static struct round random_round(void)
@@ -121,6 +125,9 @@ static struct round random_round(void)
     r.integer = random_below(3) == 0;
     r.shared = random_below(2);
     r.hoist = random_below(3) == 0;
+    r.mirror = (r.copies & (r.copies - 1)) == 0 && random_below(3) == 0;
+    r.disguise = random_below(4) == 0;
+    r.lie = random_below(3) ? 0 : 8;
     if (random_below(4) == 0) {
         r.odd_copy = (int)random_below((uint32_t)r.copies);
         r.oddity = (int)random_below(4);
@@ -135,13 +142,39 @@ static void address_add(struct text *t, const char *name, int copy, const char *
     text_add(t, "  %%%s%d = getelementptr i8, ptr %%vm, i64 %%%s%db\n", name, copy, name, copy);
 }
 
+/* Of an index that counts rounds, from 0, clang makes -1 - index with an exclusive or. */
+static void mirrored_address_add(struct text *t, int copy)
+{
+    char name[16];
+    snprintf(name, sizeof name, copy ? "%%my%d" : "%%m", copy);
+    text_add(t, "  %%mx%d = xor i32 %%k, %d\n  %%my%d = shl i32 %%mx%d, 3\n", copy, -1 - copy, copy,
+             copy);
+    address_add(t, "q", copy, name, copy ? MIRROR + 8 : 0);
+}
+
+static void second_address_add(struct text *t, const struct round *r, int copy)
+{
+    const char *counter = r->two_counters ? "%j" : "%i";
+    if (r->mirror) {
+        mirrored_address_add(t, copy);
+    } else if (r->disguise && copy > 0) {
+        char name[16];
+        snprintf(name, sizeof name, "%%l%d", copy);
+        int32_t bound = r->bases[0] + r->step * r->copies * r->rounds;
+        text_add(t, "  %%l%d = add i32 %s, %%n\n", copy, counter);
+        address_add(t, "q", copy, name, r->read[1] + r->step * copy - bound + r->lie);
+    } else {
+        address_add(t, "q", copy, counter, r->read[1] + r->step * copy);
+    }
+}
+
 static void loads_add(struct text *t, const struct round *r, int copy)
 {
     int shift = r->step * copy + (copy == r->odd_copy && r->oddity == 0 ? 8 : 0);
     const char *type = r->integer ? "i64" : "double";
     address_add(t, "p", copy, "%i", r->read[0] + shift);
     text_add(t, "  %%x%d = load %s, ptr %%p%d, align 1\n", copy, type, copy);
-    address_add(t, "q", copy, r->two_counters ? "%j" : "%i", r->read[1] + r->step * copy);
+    second_address_add(t, r, copy);
     text_add(t, "  %%y%d = load %s, ptr %%q%d, align 1\n", copy, type, copy);
 }
 
@@ -182,6 +215,8 @@ static void loop_write(struct text *t, const struct round *r)
     text_add(t, "define double @f(ptr %%vm, i32 %%n) {\nstart:\n  br label %%loop\nloop:\n");
     text_add(t, "  %%i = phi i32 [ %d, %%start ], [ %%i1, %%loop ]\n", r->bases[0]);
     text_add(t, "  %%j = phi i32 [ %d, %%start ], [ %%j1, %%loop ]\n", r->bases[1]);
+    text_add(t, "  %%k = phi i32 [ 0, %%start ], [ %%k1, %%loop ]\n");
+    text_add(t, "  %%m = phi i32 [ %d, %%start ], [ %%m1, %%loop ]\n", MIRROR);
     if (r->carries)
         text_add(t, "  %%last = phi %s [ %s, %%start ], [ %%x%d, %%loop ]\n", type, one, last);
     if (r->chain)
@@ -191,15 +226,17 @@ static void loop_write(struct text *t, const struct round *r)
     for (int c = 0; c < r->copies; c++)
         copy_add(t, r, c);
     text_add(t, "  %%i1 = add i32 %%i, %d\n  %%j1 = add i32 %%j, %d\n", step, step);
+    text_add(t, "  %%k1 = add i32 %%k, %d\n", r->copies);
+    text_add(t, "  %%m1 = add i32 %%m, %d\n", -8 * r->copies);
     text_add(t, "  %%over = icmp eq i32 %%i1, %s\n", "%n");
     text_add(t, "  br i1 %%over, label %%exit, label %%loop\nexit:\n");
     const char *left = r->chain ? "%s" : "%w";
-    text_add(t, "  %%k = add i32 %%i1, %%j\n  %%l = sitofp i32 %%k to double\n");
+    text_add(t, "  %%g = add i32 %%i1, %%j\n  %%h = sitofp i32 %%g to double\n");
     if (r->integer)
-        text_add(t, "  %%m = sitofp i64 %s%d to double\n", left, last);
+        text_add(t, "  %%u = sitofp i64 %s%d to double\n", left, last);
     else
-        text_add(t, "  %%m = fadd double %s%d, 1.0\n", left, last);
-    text_add(t, "  %%o = fadd double %%l, %%m\n  ret double %%o\n}\n");
+        text_add(t, "  %%u = fadd double %s%d, 1.0\n", left, last);
+    text_add(t, "  %%o = fadd double %%h, %%u\n  ret double %%o\n}\n");
     if (r->copies & (r->copies - 1) || random_below(2)) { /* else the bound is not known */
         char bound[16], *at = strstr(t->data, "i1, %n\n");
         int len = snprintf(bound, sizeof bound, "%d", r->bases[0] + step * r->rounds);
@@ -212,12 +249,13 @@ static void loop_write(struct text *t, const struct round *r)
 /* The first byte behind what the loop touches; 2^32 and more when an address wraps. */
 static uint64_t reach_of(const struct round *r)
 {
-    const int starts[] = {r->bases[0] + r->read[0], r->bases[r->two_counters] + r->read[1],
-                          r->bases[0] + r->write};
+    int second = r->mirror ? MIRROR : r->bases[r->two_counters] + r->read[1];
+    const int starts[] = {r->bases[0] + r->read[0], second, r->bases[0] + r->write};
+    const int steps[] = {r->step, r->mirror ? -8 : r->step, r->step};
     uint64_t reach = 0;
     for (int i = 0; i < (r->chain && !r->shared ? 2 : 3); i++)
         for (int k = 0; k < r->copies * r->rounds; k++) {
-            uint64_t end = (uint64_t)(uint32_t)(starts[i] + r->step * k) + 8;
+            uint64_t end = (uint64_t)(uint32_t)(starts[i] + steps[i] * k) + 8;
             reach = end > reach ? end : reach;
         }
     return reach;
