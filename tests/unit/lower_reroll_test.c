@@ -125,7 +125,7 @@ static struct round random_round(void)
     r.integer = random_below(3) == 0;
     r.shared = random_below(2);
     r.hoist = random_below(3) == 0;
-    r.mirror = (r.copies & (r.copies - 1)) == 0 && random_below(3) == 0;
+    r.mirror = random_below(3) == 0;
     r.disguise = random_below(4) == 0;
     r.lie = random_below(3) ? 0 : 8;
     if (random_below(4) == 0) {
@@ -142,7 +142,8 @@ static void address_add(struct text *t, const char *name, int copy, const char *
     text_add(t, "  %%%s%d = getelementptr i8, ptr %%vm, i64 %%%s%db\n", name, copy, name, copy);
 }
 
-/* Of an index that counts rounds, from 0, clang makes -1 - index with an exclusive or. */
+/* Of an index that counts rounds, from 0, clang makes -1 - index with an exclusive or; unless
+ * copies are a power of two, that is another number. */
 static void mirrored_address_add(struct text *t, int copy)
 {
     char name[16];
