@@ -67,9 +67,17 @@ static bool copies_fit(struct reroll *r, uint32_t copies)
     return twin_is_possible(&r->twin);
 }
 
+static bool has_vectors(const struct loop *loop)
+{
+    for (uint32_t n = 0; n < loop->count; n++)
+        if (LLVMGetTypeKind(LLVMTypeOf(loop->instructions[n])) == LLVMVectorTypeKind)
+            return true;
+    return false;
+}
+
 static bool loop_fits(struct reroll *r)
 {
-    if (!reroll_is_plain(&r->loop))
+    if (has_vectors(&r->loop) || !reroll_is_plain(&r->loop))
         return false;
     for (uint32_t copies = REROLL_COPIES; copies > 1; copies--)
         if (copies_fit(r, copies))

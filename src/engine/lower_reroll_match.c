@@ -35,30 +35,34 @@
 /* Intrinsics whose result depends on their operands alone, whatever is known about these. */
 static bool intrinsic_is_plain(unsigned id)
 {
-    static const char *const names[] = {
-        "llvm.sqrt",     "llvm.fabs", "llvm.ceil",  "llvm.floor",    "llvm.trunc", "llvm.rint",
-        "llvm.copysign", "llvm.smin", "llvm.smax",  "llvm.umin",     "llvm.umax",  "llvm.ctpop",
-        "llvm.fshl",     "llvm.fshr", "llvm.bswap", "llvm.nearbyint"};
+    static const char *const names[] = {"llvm.sqrt",
+                                        "llvm.fabs",
+                                        "llvm.ceil",
+                                        "llvm.floor",
+                                        "llvm.trunc",
+                                        "llvm.rint",
+                                        "llvm.copysign",
+                                        "llvm.smin",
+                                        "llvm.smax",
+                                        "llvm.umin",
+                                        "llvm.umax",
+                                        "llvm.ctpop",
+                                        "llvm.fshl",
+                                        "llvm.fshr",
+                                        "llvm.bswap",
+                                        "llvm.nearbyint",
+                                        "llvm.arithmetic.fence"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (id == LLVMLookupIntrinsicID(names[i], strlen(names[i])))
             return true;
     return false;
 }
 
-static bool type_is_vector(LLVMTypeRef type)
-{
-    return LLVMGetTypeKind(type) == LLVMVectorTypeKind;
-}
-
 static bool instruction_is_plain(LLVMValueRef i)
 {
-    if (type_is_vector(LLVMTypeOf(i)))
-        return false;
     switch (LLVMGetInstructionOpcode(i)) {
     case LLVMLoad: return LLVMGetOrdering(i) == LLVMAtomicOrderingNotAtomic;
-    case LLVMStore:
-        return !LLVMGetVolatile(i) && LLVMGetOrdering(i) == LLVMAtomicOrderingNotAtomic &&
-               !type_is_vector(LLVMTypeOf(LLVMGetOperand(i, 0)));
+    case LLVMStore: return !LLVMGetVolatile(i) && LLVMGetOrdering(i) == LLVMAtomicOrderingNotAtomic;
     case LLVMCall: {
         LLVMValueRef callee = LLVMIsAFunction(LLVMGetCalledValue(i));
         return callee && intrinsic_is_plain(LLVMGetIntrinsicID(callee));
@@ -89,6 +93,7 @@ static bool instruction_is_plain(LLVMValueRef i)
     case LLVMBitCast:
     case LLVMICmp:
     case LLVMFCmp:
+    case LLVMShuffleVector:
     case LLVMSelect: return true;
     default: return false;
     }
@@ -150,6 +155,15 @@ static bool places_match(struct reroll_match *m, uint32_t copy, LLVMValueRef a, 
     return true;
 }
 
+static bool masks_are_same(LLVMValueRef a, LLVMValueRef b)
+{
+    unsigned size = LLVMGetVectorSize(LLVMTypeOf(a));
+    for (unsigned i = 0; i < size; i++)
+        if (LLVMGetMaskValue(a, i) != LLVMGetMaskValue(b, i))
+            return false;
+    return true;
+}
+
 static bool operation_is_same(LLVMValueRef a, LLVMValueRef b)
 {
     LLVMOpcode opcode = LLVMGetInstructionOpcode(a);
@@ -164,6 +178,7 @@ static bool operation_is_same(LLVMValueRef a, LLVMValueRef b)
     case LLVMOr: return LLVMGetIsDisjoint(a) == LLVMGetIsDisjoint(b);
     case LLVMICmp: return LLVMGetICmpPredicate(a) == LLVMGetICmpPredicate(b);
     case LLVMFCmp: return LLVMGetFCmpPredicate(a) == LLVMGetFCmpPredicate(b);
+    case LLVMShuffleVector: return masks_are_same(a, b);
     case LLVMGetElementPtr: return LLVMGetGEPSourceElementType(a) == LLVMGetGEPSourceElementType(b);
     default: return true;
     }

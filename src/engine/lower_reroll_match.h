@@ -1,6 +1,6 @@
 /*
  * Whether the one block of a loop is several copies of one round, as compilers leave it when they
- * unroll. lower_reroll.c writes the short loop.
+ * unroll. lower_reroll.c and lower_widen.c write the short loop.
  *
  *   x = phi; i = phi                     copy 0 of each instruction of the round, and in `versions`
  *   a = load p + i;     store q + i, a   what it is in copy 1, 2, ...
@@ -37,8 +37,8 @@ struct reroll_match {
 
 /* Whether a loop has only operations that can be matched. */
 bool reroll_is_plain(const struct loop *);
-/* Whether so many rounds can be found in such a loop, and if so their versions. When rounds may run
- * in any order, and what is assumed holds, the short loop does the same. */
+/* Whether so many rounds (one: always) can be found in such a loop, and if so their versions. When
+ * rounds may run in any order, and what is assumed holds, the short loop does the same. */
 bool reroll_match(struct loop *, uint32_t copies, struct reroll_match *out);
 
 /* The number of the instruction of copy 0 that a value is in the last copy, or REROLL_NONE. */

@@ -16,6 +16,7 @@
  */
 #include "engine/lower_widen.h"
 
+#include "engine/lower_reroll_match.h"
 #include "engine/lower_twin.h"
 
 #include <stdlib.h>
@@ -25,6 +26,7 @@
 
 struct widen {
     struct loop loop;
+    struct reroll_match match; /* copies of a round; perhaps one */
     struct twin twin;
     LLVMContextRef context;
     uint32_t lanes;
@@ -96,6 +98,12 @@ static LLVMValueRef splat_of(const struct widen *w, LLVMValueRef vector)
     return LLVMGetOperand(vector, 0);
 }
 
+/* What a phi is in the next round. */
+static LLVMValueRef phi_next(const struct widen *w, uint32_t phi)
+{
+    return w->loop.instructions[w->match.next[phi]];
+}
+
 /* The phi, when the vector is its last lane and all but the last of what it becomes. */
 static LLVMValueRef spliced_phi(const struct widen *w, LLVMValueRef i)
 {
@@ -111,7 +119,7 @@ static LLVMValueRef spliced_phi(const struct widen *w, LLVMValueRef i)
     LLVMValueRef phi = bitcasts_strip(LLVMGetOperand(i, 0));
     uint32_t number = loop_number(&w->loop, phi);
     if (number >= w->loop.phi_count || !type_is_whole(LLVMTypeOf(phi)) ||
-        bitcasts_strip(LLVMGetOperand(i, 1)) != bitcasts_strip(w->loop.latches[number]))
+        bitcasts_strip(LLVMGetOperand(i, 1)) != bitcasts_strip(phi_next(w, number)))
         return NULL;
     return phi;
 }
@@ -188,12 +196,14 @@ static bool vector_is_lanewise(const struct widen *w, LLVMValueRef i)
     return true;
 }
 
-/* A vector phi is only used, if through bitcasts, to be spliced with what it becomes. */
+/* A vector phi is only used, if through bitcasts, to be spliced with what it becomes; in the first
+ * copy, for later ones do not matter. */
 static bool phi_is_spliced(const struct widen *w, LLVMValueRef value)
 {
     for (LLVMUseRef use = LLVMGetFirstUse(value); use; use = LLVMGetNextUse(use)) {
         LLVMValueRef user = LLVMGetUser(use);
-        if (loop_number(&w->loop, user) == GRAPH_NONE)
+        uint32_t number = loop_number(&w->loop, user);
+        if (number == GRAPH_NONE || !w->match.needed[number])
             return false;
         if (LLVMGetInstructionOpcode(user) == LLVMBitCast ? !phi_is_spliced(w, user)
                                                           : !spliced_phi(w, user))
@@ -212,27 +222,21 @@ static bool access_fits(struct widen *w, uint32_t number)
         return false;
     uint32_t size = VECTOR_BYTES / w->lanes;
     const struct twin_access *a = twin_add_access(&w->twin, number, size);
-    return a && a->stride == (int32_t)size;
+    return a && a->stride == (int32_t)size &&
+           loop_sum_step(&w->loop, &a->sum, w->match.copies) == VECTOR_BYTES;
 }
 
 static bool instruction_fits(struct widen *w, uint32_t number)
 {
     LLVMValueRef i = w->loop.instructions[number];
-    struct loop_sum sum;
-    switch (LLVMGetInstructionOpcode(i)) {
-    case LLVMPHI: return is_vector(i) ? phi_is_spliced(w, i) : w->loop.steps[number] != 0;
-    case LLVMLoad:
-    case LLVMStore: return access_fits(w, number);
-    default: break;
-    }
-    if (is_vector(i))
-        return !loop_value_lives_on(&w->loop, i) &&
-               (vector_is_lanewise(w, i) ||
-                (LLVMGetInstructionOpcode(i) == LLVMBitCast && phi_is_spliced(w, i)));
-    if (i == w->loop.condition || LLVMGetInstructionOpcode(i) == LLVMGetElementPtr ||
-        LLVMGetInstructionOpcode(i) == LLVMZExt)
-        return !loop_value_lives_on(&w->loop, i);
-    return loop_sum_of(&w->loop, i, &sum);
+    if (reroll_is_access(i))
+        return access_fits(w, number);
+    if (!is_vector(i))
+        return false;
+    if (LLVMGetInstructionOpcode(i) == LLVMPHI)
+        return phi_is_spliced(w, i);
+    return vector_is_lanewise(w, i) ||
+           (LLVMGetInstructionOpcode(i) == LLVMBitCast && phi_is_spliced(w, i));
 }
 
 /* The lanes of what the loop stores, if always as many. */
@@ -251,16 +255,40 @@ static uint32_t lanes_find(const struct loop *loop)
     return lanes == 2 || lanes == 4 ? lanes : 0;
 }
 
+/* Nothing but sums is looked at behind the loop. */
+static bool only_sums_live_on(const struct loop *loop)
+{
+    struct loop_sum sum;
+    for (uint32_t n = 0; n < loop->count; n++)
+        if (loop_value_lives_on(loop, loop->instructions[n]) &&
+            !loop_sum_of(loop, loop->instructions[n], &sum))
+            return false;
+    return true;
+}
+
+static bool copies_fit(struct widen *w, uint32_t copies)
+{
+    if (!reroll_match(&w->loop, copies, &w->match))
+        return false;
+    twin_begin(&w->twin, &w->loop, w->lanes * copies);
+    for (uint32_t n = 0; n < w->loop.count; n++)
+        if (w->match.needed[n] && !instruction_fits(w, n))
+            return false;
+    for (uint32_t i = 0; i < w->match.assumption_count; i++)
+        if (!twin_add_zero(&w->twin, &w->match.assumptions[i]))
+            return false;
+    return twin_is_possible(&w->twin);
+}
+
 static bool loop_fits(struct widen *w)
 {
     w->lanes = lanes_find(&w->loop);
-    if (w->lanes == 0)
+    if (w->lanes == 0 || !only_sums_live_on(&w->loop) || !reroll_is_plain(&w->loop))
         return false;
-    twin_begin(&w->twin, &w->loop, w->lanes);
-    for (uint32_t n = 0; n < w->loop.count; n++)
-        if (!instruction_fits(w, n))
-            return false;
-    return twin_is_possible(&w->twin);
+    for (uint32_t copies = REROLL_COPIES; copies > 0; copies--)
+        if (copies_fit(w, copies))
+            return true;
+    return false;
 }
 
 /* ---- the loop over elements ---- */
@@ -355,7 +383,7 @@ static void phis_close(struct widen *w)
         LLVMTypeRef type = LLVMTypeOf(w->loop.instructions[n]);
         if (!is_vector(w->loop.instructions[n]))
             continue;
-        LLVMValueRef later = element_as(w, w->loop.latches[n], type);
+        LLVMValueRef later = element_as(w, phi_next(w, n), type);
         LLVMPositionBuilderAtEnd(w->twin.builder, w->twin.check);
         LLVMValueRef first = lane_before(w, w->loop.starts[n], element_type(w, type), true);
         LLVMPositionBuilderAtEnd(w->twin.builder, w->twin.body);
@@ -371,6 +399,8 @@ static void loop_write(struct widen *w)
     phis_open(w);
     for (uint32_t n = w->loop.phi_count; n < w->loop.count; n++) {
         LLVMValueRef i = w->loop.instructions[n];
+        if (!w->match.needed[n])
+            continue;
         if (LLVMGetInstructionOpcode(i) == LLVMStore)
             twin_store(&w->twin, n, element_of(w, LLVMGetOperand(i, 0)));
         else if (is_vector(i))
@@ -378,6 +408,39 @@ static void loop_write(struct widen *w)
     }
     phis_close(w);
     twin_close(&w->twin);
+}
+
+/* Casts and splats of what comes from outside move there. */
+static void invariants_move(struct loop *loop)
+{
+    LLVMBuilderRef builder =
+        LLVMCreateBuilderInContext(LLVMGetTypeContext(LLVMTypeOf(loop->condition)));
+    LLVMPositionBuilderBefore(builder, LLVMGetBasicBlockTerminator(loop->before));
+    LLVMValueRef i = LLVMGetFirstInstruction(loop->block), next;
+    for (; i; i = next) {
+        next = LLVMGetNextInstruction(i);
+        bool moves = LLVMIsABitCastInst(i) || LLVMIsAShuffleVectorInst(i);
+        for (int k = 0; moves && k < LLVMGetNumOperands(i); k++) {
+            LLVMValueRef operand = LLVMGetOperand(i, (unsigned)k);
+            moves =
+                !LLVMIsAInstruction(operand) || LLVMGetInstructionParent(operand) != loop->block;
+        }
+        if (!moves)
+            continue;
+        LLVMInstructionRemoveFromParent(i);
+        LLVMInsertIntoBuilder(builder, i);
+    }
+    LLVMDisposeBuilder(builder);
+}
+
+/* A loop over vectors, without what need not be in it. */
+static bool vectors_read(LLVMBasicBlockRef block, struct loop *loop)
+{
+    if (!loop_read(block, loop) || lanes_find(loop) == 0)
+        return false;
+    invariants_move(loop);
+    loop_free(loop);
+    return loop_read(block, loop);
 }
 
 bool lower_widen(LLVMValueRef function)
@@ -390,7 +453,7 @@ bool lower_widen(LLVMValueRef function)
         if (LLVMGetInstructionOpcode(first) != LLVMPHI)
             continue;
         w->context = LLVMGetTypeContext(LLVMTypeOf(first));
-        if (loop_read(block, &w->loop) && loop_fits(w))
+        if (vectors_read(block, &w->loop) && loop_fits(w))
             loop_write(w);
         loop_free(&w->loop);
     }
