@@ -249,6 +249,19 @@ static bool phi_matches(struct reroll_match *m, uint32_t copy, uint32_t phi, uin
     return true;
 }
 
+/* What is fenced, of a fence around a constant: of equal constants of a round, lowering may have
+ * fenced the first alone. */
+static LLVMValueRef fence_strip(LLVMValueRef value)
+{
+    LLVMValueRef callee =
+        LLVMIsACallInst(value) ? LLVMIsAFunction(LLVMGetCalledValue(value)) : NULL;
+    unsigned fence =
+        LLVMLookupIntrinsicID("llvm.arithmetic.fence", strlen("llvm.arithmetic.fence"));
+    bool fenced =
+        callee && LLVMGetIntrinsicID(callee) == fence && LLVMIsConstant(LLVMGetOperand(value, 0));
+    return fenced ? LLVMGetOperand(value, 0) : value;
+}
+
 /* Whether b is in a copy what a is in copy 0. */
 static bool values_match(struct reroll_match *m, uint32_t copy, LLVMValueRef a, LLVMValueRef b)
 {
@@ -257,6 +270,8 @@ static bool values_match(struct reroll_match *m, uint32_t copy, LLVMValueRef a, 
     uint32_t first = loop_number(m->loop, a), second = loop_number(m->loop, b);
     if (copy == 0 || first == GRAPH_NONE)
         return a == b;
+    if (LLVMIsConstant(fence_strip(a)))
+        return fence_strip(a) == fence_strip(b);
     struct loop_sum sum, later;
     if (loop_sum_of(m->loop, a, &sum))
         return loop_sum_of(m->loop, b, &later) && sums_match(m, copy, &sum, &later);
@@ -291,7 +306,7 @@ static bool stores_match(struct reroll_match *m)
  * last copy makes of some instruction. */
 static bool phi_guess(struct reroll_match *m, uint32_t phi, uint32_t latch)
 {
-    for (uint32_t n = m->loop->phi_count; n < latch; n++) {
+    for (uint32_t n = m->loop->phi_count; n <= latch; n++) {
         struct mark mark = match_mark(m);
         if (!operation_is_same(m->loop->instructions[n], m->loop->instructions[latch]))
             continue;

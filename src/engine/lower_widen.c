@@ -158,6 +158,18 @@ static LLVMValueRef fenced_constant(LLVMValueRef i)
                : NULL;
 }
 
+/* Lowering fences constants that LLVM might fold away, and a NaN's quieting with them (x * 1 = x).
+ * Vectors it fences all; a fence would keep LLVM from making vectors of the twin. */
+static bool fence_matters(LLVMValueRef constant)
+{
+    LLVMBool inexact;
+    if (!LLVMIsAConstantFP(constant))
+        return true;
+    double value = LLVMConstRealGetDouble(constant, &inexact);
+    return value == 0 || value == 1 || value == -1 || __builtin_isinf(value) ||
+           __builtin_isnan(value);
+}
+
 static bool call_is_lanewise(LLVMValueRef i)
 {
     static const char *const names[] = {"llvm.sqrt", "llvm.fabs", "llvm.smin",
@@ -178,8 +190,11 @@ static bool operand_has_elements(const struct widen *w, LLVMValueRef value)
 static bool vector_is_lanewise(const struct widen *w, LLVMValueRef i)
 {
     LLVMOpcode opcode = LLVMGetInstructionOpcode(i);
-    if (splat_of(w, i) || spliced_phi(w, i) || fenced_constant(i))
-        return !fenced_constant(i) || splat_of(w, LLVMGetOperand(i, 0));
+    LLVMValueRef fenced = fenced_constant(i), splat = fenced ? splat_of(w, fenced) : NULL;
+    if (fenced)
+        return splat && !fence_matters(splat);
+    if (splat_of(w, i) || spliced_phi(w, i))
+        return true;
     if (opcode == LLVMBitCast)
         return type_is_whole(LLVMTypeOf(i)) && is_vector(LLVMGetOperand(i, 0)) &&
                operand_has_elements(w, LLVMGetOperand(i, 0));

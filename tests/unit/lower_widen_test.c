@@ -144,12 +144,15 @@ static uint64_t reach_of(const struct walk *w)
 {
     const int places[] = {w->read[0], w->read[1], w->write};
     uint64_t reach = 0;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        if (i == 1 && w->splice && !w->twice)
+            continue; /* nothing uses it */
         for (int k = 0; k < w->rounds; k++) {
             int sum = (w->start + w->step * k) * w->scale + places[i];
             uint64_t end = (uint64_t)(uint32_t)sum + (places[i] == 64 ? 48 : 0) + 16;
             reach = end > reach ? end : reach;
         }
+    }
     return reach;
 }
 
