@@ -1,7 +1,8 @@
 /* See lower_loop.h. */
 #include "engine/lower_loop.h"
 
-#define SUM_DEPTH 12u
+#define SUM_DEPTH  12u
+#define SUM_VISITS 64u
 
 /* ---- the loop ---- */
 
@@ -144,7 +145,7 @@ static bool sum_add(const struct loop *loop, LLVMValueRef value, uint32_t factor
     uint32_t number = loop_number(loop, value);
     if (number == GRAPH_NONE)
         return sum_add_term(sum, value, factor);
-    if (depth == 0)
+    if (depth == 0 || sum->visits++ == SUM_VISITS)
         return false;
     LLVMOpcode opcode = LLVMGetInstructionOpcode(value);
     switch (opcode) {

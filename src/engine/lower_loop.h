@@ -22,6 +22,7 @@ struct loop_sum {
         uint32_t factor;
     } terms[LOOP_TERMS];
     uint32_t count, constant;
+    uint32_t visits; /* values looked at */
 };
 
 struct loop {

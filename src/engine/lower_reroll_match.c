@@ -28,7 +28,7 @@
 
 #include <string.h>
 
-#define EFFORT_MAX 20000u /* comparisons of values per loop and number of copies */
+#define EFFORT_MAX 5000u /* comparisons of values per loop and number of copies */
 
 /* ---- operations ---- */
 

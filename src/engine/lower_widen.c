@@ -3,12 +3,13 @@
  *
  * LLVM's vectoriser leaves alone what is vectors already. So a loop that goes through memory vector
  * by vector, and computes each lane from the same lane of what it loads, gets a twin
- * (lower_twin.c) over single elements, and LLVM makes of that what suits the processor (heat_3d
- * 0.64 of the time, stencil 0.75, jacobi_1d 0.79):
+ * (lower_twin.c) over single elements, and LLVM makes of that what suits the processor:
  *
  *   a[i .. i+3] = f(b[i .. i+3]);  i += 4   ──▶   a[i] = f(b[i]);  i += 1
  *
- * Every element is computed by the same operations, so results agree to the last bit.
+ * The guest's compiler, or lower_jam.c, may have put several vectors into a round:
+ * lower_reroll_match.c finds the copies, and the twin is made of the first. Every element is
+ * computed by the same operations, so results agree to the last bit.
  *
  * Besides operations lane by lane, a loop may hold values that are the same in all lanes, and the
  * vector that begins with the last lane of the round before (x[i - 1] where x[i] is loaded).

@@ -92,11 +92,10 @@ static uint32_t random_below(uint32_t bound)
 
 #define SPAN   (64u << 10) /* what a loop reaches on either side of address 0 */
 #define SPACE  ((size_t)1 << 32)
-#define FIELDS 4096u /* below address 0: */
+#define FIELDS 4096u /* below address 0 */
 
-/* the memory's size, and whether the twin was chosen. */
-#define FIELD_SIZE   (-8)
-#define FIELD_CHOSEN (-16)
+#define FIELD_SIZE   (-8)  /* of the memory, where src/engine/abi.h has it */
+#define FIELD_CHOSEN (-16) /* whether the twin was chosen */
 
 /* What lies behind 2^32 is the beginning once more: LLVM 19's SLP vectoriser takes addresses 2^32
  * apart for the same (getPointersDiff returns an int), so that a loop that wraps may reach either.
