@@ -38,7 +38,7 @@ static const struct {
     const char *function;
     int32_t steps; /* a few hundred milliseconds at opt */
 } guests[] = {
-    {"scalar", 60000000}, {"vector", 30000000}, {"vectorised", 200000}, {"rewritten", 150000},
+    {"scalar", 60000000}, {"vector", 30000000}, {"vectorised", 200000}, {"rewritten", 40000},
     {"recursive", 10000}, {"calling", 4000000}, {"growing", 10000000},
 };
 #define GUESTS (sizeof guests / sizeof *guests)
