@@ -41,6 +41,8 @@ enum {
     ATOLL_ECOMPILE = 30,     /* the compiler process failed or was killed */
     ATOLL_ECPU = 31,         /* the processor lacks a needed feature */
     ATOLL_ESIGNATURE = 32,   /* not signed by a trusted key */
+    ATOLL_EQUORUM = 33,      /* ledger: not signed by enough of the replicas */
+    ATOLL_EPATH = 34,        /* ledger: a Merkle path leads elsewhere */
 };
 
 #ifdef __cplusplus

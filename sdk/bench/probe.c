@@ -3,6 +3,8 @@
  * times puts out one u32 per repetition, in nanoseconds.
  *
  *   chain N     times: chains the function "noop" and awaits it
+ *   direct N    times: the same of "ready", which has instances waiting that were reset before
+ *   kept N      times: the same of "kept", which is not reset
  *   fresh N     times: never in a used instance
  *   fan N       N calls at once
  *   fib N       fib(N), a call for each call
@@ -18,15 +20,17 @@
 #include <atoll_text.h>
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define TIMES_MAX  20000u
-#define CROWD_MAX  100000u
-#define LARGE      (1ull << 30)
-#define SHARED     (256ull << 20)
-#define PUSH_EVERY 10000u
+#define TIMES_MAX      20000u
+#define CROWD_MAX      100000u
+#define LARGE          (1ull << 30)
+#define SHARED         (256ull << 20)
+#define PUSH_EVERY     10000u
+#define DIRECT_AT_ONCE 8u /* fewer than "ready" has instances */
 
 static char input[64];
 static uint32_t times[TIMES_MAX];
@@ -57,18 +61,37 @@ static int32_t number_output(uint64_t number)
 
 /* ---- chaining ---- */
 
-static int32_t chain(uint32_t n, uint32_t flags)
+/* Whether one call was made and ended well; how long that took. */
+static bool chain_one(const char *name, uint32_t flags, uint32_t *took)
 {
     struct atoll_chain_opts options = {.size = sizeof options, .flags = flags};
     struct atoll_result result;
-    for (uint32_t i = 0; i < n; i++) {
-        atoll_call_t id;
-        uint64_t begun = now_ns();
-        if (atoll_chain("noop", 4, NULL, 0, &options, &id) < 0 ||
-            atoll_await(&id, 1, 1, ATOLL_FOREVER, &result) != 1 || result.status != ATOLL_ST_OK)
+    atoll_call_t id;
+    uint64_t begun = now_ns();
+    if (atoll_chain(name, (uint32_t)strlen(name), NULL, 0, &options, &id) < 0 ||
+        atoll_await(&id, 1, 1, ATOLL_FOREVER, &result) != 1 || result.status != ATOLL_ST_OK)
+        return false;
+    *took = (uint32_t)(now_ns() - begun);
+    (void)atoll_forget(id);
+    return true;
+}
+
+static int32_t chain(const char *name, uint32_t n, uint32_t flags)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!chain_one(name, flags, &times[i]))
             return 90;
-        times[i] = (uint32_t)(now_ns() - begun);
-        (void)atoll_forget(id);
+    return times_output(n);
+}
+
+/* A few at a time, and then a pause in which threads without work reset what was used. */
+static int32_t direct(uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (i % DIRECT_AT_ONCE == 0)
+            poll(NULL, 0, 1);
+        if (!chain_one("ready", 0, &times[i]))
+            return 90;
     }
     return times_output(n);
 }
@@ -224,9 +247,13 @@ ATOLL_FUNCTION(probe)
     *space = 0;
     uint32_t some = n < TIMES_MAX ? n : TIMES_MAX;
     if (strcmp(input, "chain") == 0)
-        return chain(some, 0);
+        return chain("noop", some, 0);
+    if (strcmp(input, "direct") == 0)
+        return direct(some);
+    if (strcmp(input, "kept") == 0)
+        return chain("kept", some, 0);
     if (strcmp(input, "fresh") == 0)
-        return chain(some, ATOLL_CHAIN_FRESH);
+        return chain("noop", some, ATOLL_CHAIN_FRESH);
     if (strcmp(input, "fan") == 0)
         return fan(n);
     if (strcmp(input, "fib") == 0)

@@ -43,6 +43,8 @@ static const char *const names[] = {
     [ATOLL_ECOMPILE] = "ATOLL_ECOMPILE",
     [ATOLL_ECPU] = "ATOLL_ECPU",
     [ATOLL_ESIGNATURE] = "ATOLL_ESIGNATURE",
+    [ATOLL_EQUORUM] = "ATOLL_EQUORUM",
+    [ATOLL_EPATH] = "ATOLL_EPATH",
 };
 
 const char *atoll_error_name(int code)

@@ -10,8 +10,9 @@ static const struct {
     const char *name;
     void (*run)(struct bench *);
 } topics[] = {
-    {"cold", bench_cold},   {"chain", bench_chain},     {"http", bench_http},
-    {"state", bench_state}, {"density", bench_density},
+    {"cold", bench_cold},           {"chain", bench_chain},     {"http", bench_http},
+    {"state", bench_state},         {"density", bench_density}, {"training", bench_training},
+    {"inference", bench_inference}, {"churn", bench_churn},
 };
 #define TOPIC_COUNT (sizeof topics / sizeof topics[0])
 
@@ -63,8 +64,9 @@ static int bench_run(int argc, char **argv)
         {"json", 0, OPTION_FLAG, NULL, "print JSON", &json, NULL},
     };
     struct text_list operands = {0};
-    enum options_outcome outcome = options_parse(
-        &command_bench, options, sizeof options / sizeof options[0], argc, argv, 1, 5, &operands);
+    enum options_outcome outcome =
+        options_parse(&command_bench, options, sizeof options / sizeof options[0], argc, argv, 1,
+                      TOPIC_COUNT, &operands);
     b.seconds = (double)(seconds < 600 ? seconds : 600);
     int status = outcome == OPTIONS_GO     ? bench_measure(&b, &operands, json)
                  : outcome == OPTIONS_HELP ? EXIT_OK
@@ -75,17 +77,20 @@ static int bench_run(int argc, char **argv)
 
 const struct command command_bench = {
     .name = "bench",
-    .usage = "[OPTIONS] cold|chain|http|state|density|all ...",
+    .usage = "[OPTIONS] cold|chain|http|state|density|training|inference|churn|all ...",
     .summary = "measure a node on this machine",
     .description =
         "Starts a node on an empty directory and a free port, deploys small functions to\n"
         "it, and measures; prints one table with bars, peers and spreads.\n"
         "\n"
-        "  cold     starting a function: hot, restored, cold; beside processes\n"
-        "  chain    functions that call functions; deadlines\n"
-        "  http     calls a second over HTTP; beside nginx and node\n"
-        "  state    attaching to state, sharing it, updates that must not be lost\n"
-        "  density  memory of functions that are there and do nothing\n"
+        "  cold       starting a function: hot, restored, cold; beside processes\n"
+        "  chain      functions that call functions; deadlines\n"
+        "  http       calls a second over HTTP; beside nginx and node\n"
+        "  state      attaching to state, sharing it, updates that must not be lost\n"
+        "  density    memory of functions that are there and do nothing\n"
+        "  training   many writers of one model in state; beside a plain program\n"
+        "  inference  latency when some calls start cold\n"
+        "  churn      more functions than may have instances\n"
         "\n"
         "A bar that is missed is told and no error. On a machine that is busy with\n"
         "other things the table says so: such figures are not final.",

@@ -125,6 +125,18 @@ static void function_add(struct arguments *a)
     arguments_add(a, "", "-Wl,--export-table");
 }
 
+/* Calls share mapped state with others that run at the same time. Without this feature clang makes
+ * plain loads and stores of C's atomics, in silence, and additions of two calls are lost. With it
+ * thread-local variables become WebAssembly's, which the C library does not know (errno). An
+ * instance has one thread, so they are what plain variables are. */
+static void atomics_add(struct arguments *a)
+{
+    arguments_add(a, "", "-matomics");
+    arguments_add(a, "-D", "_Thread_local=");
+    arguments_add(a, "-D", "__thread=");
+    arguments_add(a, "-D", "thread_local=");
+}
+
 static void arguments_make(const struct build_command *c, struct arguments *a)
 {
     char stack[64], sdk[PATH_MAX];
@@ -146,6 +158,7 @@ static void arguments_make(const struct build_command *c, struct arguments *a)
     arguments_add(a, "", "-mbulk-memory");
     arguments_add(a, "", "-msign-ext");
     arguments_add(a, "", "-mnontrapping-fptoint");
+    atomics_add(a);
     arguments_add_all(a, "-m", &c->features);
     arguments_add_all(a, "-I", &c->include_directories);
     if (has_sdk) {
@@ -317,8 +330,8 @@ const struct command command_build = {
     .summary = "compile C sources to a WebAssembly program",
     .description =
         "Compiles and links C sources (or .o and .a files) to a WASI program with clang-19 and\n"
-        "wasi-libc. Vectors (simd128), bulk memory, sign extension and saturating conversions\n"
-        "are on: every Atoll runs them.\n"
+        "wasi-libc. Vectors (simd128), atomics, bulk memory, sign extension and saturating\n"
+        "conversions are on: every Atoll runs them.\n"
         "\n"
         "The headers of functions (atoll.h and those beside it) are found without -I. Sources "
         "that\n"

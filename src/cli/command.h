@@ -34,8 +34,9 @@ struct command {
 
 extern const struct command command_bench, command_build, command_call, command_compile,
     command_deploy, command_doctor, command_files, command_fn, command_init, command_inspect,
-    command_invoke, command_logs, command_node, command_resume, command_run, command_state,
-    command_tenant, command_token, command_top, command_up, command_version, command_worker;
+    command_invoke, command_ledger, command_logs, command_node, command_resume, command_run,
+    command_state, command_tenant, command_token, command_top, command_up, command_version,
+    command_worker;
 
 /* Prints "atoll: " and the error's sentence on the error output; with its place, when it has one.
  */

@@ -9,7 +9,7 @@ static const struct command *const commands[] = {
     &command_up,    &command_init,   &command_deploy, &command_invoke,  &command_call,
     &command_fn,    &command_state,  &command_files,  &command_logs,    &command_top,
     &command_node,  &command_tenant, &command_token,  &command_doctor,  &command_version,
-    &command_bench, &command_worker,
+    &command_bench, &command_ledger, &command_worker,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

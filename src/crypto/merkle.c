@@ -205,9 +205,8 @@ int merkle_tree_path(const struct merkle_tree *tree, uint64_t index, uint64_t si
 
 /* ---- checking paths ---- */
 
-bool merkle_path_verify(const struct merkle_hash *leaf, uint64_t index, uint64_t size,
-                        const struct merkle_hash *path, size_t count,
-                        const struct merkle_hash *root)
+bool merkle_path_root(const struct merkle_hash *leaf, uint64_t index, uint64_t size,
+                      const struct merkle_hash *path, size_t count, struct merkle_hash *root)
 {
     if (size > MERKLE_SIZE_MAX || index >= size)
         return false;
@@ -222,5 +221,15 @@ bool merkle_path_verify(const struct merkle_hash *leaf, uint64_t index, uint64_t
         at = sibling < index ? merkle_node(&path[used], &at) : merkle_node(&at, &path[used]);
         used++;
     }
-    return used == count && hash_equal(at.bytes, root->bytes);
+    *root = at;
+    return used == count;
+}
+
+bool merkle_path_verify(const struct merkle_hash *leaf, uint64_t index, uint64_t size,
+                        const struct merkle_hash *path, size_t count,
+                        const struct merkle_hash *root)
+{
+    struct merkle_hash found;
+    return merkle_path_root(leaf, index, size, path, count, &found) &&
+           hash_equal(found.bytes, root->bytes);
 }

@@ -93,5 +93,9 @@ int merkle_tree_path(const struct merkle_tree *, uint64_t index, uint64_t size,
 bool merkle_path_verify(const struct merkle_hash *leaf, uint64_t index, uint64_t size,
                         const struct merkle_hash *path, size_t count,
                         const struct merkle_hash *root);
+/* The root to which such a path leads; false when it has not exactly the hashes that index and size
+ * ask for (*root is then not to be used). */
+bool merkle_path_root(const struct merkle_hash *leaf, uint64_t index, uint64_t size,
+                      const struct merkle_hash *path, size_t count, struct merkle_hash *root);
 
 #endif

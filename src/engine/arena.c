@@ -125,7 +125,7 @@ int arena_map_code(struct arena *a, const struct artefact *artefact, uint64_t of
     a->left.code.size = 0;
     if (!there && code.size &&
         mmap(slot + offset, code.size, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED,
-             artefact->code_fd, 0) == MAP_FAILED)
+             artefact->code_fd, (off_t)artefact->code_at) == MAP_FAILED)
         return error_set_errno(e, ATOLL_ENOMEM, "cannot map the code of a module");
     return 0;
 }

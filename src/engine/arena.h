@@ -114,6 +114,8 @@ struct arena {
 
     struct region *regions; /* sorted by address */
     uint32_t region_count, region_capacity;
+    uint64_t first_len; /* of the region that lay at the window's start last; 0: none did */
+    bool first_apart;   /* its place, closed, is a mapping by itself (region.c) */
 
     void *owner; /* of the room above that made it; not looked at here */
 };

@@ -15,10 +15,12 @@
 #include "engine/wasm_read.h"
 #include "engine/wasm_validate.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int corrupt(struct error *e, const char *what)
@@ -188,14 +190,39 @@ static int tables_open(const struct artefact_header *h, const struct artefact_ta
 
 /* ---- memory files ---- */
 
-static int code_open(const uint8_t *code, struct artefact *a, struct error *e)
+#ifndef F_SEAL_EXEC
+#define F_SEAL_EXEC 0x20
+#endif
+
+/* Whether nobody can change the file any more, and its pages may be mapped to be executed. */
+static bool file_is_code(int fd)
 {
-    a->code_fd = memory_file("atoll-code", code, a->code_size, a->code_size, true, true, e);
+    int seals = fcntl(fd, F_GET_SEALS), needed = F_SEAL_SHRINK | F_SEAL_WRITE;
+    return seals >= 0 && (seals & needed) == needed && !(seals & F_SEAL_EXEC);
+}
+
+/* The descriptor to map the code from; file: where the bytes come from, -1 = memory. */
+static int code_file(int file, const uint8_t *bytes, uint64_t at, struct artefact *a,
+                     struct error *e)
+{
+    if (file < 0 || !file_is_code(file))
+        return memory_file("atoll-code", bytes + at, a->code_size, a->code_size, true, true, e);
+    int fd = fcntl(file, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return error_set_errno(e, 0, "cannot keep the file of an artefact");
+    a->code_at = at;
+    return fd;
+}
+
+static int code_open(int file, const uint8_t *bytes, uint64_t at, struct artefact *a,
+                     struct error *e)
+{
+    a->code_fd = code_file(file, bytes, at, a, e);
     if (a->code_fd < 0)
         return a->code_fd;
     if (a->code_size == 0)
         return 0;
-    void *mapped = mmap(NULL, a->code_size, PROT_READ, MAP_SHARED, a->code_fd, 0);
+    void *mapped = mmap(NULL, a->code_size, PROT_READ, MAP_SHARED, a->code_fd, (off_t)a->code_at);
     if (mapped == MAP_FAILED)
         return error_set_errno(e, ATOLL_ENOMEM, "cannot map the code of an artefact");
     a->code = mapped;
@@ -260,8 +287,8 @@ static int data_open(const struct artefact_header *h, const struct artefact_tabl
 
 /* ---- open and release ---- */
 
-static int artefact_fill(const uint8_t *bytes, size_t len, const struct artefact_header *h,
-                         struct artefact *a, struct error *e)
+static int artefact_fill(int file, const uint8_t *bytes, size_t len,
+                         const struct artefact_header *h, struct artefact *a, struct error *e)
 {
     struct artefact_tables t = artefact_tables_place(h);
     a->tables_size = t.code;
@@ -274,14 +301,15 @@ static int artefact_fill(const uint8_t *bytes, size_t len, const struct artefact
     if (rc == 0)
         rc = tables_open(h, &t, a, e);
     if (rc == 0)
-        rc = code_open(bytes + t.code, a, e);
+        rc = code_open(file, bytes, t.code, a, e);
     if (rc == 0)
         rc = data_open(h, &t, bytes, len, a, e);
     return rc;
 }
 
-int artefact_open_known(const uint8_t *bytes, size_t len, const uint8_t id[static HASH_LEN],
-                        struct artefact **out, struct error *e)
+static int artefact_open_from(int file, const uint8_t *bytes, size_t len,
+                              const uint8_t id[static HASH_LEN], struct artefact **out,
+                              struct error *e)
 {
     struct artefact_header h;
     *out = NULL;
@@ -294,7 +322,7 @@ int artefact_open_known(const uint8_t *bytes, size_t len, const uint8_t id[stati
     a->references = 1;
     a->code_fd = a->data_fd = -1;
     memcpy(a->id, id, HASH_LEN);
-    rc = artefact_fill(bytes, len, &h, a, e);
+    rc = artefact_fill(file, bytes, len, &h, a, e);
     if (rc < 0) {
         artefact_release(a);
         return rc;
@@ -303,11 +331,35 @@ int artefact_open_known(const uint8_t *bytes, size_t len, const uint8_t id[stati
     return 0;
 }
 
+int artefact_open_known(const uint8_t *bytes, size_t len, const uint8_t id[static HASH_LEN],
+                        struct artefact **out, struct error *e)
+{
+    return artefact_open_from(-1, bytes, len, id, out, e);
+}
+
 int artefact_open(const uint8_t *bytes, size_t len, struct artefact **out, struct error *e)
 {
     uint8_t id[HASH_LEN];
     hash_blake2b(bytes, len, NULL, 0, id);
     return artefact_open_known(bytes, len, id, out, e);
+}
+
+int artefact_open_file(int fd, const uint8_t *id, struct artefact **out, struct error *e)
+{
+    struct stat st;
+    uint8_t hash[HASH_LEN];
+    *out = NULL;
+    if (fstat(fd, &st) < 0 || st.st_size <= 0)
+        return error_set(e, ATOLL_ECORRUPT, "the descriptor of an artefact holds none");
+    size_t len = (size_t)st.st_size;
+    void *bytes = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED)
+        return error_set_errno(e, ATOLL_ENOMEM, "cannot map an artefact");
+    if (!id)
+        hash_blake2b(bytes, len, NULL, 0, hash);
+    int rc = artefact_open_from(fd, bytes, len, id ? id : hash, out, e);
+    munmap(bytes, len);
+    return rc;
 }
 
 struct artefact *artefact_retain(struct artefact *a)
@@ -333,12 +385,34 @@ void artefact_release(struct artefact *a)
     free(a);
 }
 
+/* ---- the initial image ---- */
+
+static struct artefact_header header_of(const struct artefact *a)
+{
+    struct artefact_header h;
+    memcpy(&h, a->tables, sizeof h);
+    return h;
+}
+
+uint32_t artefact_run_count(const struct artefact *a)
+{
+    return header_of(a).extents;
+}
+
+void artefact_run(const struct artefact *a, uint32_t run, uint64_t *offset, uint64_t *size)
+{
+    struct artefact_header h = header_of(a);
+    struct artefact_tables t = artefact_tables_place(&h);
+    assert(run < h.extents);
+    *offset = extents_of(a->tables, &t)[run].offset;
+    *size = extents_of(a->tables, &t)[run].size;
+}
+
 /* ---- back to bytes ---- */
 
 int artefact_bytes(const struct artefact *a, struct buffer *out, struct error *e)
 {
-    struct artefact_header h;
-    memcpy(&h, a->tables, sizeof h);
+    struct artefact_header h = header_of(a);
     struct artefact_tables t = artefact_tables_place(&h);
     const struct image_extent *extents = extents_of(a->tables, &t);
     if (!buffer_append(out, a->tables, a->tables_size) ||

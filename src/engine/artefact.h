@@ -13,7 +13,7 @@
 #include "engine/line_rows.h"
 #include "engine/object.h"
 
-#define ARTEFACT_FORMAT 1
+#define ARTEFACT_FORMAT 2
 
 struct artefact {
     uint8_t id[HASH_LEN];          /* hash of the artefact's bytes (without the MAC) */
@@ -27,7 +27,8 @@ struct artefact {
     struct wasm_module module;
     struct abi_layout layout;
 
-    int code_fd;                   /* sealed memory file, mapped RX into arenas */
+    int code_fd;                   /* sealed memory file, mapped RX into arenas … */
+    uint64_t code_at;              /* … from here on, a multiple of 4096 */
     uint32_t code_size, text_size; /* code_size: multiple of 4096 */
     const uint8_t *code;           /* the same, mapped readable in the host */
     /* Initial image: [vm - layout.low_size, vm + initial memory bytes). Sealed. It has descriptors,
@@ -65,8 +66,15 @@ int artefact_open(const uint8_t *bytes, size_t len, struct artefact **out, struc
 /* The same when the caller has hashed the bytes already. */
 int artefact_open_known(const uint8_t *bytes, size_t len, const uint8_t id[static HASH_LEN],
                         struct artefact **out, struct error *e);
+/* The same from a memory file that holds these bytes and nothing else; the descriptor stays the
+ * caller's. Of a file that can be executed and can never be changed the code is mapped from there,
+ * of another it is copied. id: NULL when nobody has hashed the bytes. */
+int artefact_open_file(int fd, const uint8_t *id, struct artefact **out, struct error *e);
 /* Appends the bytes the artefact was opened from. */
 int artefact_bytes(const struct artefact *, struct buffer *out, struct error *e);
+/* The runs of the initial image that were written, ascending; everything else in it is zero. */
+uint32_t artefact_run_count(const struct artefact *);
+void artefact_run(const struct artefact *, uint32_t run, uint64_t *offset, uint64_t *size);
 struct artefact *artefact_retain(struct artefact *);
 void artefact_release(struct artefact *); /* NULL is fine; thread-safe */
 

@@ -124,7 +124,7 @@ static struct artefact_header header_make(const struct wasm_module *m,
         .row_bytes = (uint32_t)parts->row_bytes.len,
         .skeleton_size = (uint32_t)parts->skeleton.len,
         .extents = (uint32_t)(parts->image.extents.len / sizeof(struct image_extent)),
-        .code_size = (uint32_t)align_up(code->bytes.len, 4096),
+        .code_size = (uint32_t)align_up(code->bytes.len, ARTEFACT_PAGE),
         .data_size = parts->image.size,
         .baked_elements = parts->image.baked_elements,
         .baked_datas = parts->image.baked_datas,
@@ -146,7 +146,8 @@ static bool parts_append(const struct wasm_module *m, const struct artefact_head
            buffer_append(out, parts->image.extents.data, parts->image.extents.len) &&
            buffer_append(out, parts->row_blocks.data, parts->row_blocks.len) &&
            buffer_append(out, parts->row_bytes.data, parts->row_bytes.len) &&
-           buffer_append(out, parts->skeleton.data, parts->skeleton.len) && buffer_align(out, 8) &&
+           buffer_append(out, parts->skeleton.data, parts->skeleton.len) &&
+           buffer_align(out, ARTEFACT_PAGE) &&
            buffer_append(out, code->bytes.data, code->bytes.len) &&
            buffer_append(out, NULL, h->code_size - code->bytes.len) &&
            extent_bytes_append(&parts->image, out);

@@ -13,11 +13,12 @@
  *        struct row_block[]                the line rows (line_rows.h)
  *        their packed bytes, row_bytes of them
  *        the module's skeleton, skeleton_size bytes (skeleton.h)
- *        zero bytes up to a multiple of 8
+ *        zero bytes up to a multiple of 4096
  *   T    the code image, code_size bytes (multiple of 4096)
  *        the extents' bytes, one after the other
  *
- * A file has a trailer of 64 bytes behind it: the cache key, and a MAC (artefact_seal.h).
+ * The code begins at a page, so that a memory file of these bytes can be mapped into arenas as it
+ * is. A file has a trailer of 64 bytes behind it: the cache key, and a MAC (artefact_seal.h).
  */
 #ifndef ENGINE_ARTEFACT_FORMAT_H
 #define ENGINE_ARTEFACT_FORMAT_H
@@ -27,6 +28,7 @@
 
 #define ARTEFACT_MAGIC     "ATOLLART"
 #define ARTEFACT_BYTES_MAX (1ull << 30)
+#define ARTEFACT_PAGE      4096u
 
 enum artefact_flag {
     ARTEFACT_FUEL = 1 << 0,
@@ -70,7 +72,7 @@ static inline struct artefact_tables artefact_tables_place(const struct artefact
     t.row_blocks = t.extents + sizeof(struct image_extent) * (uint64_t)h->extents;
     t.row_bytes = t.row_blocks + sizeof(struct row_block) * (uint64_t)row_blocks_count(h->rows);
     t.skeleton = t.row_bytes + h->row_bytes;
-    t.code = align_up(t.skeleton + h->skeleton_size, 8);
+    t.code = align_up(t.skeleton + h->skeleton_size, ARTEFACT_PAGE);
     t.extent_bytes = t.code + h->code_size;
     return t;
 }

@@ -88,7 +88,7 @@ static int artefact_to_file(const struct artefact *a, int *fd, struct error *e)
     struct buffer bytes = {0};
     int rc = artefact_bytes(a, &bytes, e);
     if (rc == 0) {
-        *fd = memory_file("atoll-artefact", bytes.data, bytes.len, bytes.len, true, false, e);
+        *fd = memory_file("atoll-artefact", bytes.data, bytes.len, bytes.len, true, true, e);
         rc = *fd < 0 ? *fd : 0;
     }
     buffer_free(&bytes);

@@ -41,8 +41,9 @@ const char *call_status_name(enum call_status status)
 
 const char *call_temperature_name(enum call_temperature temperature)
 {
-    static const char *const names[] = {"hot", "warm", "cold", "cold-remote"};
-    return (unsigned)temperature < 4 ? names[temperature] : "unknown";
+    static const char *const names[CALL_TEMPERATURES] = {"hot", "warm", "cold", "cold-remote",
+                                                         "kept"};
+    return (unsigned)temperature < CALL_TEMPERATURES ? names[temperature] : "unknown";
 }
 
 struct call_graphs *call_graphs_create(void)

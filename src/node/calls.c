@@ -4,11 +4,10 @@
  * A call lies in a hash table by id from its admission until nobody can ask for it any longer. What
  * waits for a worker lies in its tenant's queues, one per priority; what waits to run again, and
  * what somebody waits for with a time limit, is looked at by a timer that runs only while there is
- * such a call. Kept results are in the order in which they ended: beyond the memory for them the
- * oldest go to the store.
+ * such a call. What becomes of a call that has ended: call_results.c.
  */
 #define _GNU_SOURCE
-#include "node/calls.h"
+#include "node/call_table.h"
 
 #include "base/clock.h"
 #include "node/access.h"
@@ -17,7 +16,6 @@
 #include "node/metrics.h"
 #include "node/node.h"
 #include "node/workers.h"
-#include "store/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,108 +24,19 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define BUCKETS        65536u
-#define TENANT_BUCKETS 256u
-#define PRIORITIES     10u
 #define NO_WORKER      UINT32_MAX
 #define TIMER_MS       10u
 #define RETRY_FIRST_NS 10000000ll
 #define RETRY_LAST_NS  10000000000ll
-#define RECENT         256u
 #define COUNTER_BITS   36u
 #define LATE_NS        5000000000ll /* a worker that lets a deadline pass by this much is stuck */
-
-struct waiter {
-    struct waiter *next;
-    uint64_t id; /* of the call */
-    call_seen seen;
-    void *context;
-    int64_t until_ns;
-};
-
-struct root {
-    struct root *hash_next;
-    struct root *next, *previous; /* in a list: queue, retries, kept results */
-    struct tenant *tenant;
-    struct call_request request; /* its pointers are ours */
-    call_done done;
-    void *context;
-    struct waiter *waiters;
-    uint32_t worker;
-    bool queued, retrying, cancelled;
-    bool admitting;      /* within calls_submit: its end must not be told before that returns */
-    bool ending;         /* it has failed while admitting; told with the next tick */
-    int64_t deadline_ns; /* 0: none */
-    int64_t admitted_ns;
-    int64_t again_ns;  /* retrying: when */
-    int64_t expire_ns; /* kept: until when */
-    struct call_outcome outcome;
-    char *text, *head; /* of the outcome */
-};
-
-struct list {
-    struct root *first, *last;
-};
-
-struct tenant {
-    struct tenant *next;
-    char name[NAME_MAX_LEN + 1];
-    struct list queues[PRIORITIES];
-    uint32_t queued;
-    uint64_t live; /* admitted and not ended */
-};
-
-struct calls {
-    struct node *node;
-    struct root *buckets[BUCKETS];
-    struct tenant *tenants[TENANT_BUCKETS];
-    struct list retries, kept;
-    uint64_t kept_bytes, live, waiting;
-    uint64_t counter;
-    uint32_t threads; /* guest threads of a worker */
-    uv_timer_t timer;
-    bool timing;
-    struct call_graphs *graphs;
-    struct call_summary recent[RECENT];
-    uint64_t recent_count;
-};
-
-/* ---- lists and tables ---- */
-
-static void list_append(struct list *l, struct root *c)
-{
-    c->next = NULL;
-    c->previous = l->last;
-    *(l->last ? &l->last->next : &l->first) = c;
-    l->last = c;
-}
-
-static void list_remove(struct list *l, struct root *c)
-{
-    *(c->previous ? &c->previous->next : &l->first) = c->next;
-    *(c->next ? &c->next->previous : &l->last) = c->previous;
-    c->next = c->previous = NULL;
-}
-
-static struct root **bucket_of(struct calls *k, uint64_t id)
-{
-    return &k->buckets[id % BUCKETS];
-}
-
-static struct root *root_find(struct calls *k, uint64_t id)
-{
-    struct root *c = *bucket_of(k, id);
-    while (c && c->outcome.id != id)
-        c = c->hash_next;
-    return c;
-}
 
 static struct tenant *tenant_get(struct calls *k, const char *name)
 {
     uint32_t h = 2166136261u;
     for (const char *at = name; *at; at++)
         h = (h ^ (uint8_t)*at) * 16777619u;
-    struct tenant **bucket = &k->tenants[h % TENANT_BUCKETS], *t = *bucket;
+    struct tenant **bucket = &k->tenants[h % CALL_TENANT_BUCKETS], *t = *bucket;
     while (t && strcmp(t->name, name) != 0)
         t = t->next;
     if (t == NULL && (t = calloc(1, sizeof *t)) != NULL) {
@@ -144,7 +53,7 @@ static void timer_tick(uv_timer_t *timer)
     calls_tick(k, clock_monotonic_ns());
 }
 
-static void timer_want(struct calls *k)
+void calls_timer_want(struct calls *k)
 {
     if (!k->timing)
         uv_timer_start(&k->timer, timer_tick, TIMER_MS, TIMER_MS);
@@ -153,9 +62,9 @@ static void timer_want(struct calls *k)
 
 /* ---- the life of one ---- */
 
-static void root_free(struct calls *k, struct root *c)
+void root_free(struct calls *k, struct root *c)
 {
-    struct root **at = bucket_of(k, c->outcome.id);
+    struct root **at = root_bucket(k, c->outcome.id);
     while (*at != c)
         at = &(*at)->hash_next;
     *at = c->hash_next;
@@ -205,48 +114,12 @@ static struct root *root_make(struct calls *k, const struct call_request *q, str
     c->outcome.id = q->id ? q->id : id_next(k);
     c->outcome.version = q->version;
     c->outcome.text = "";
-    c->hash_next = *bucket_of(k, c->outcome.id);
-    *bucket_of(k, c->outcome.id) = c;
+    c->hash_next = *root_bucket(k, c->outcome.id);
+    *root_bucket(k, c->outcome.id) = c;
     return c;
 }
 
-static void recent_note(struct calls *k, const struct root *c)
-{
-    const struct call_outcome *o = &c->outcome;
-    struct call_summary *s = &k->recent[k->recent_count++ % RECENT];
-    *s = (struct call_summary){.id = o->id,
-                               .status = o->status,
-                               .temperature = o->temperature,
-                               .queue_ns = o->queue_ns,
-                               .restore_ns = o->restore_ns,
-                               .run_ns = o->run_ns,
-                               .ended_ns = clock_ns(CLOCK_REALTIME)};
-    snprintf(s->function, sizeof s->function, "%s/%s", o->version->manifest.tenant,
-             o->version->manifest.function);
-}
-
-static void waiters_tell(struct calls *k, struct root *c)
-{
-    while (c->waiters) {
-        struct waiter *w = c->waiters;
-        c->waiters = w->next;
-        k->waiting--;
-        w->seen(w->context, 0, &c->outcome);
-        free(w);
-    }
-}
-
-static void result_spill(struct calls *k);
-
-/* What a kept result takes; there may be very many without output. */
-static uint64_t result_bytes(const struct root *c)
-{
-    const struct call_outcome *o = &c->outcome;
-    return sizeof *c + (o->output ? o->output->len : 0) + strlen(o->text) + o->head_len +
-           c->request.head_len + c->request.arguments_len;
-}
-
-/* It has an outcome for good: tells whoever waits, then keeps or forgets it. */
+/* It has an outcome for good. */
 static void root_end(struct calls *k, struct root *c)
 {
     const struct call_outcome *o = &c->outcome;
@@ -258,25 +131,13 @@ static void root_end(struct calls *k, struct root *c)
                              .cpu_ns = o->cpu_ns,
                              .memory_bytes = o->memory_bytes};
     metrics_call(k->node->metrics, o->version, &m);
-    recent_note(k, c);
     call_graph_root(k->graphs, o, clock_monotonic_ns());
     c->tenant->live--;
     k->live--;
     c->request.version->calls--;
     blob_release(c->request.input);
     c->request.input = NULL;
-    if (c->done)
-        c->done(c->context, &c->outcome);
-    c->done = NULL;
-    waiters_tell(k, c);
-    if (!c->request.keep) {
-        root_free(k, c);
-        return;
-    }
-    c->expire_ns = clock_monotonic_ns() + (int64_t)o->version->manifest.result_ttl_ns;
-    list_append(&k->kept, c);
-    k->kept_bytes += result_bytes(c);
-    result_spill(k);
+    results_take(k, c);
 }
 
 static void root_fail(struct calls *k, struct root *c, enum call_status status, int32_t code,
@@ -292,8 +153,8 @@ static void root_fail(struct calls *k, struct root *c, enum call_status status, 
         return;
     }
     c->ending = c->retrying = true;
-    list_append(&k->retries, c);
-    timer_want(k);
+    root_list_append(&k->retries, c);
+    calls_timer_want(k);
 }
 
 /* ---- queueing and sending ---- */
@@ -302,17 +163,17 @@ static void queue_leave(struct root *c)
 {
     if (!c->queued)
         return;
-    list_remove(&c->tenant->queues[c->request.priority], c);
+    root_list_remove(&c->tenant->queues[c->request.priority], c);
     c->tenant->queued--;
     c->queued = false;
 }
 
 static void queue_enter(struct calls *k, struct root *c)
 {
-    list_append(&c->tenant->queues[c->request.priority], c);
+    root_list_append(&c->tenant->queues[c->request.priority], c);
     c->tenant->queued++;
     c->queued = true;
-    timer_want(k);
+    calls_timer_want(k);
 }
 
 static int root_send(struct calls *k, struct root *c, struct error *e)
@@ -432,7 +293,7 @@ int calls_submit(struct calls *k, const struct call_request *q, call_done done, 
         q->timeout_ns && q->timeout_ns < m->timeout_ns ? q->timeout_ns : m->timeout_ns;
     c->admitted_ns = clock_monotonic_ns();
     c->deadline_ns = c->admitted_ns + (int64_t)timeout;
-    if (c->request.priority >= PRIORITIES)
+    if (c->request.priority >= CALL_PRIORITIES)
         c->request.priority = m->priority;
     c->done = done;
     c->context = context;
@@ -501,8 +362,8 @@ static void root_settle(struct calls *k, struct root *c)
     c->outcome.status = CALL_PENDING;
     c->again_ns = again;
     c->retrying = true;
-    list_append(&k->retries, c);
-    timer_want(k);
+    root_list_append(&k->retries, c);
+    calls_timer_want(k);
 }
 
 void calls_result(struct calls *k, uint32_t worker, struct message *m, int output_fd)
@@ -574,7 +435,7 @@ void calls_child(struct calls *k, uint32_t worker, const struct message *m)
 
 void calls_worker_lost(struct calls *k, uint32_t worker)
 {
-    for (uint32_t i = 0; i < BUCKETS; i++) {
+    for (uint32_t i = 0; i < CALL_BUCKETS; i++) {
         struct root *c = k->buckets[i];
         while (c) {
             if (c->worker != worker) {
@@ -593,8 +454,8 @@ void calls_worker_lost(struct calls *k, uint32_t worker)
 void calls_tenant_room(struct calls *k, const char *tenant)
 {
     struct tenant *t = tenant_get(k, tenant);
-    for (uint32_t p = 0; t && t->queued > 0 && p < PRIORITIES; p++) {
-        struct list *queue = &t->queues[PRIORITIES - 1 - p];
+    for (uint32_t p = 0; t && t->queued > 0 && p < CALL_PRIORITIES; p++) {
+        struct root_list *queue = &t->queues[CALL_PRIORITIES - 1 - p];
         while (queue->first) {
             struct root *c = queue->first;
             root_dispatch(k, c);
@@ -620,7 +481,7 @@ int calls_cancel(struct calls *k, uint64_t id)
     }
     queue_leave(c);
     if (c->retrying) {
-        list_remove(&k->retries, c);
+        root_list_remove(&k->retries, c);
         c->retrying = false;
     }
     root_fail(k, c, CALL_CANCELLED, -ATOLL_ECANCELED, "cancelled before it ran");
@@ -644,209 +505,65 @@ const char *calls_tenant(struct calls *k, uint64_t id)
     return c ? c->tenant->name : call_graph_tenant(k->graphs, id);
 }
 
-static void stored_seen(void *context, const struct gt_result *);
-
-void calls_wait(struct calls *k, uint64_t id, int64_t wait_ns, call_seen seen, void *context)
-{
-    struct root *c = root_find(k, id);
-    if (c && c->expire_ns != 0 && c->expire_ns <= clock_monotonic_ns()) {
-        seen(context, -ATOLL_EEXPIRED, NULL);
-        return;
-    }
-    struct waiter *w = malloc(sizeof *w);
-    if (w == NULL) {
-        seen(context, -ATOLL_ENOMEM, NULL);
-        return;
-    }
-    *w = (struct waiter){.id = id, .seen = seen, .context = context};
-    if (c == NULL) {
-        struct error e;
-        if (store_get(k->node->store, STORE_CALL, &id, sizeof id,
-                      (struct gt_callback){stored_seen, w}, &e) != 0) {
-            seen(context, e.code, NULL);
-            free(w);
-        }
-        return;
-    }
-    if (c->expire_ns != 0 || wait_ns <= 0) {
-        free(w);
-        seen(context, 0, &c->outcome);
-        return;
-    }
-    w->until_ns = clock_monotonic_ns() + wait_ns;
-    w->next = c->waiters;
-    c->waiters = w;
-    k->waiting++;
-    timer_want(k);
-}
-
 int calls_graph(struct calls *k, uint64_t app, struct buffer *out, struct error *e)
 {
     struct root *c = root_find(k, app);
     return call_graph_render(k->graphs, app, c ? &c->outcome : NULL, out, e);
 }
 
-/* ---- kept results ---- */
-
-/* A result in the store: i64 expires (CLOCK_REALTIME) | i32 status, code | u32 temperature, attempt
- * | u64 queue, restore, run, cpu | u32 text, head lengths | text | head | output */
-#define STORED_HEAD (8 + 16 + 32 + 8)
-
-static bool result_encode(const struct root *c, struct buffer *b)
-{
-    const struct call_outcome *o = &c->outcome;
-    int64_t left = c->expire_ns - clock_monotonic_ns();
-    uint32_t text_len = (uint32_t)strlen(o->text);
-    const uint8_t *bytes = o->output ? blob_bytes(o->output) : (const uint8_t *)"";
-    return bytes != NULL && buffer_append_u64(b, (uint64_t)(clock_ns(CLOCK_REALTIME) + left)) &&
-           buffer_append_u32(b, (uint32_t)o->status) && buffer_append_u32(b, (uint32_t)o->code) &&
-           buffer_append_u32(b, (uint32_t)o->temperature) && buffer_append_u32(b, o->attempt) &&
-           buffer_append_u64(b, o->queue_ns) && buffer_append_u64(b, o->restore_ns) &&
-           buffer_append_u64(b, o->run_ns) && buffer_append_u64(b, o->cpu_ns) &&
-           buffer_append_u32(b, text_len) && buffer_append_u32(b, o->head_len) &&
-           buffer_append(b, o->text, text_len) &&
-           buffer_append(b, o->head ? o->head : "", o->head_len) &&
-           buffer_append(b, bytes, o->output ? o->output->len : 0);
-}
-
-static void stored_seen(void *context, const struct gt_result *result)
-{
-    struct waiter *w = context;
-    const uint8_t *p = result->data;
-    struct call_outcome o;
-    int code = result->code;
-    if (code == 0 && result->len < STORED_HEAD)
-        code = -ATOLL_ECORRUPT;
-    if (code == 0 && (int64_t)load_u64(p) < clock_ns(CLOCK_REALTIME))
-        code = -ATOLL_EEXPIRED;
-    if (code == 0) {
-        uint64_t text_len = load_u32(p + 56), head_len = load_u32(p + 60);
-        if (text_len + head_len > result->len - STORED_HEAD)
-            code = -ATOLL_ECORRUPT;
-        else {
-            const uint8_t *text = p + STORED_HEAD;
-            char *copy = strndup((const char *)text, text_len);
-            o = (struct call_outcome){.id = w->id,
-                                      .status = (enum call_status)load_u32(p + 8),
-                                      .code = (int32_t)load_u32(p + 12),
-                                      .temperature = (enum call_temperature)load_u32(p + 16),
-                                      .attempt = load_u32(p + 20),
-                                      .queue_ns = load_u64(p + 24),
-                                      .restore_ns = load_u64(p + 32),
-                                      .run_ns = load_u64(p + 40),
-                                      .cpu_ns = load_u64(p + 48),
-                                      .text = copy ? copy : "",
-                                      .head = (const char *)text + text_len,
-                                      .head_len = (uint32_t)head_len};
-            o.output = blob_create(text + text_len + head_len,
-                                   result->len - STORED_HEAD - text_len - head_len);
-            w->seen(w->context, 0, &o);
-            blob_release(o.output);
-            free(copy);
-        }
-    }
-    if (code != 0)
-        w->seen(w->context, code, NULL);
-    free(w);
-}
-
-static void kept_drop(struct calls *k, struct root *c)
-{
-    list_remove(&k->kept, c);
-    k->kept_bytes -= result_bytes(c);
-    root_free(k, c);
-}
-
-/* Moves the oldest results to the store while there are too many bytes in memory. */
-static void result_spill(struct calls *k)
-{
-    while (k->kept_bytes > k->node->config.results_bytes && k->kept.first) {
-        struct root *c = k->kept.first;
-        struct buffer record = {0};
-        struct error e;
-        struct store_write write = {STORE_PUT, STORE_CALL, &c->outcome.id, sizeof c->outcome.id,
-                                    NULL,      0};
-        if (result_encode(c, &record)) {
-            write.value = record.data;
-            write.value_len = record.len;
-            if (store_write(k->node->store, &write, 1, 0, (struct gt_callback){0}, &e) != 0)
-                log_write(LOG_WARNING, "calls", &(struct log_about){.call = c->outcome.id},
-                          "a result is dropped before its time: %s", e.text);
-        }
-        buffer_free(&record);
-        kept_drop(k, c);
-    }
-}
-
 /* ---- time ---- */
 
-static void waiters_expire(struct calls *k, struct root *c, int64_t now)
+/*
+ * Ending a call tells whoever waits for it, who may end others in turn: after that the lists are
+ * looked at from their start again.
+ */
+static bool queue_expire_one(struct calls *k, struct root_list *queue, int64_t now)
 {
-    for (struct waiter **at = &c->waiters; *at;) {
-        struct waiter *w = *at;
-        if (now < w->until_ns) {
-            at = &w->next;
-            continue;
-        }
-        *at = w->next;
-        k->waiting--;
-        w->seen(w->context, 0, &c->outcome);
-        free(w);
-    }
+    struct root *c = queue->first;
+    while (c && (c->deadline_ns == 0 || now < c->deadline_ns))
+        c = c->next;
+    if (c == NULL)
+        return false;
+    queue_leave(c);
+    root_fail(k, c, CALL_TIMEDOUT, -ATOLL_ETIMEDOUT,
+              "the deadline passed before a worker had room");
+    return true;
 }
 
-static void queues_expire(struct calls *k, struct tenant *t, int64_t now)
+static bool retry_run_one(struct calls *k, int64_t now)
 {
-    for (uint32_t p = 0; p < PRIORITIES; p++) {
-        for (struct root *c = t->queues[p].first, *next; c; c = next) {
-            next = c->next;
-            if (c->deadline_ns == 0 || now < c->deadline_ns)
-                continue;
-            queue_leave(c);
-            root_fail(k, c, CALL_TIMEDOUT, -ATOLL_ETIMEDOUT,
-                      "the deadline passed before a worker had room");
-        }
-    }
-}
-
-static void retries_run(struct calls *k, int64_t now)
-{
-    for (struct root *c = k->retries.first, *next; c; c = next) {
-        next = c->next;
-        if (now < c->again_ns)
-            continue;
-        list_remove(&k->retries, c);
-        c->retrying = false;
-        if (c->ending)
-            root_end(k, c);
-        else
-            root_begin(k, c);
-    }
+    struct root *c = k->retries.first;
+    while (c && now < c->again_ns)
+        c = c->next;
+    if (c == NULL)
+        return false;
+    root_list_remove(&k->retries, c);
+    c->retrying = false;
+    if (c->ending)
+        root_end(k, c);
+    else
+        root_begin(k, c);
+    return true;
 }
 
 void calls_tick(struct calls *k, int64_t now)
 {
     bool queued = false;
-    retries_run(k, now);
-    for (uint32_t i = 0; i < TENANT_BUCKETS; i++) {
+    while (retry_run_one(k, now)) {
+    }
+    for (uint32_t i = 0; i < CALL_TENANT_BUCKETS; i++) {
         for (struct tenant *t = k->tenants[i]; t; t = t->next) {
             if (t->queued == 0)
                 continue;
-            queues_expire(k, t, now);
+            for (uint32_t p = 0; p < CALL_PRIORITIES; p++) {
+                while (queue_expire_one(k, &t->queues[p], now)) {
+                }
+            }
             calls_tenant_room(k, t->name);
             queued |= t->queued > 0;
         }
     }
-    if (k->waiting > 0) {
-        for (uint32_t i = 0; i < BUCKETS; i++) {
-            for (struct root *c = k->buckets[i], *next; c; c = next) {
-                next = c->hash_next;
-                waiters_expire(k, c, now);
-            }
-        }
-    }
-    while (k->kept.first && k->kept.first->expire_ns <= now)
-        kept_drop(k, k->kept.first);
+    results_expire(k, now);
     call_graph_expire(k->graphs, now);
     if (!queued && k->retries.first == NULL && k->waiting == 0) {
         uv_timer_stop(&k->timer);
@@ -857,7 +574,7 @@ void calls_tick(struct calls *k, int64_t now)
 /* Workers end calls at their deadline; one that does not is stuck. */
 void calls_watch(struct calls *k, int64_t now)
 {
-    for (uint32_t i = 0; i < BUCKETS; i++) {
+    for (uint32_t i = 0; i < CALL_BUCKETS; i++) {
         for (struct root *c = k->buckets[i]; c; c = c->hash_next) {
             if (c->worker != NO_WORKER && c->deadline_ns && now > c->deadline_ns + LATE_NS) {
                 log_write(LOG_ERROR, "calls", &(struct log_about){.call = c->outcome.id},
@@ -872,15 +589,6 @@ void calls_watch(struct calls *k, int64_t now)
 uint64_t calls_live(const struct calls *k)
 {
     return k->live;
-}
-
-uint32_t calls_recent(const struct calls *k, struct call_summary *out, uint32_t max)
-{
-    uint64_t have = k->recent_count < RECENT ? k->recent_count : RECENT;
-    uint32_t count = have < max ? (uint32_t)have : max;
-    for (uint32_t i = 0; i < count; i++)
-        out[i] = k->recent[(k->recent_count - 1 - i) % RECENT];
-    return count;
 }
 
 int calls_create(struct node *node, struct calls **out, struct error *e)
@@ -908,18 +616,14 @@ void calls_destroy(struct calls *k)
 {
     if (k == NULL)
         return;
-    for (uint32_t i = 0; i < BUCKETS; i++) {
+    for (uint32_t i = 0; i < CALL_BUCKETS; i++) {
         while (k->buckets[i]) {
             struct root *c = k->buckets[i];
-            while (c->waiters) {
-                struct waiter *w = c->waiters;
-                c->waiters = w->next;
-                free(w);
-            }
+            waiters_free(c);
             root_free(k, c);
         }
     }
-    for (uint32_t i = 0; i < TENANT_BUCKETS; i++) {
+    for (uint32_t i = 0; i < CALL_TENANT_BUCKETS; i++) {
         while (k->tenants[i]) {
             struct tenant *t = k->tenants[i];
             k->tenants[i] = t->next;

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "node/document.h"
+#include "node/worker/worker.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -56,6 +57,11 @@ static const struct field limit_fields[] = {
      .min = 1 << 20,
      .max = 1ull << 44},
     {.name = "queue", .type = FIELD_COUNT, .offset = MEMBER(queue_max), .max = 10000000},
+    {.name = "instances",
+     .type = FIELD_COUNT,
+     .offset = MEMBER(instances),
+     .min = WORKER_INSTANCES_MIN,
+     .max = 1000000},
     {.name = "connections",
      .type = FIELD_COUNT,
      .offset = MEMBER(connections),

@@ -32,6 +32,7 @@ struct node_config {
     uint64_t results_bytes;       /* kept results in memory, default 256 MiB */
     uint64_t tenant_memory_bytes; /* default a quarter of the memory */
     uint32_t queue_max;           /* waiting calls per tenant; 0 = 4 x threads x 64 */
+    uint32_t instances;           /* of a worker process; 0 = what the system allows */
     uint32_t connections;         /* default 4,096 */
     int64_t drain_ns;             /* default 30 s */
     uint32_t node_id;             /* 16 bits of call ids; default 1 */

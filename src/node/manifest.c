@@ -465,6 +465,10 @@ int manifest_parse(const void *text, size_t len, const char *name, struct manife
         rc = document_read(d, root, manifest_fields, out, e);
     if (rc == 0)
         rc = name_settle(out, name, e);
+    if (rc == 0 && out->reset == RESET_NEVER && out->kind != MANIFEST_SERVICE)
+        rc = error_set(e, ATOLL_EINVAL,
+                       "reset: never is for services (kind: service); a function may have "
+                       "tenant-trusted, which keeps memory between the calls of one tree");
     document_free(d);
     if (rc != 0)
         manifest_free(out);

@@ -19,6 +19,8 @@
 #define NAME_MAX_LEN       63u  /* [a-z0-9][a-z0-9-]{0,62} */
 
 enum manifest_kind { MANIFEST_FUNCTION, MANIFEST_SERVICE };
+/* When an instance's memory is put back: after each call; never (services only); or not between
+ * calls of one tree. */
 enum manifest_reset { RESET_ALWAYS, RESET_NEVER, RESET_TENANT_TRUSTED };
 enum state_right { STATE_READ = 1, STATE_WRITE = 2, STATE_LOCK = 4, STATE_DELETE = 8 };
 

@@ -144,7 +144,7 @@ static const char *call_fault(const struct message *m)
 static const char *result_fault(const struct message *m)
 {
     const struct message_result *r = &m->result;
-    if (r->status < CALL_OK || r->status > CALL_EXPIRED || r->temperature > CALL_COLD_REMOTE)
+    if (r->status < CALL_OK || r->status > CALL_EXPIRED || r->temperature >= CALL_TEMPERATURES)
         return "has a status that no call ends with";
     return NULL;
 }
@@ -152,7 +152,7 @@ static const char *result_fault(const struct message *m)
 static const char *child_fault(const struct message *m)
 {
     const struct message_child *c = &m->child;
-    if (c->status < CALL_OK || c->status > CALL_EXPIRED || c->temperature > CALL_COLD_REMOTE)
+    if (c->status < CALL_OK || c->status > CALL_EXPIRED || c->temperature >= CALL_TEMPERATURES)
         return "has a status that no call ends with";
     return NULL;
 }

@@ -69,7 +69,7 @@ enum call_status {
     CALL_LOST,
     CALL_EXPIRED,
 };
-enum call_temperature { CALL_HOT, CALL_WARM, CALL_COLD, CALL_COLD_REMOTE };
+enum call_temperature { CALL_HOT, CALL_WARM, CALL_COLD, CALL_COLD_REMOTE, CALL_KEPT };
 enum call_flag {
     CALL_FLAG_FRESH = 1, /* never a pooled instance: restore from the image */
     CALL_FLAG_CLEAR = 2, /* drop pool and image of the version first: a cold start by force */
@@ -81,6 +81,7 @@ enum call_flag {
  * has_image), the files in order. */
 struct message_load {
     char tenant[64], function[64], version[40]; /* NUL-terminated */
+    uint8_t artefact_id[32]; /* hash of the artefact's bytes; zeros: the worker computes it */
     uint32_t manifest_len;
     uint32_t file_count;
     uint32_t files_len; /* of the list of paths */
@@ -152,7 +153,7 @@ struct message_metric {
 /* MESSAGE_TALLY: of a version's chained calls that have ended since its last tally. Sent at most
  * once a second, and for calls of apps without CALL_FLAG_GRAPH as for the others. */
 #define CALL_STATUSES     (CALL_EXPIRED + 1)
-#define CALL_TEMPERATURES (CALL_COLD_REMOTE + 1)
+#define CALL_TEMPERATURES (CALL_KEPT + 1)
 struct message_tally {
     uint64_t ended[CALL_STATUSES];
     uint64_t started[CALL_TEMPERATURES];

@@ -545,7 +545,7 @@ static void entry_summarise(struct entry *e, struct metrics_summary *s)
     strcpy(s->function, e->function);
     s->calls = e->chained;
     s->failed = e->chained - e->chained_ended[CALL_OK];
-    s->hot = e->chained_started[CALL_HOT];
+    s->hot = e->chained_started[CALL_HOT] + e->chained_started[CALL_KEPT];
     s->warm = e->chained_started[CALL_WARM];
     s->cold = e->chained_started[CALL_COLD];
     for (uint32_t i = 0; i < CALL_STATUSES; i++) {
@@ -553,7 +553,7 @@ static void entry_summarise(struct entry *e, struct metrics_summary *s)
             s->calls += e->ended[i][k];
             s->failed += i == CALL_OK ? 0 : e->ended[i][k];
         }
-        s->hot += e->ended[i][CALL_HOT];
+        s->hot += e->ended[i][CALL_HOT] + e->ended[i][CALL_KEPT];
         s->warm += e->ended[i][CALL_WARM];
         s->cold += e->ended[i][CALL_COLD];
     }

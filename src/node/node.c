@@ -14,6 +14,7 @@
 #include "node/expiry.h"
 #include "node/files.h"
 #include "node/gateway/gateway.h"
+#include "node/large_pages.h"
 #include "node/log.h"
 #include "node/metrics.h"
 #include "node/notify.h"
@@ -296,6 +297,7 @@ static int parts_create(struct whole *w, struct error *e)
         (rc = metrics_create(n, &n->metrics, e)) != 0 ||
         (rc = expiry_create(n->store, &n->expiry, e)) != 0 ||
         (rc = shares_create(NULL, &n->shares, e)) != 0 ||
+        (rc = large_pages_create(&n->large_pages, e)) != 0 ||
         (rc = workers_create(n, &n->workers, e)) != 0 ||
         (rc = registry_create(n, &n->registry, e)) != 0 ||
         (rc = calls_create(n, &n->calls, e)) != 0 || (rc = files_create(n, &n->files, e)) != 0)
@@ -380,6 +382,7 @@ void node_destroy(struct node *n)
     if (store_close(n->store, &e) != 0) /* the last callbacks run inside */
         log_write(LOG_ERROR, "node", NULL, "%s", e.text);
     gateway_destroy(n->gateway); /* nothing answers any more; what waits is dropped */
+    large_pages_destroy(n->large_pages);
     state_destroy(n->state);
     files_destroy(n->files);
     calls_destroy(n->calls);

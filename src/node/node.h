@@ -31,6 +31,7 @@ struct gateway;
 struct asker;
 struct shares;
 struct expiry;
+struct large_pages;
 
 struct node {
     struct node_config config;
@@ -47,6 +48,7 @@ struct node {
     struct gateway *gateway;
     struct shares *shares;
     struct expiry *expiry;
+    struct large_pages *large_pages;
     struct asker *foreign; /* calls that workers asked for; requests.c */
     uint32_t lookups;      /* of host names, under way for workers */
     uint16_t port;         /* that the gateway listens on; no guest may connect to it */

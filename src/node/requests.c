@@ -9,6 +9,7 @@
 #include "node/access.h"
 #include "node/calls.h"
 #include "node/files.h"
+#include "node/large_pages.h"
 #include "node/node.h"
 #include "node/workers.h"
 #include "state/state.h"
@@ -175,7 +176,8 @@ static int foreign_handle(struct node *n, uint32_t worker, const char *tenant,
     if (rc == 0 && a == NULL)
         rc = -ATOLL_ENOMEM;
     if (rc == 0) {
-        int64_t left = c->deadline_ns ? c->deadline_ns - (int64_t)uv_hrtime() : 0;
+        int64_t now = (int64_t)uv_hrtime();
+        int64_t left = c->deadline_ns > now ? c->deadline_ns - now : 0;
         struct call_request q = {.version = v,
                                  .input = input,
                                  .head = (const char *)inner.parts[0],
@@ -239,6 +241,8 @@ static void state_answered(void *context, const struct state_answer *s)
     struct asker *a = context;
     uint8_t payload[STATE_ANSWER_MAX];
     uint32_t len = state_reply_encode(&s->reply, payload);
+    if (s->fd >= 0)
+        large_pages_offer(a->node->large_pages, s->fd);
     workers_answer(a->node->workers, a->worker, a->request, s->result, payload, len, s->fd);
     asker_free(a);
 }

@@ -248,22 +248,26 @@ static uint32_t instance_extents(const struct instance *i, struct arena_extent o
     int64_t vm = i->vm - i->arena->base;
     uint64_t low = artefact->layout.low_size;
     uint32_t count = 0;
-    out[count++] = (struct arena_extent){vm - (int64_t)low, low, low};
+    out[count++] = (struct arena_extent){.from_b = vm - (int64_t)low, .len = low, .known = low};
     if (artefact->options.link == LINK_PRIMARY) {
         if (m->memory_count)
             out[0].len += arena_memory_size(i->arena);
         if (artefact->data_populated > low)
             out[0].known = align_up(artefact->data_populated, PAGE_BYTES);
+        out[0].image = artefact;
         if (artefact->layout.far_size)
             out[count++] =
-                (struct arena_extent){(int64_t)(ARENA_REST - ARENA_BASE),
-                                      align_up(artefact->layout.far_size, PAGE_BYTES), 0};
+                (struct arena_extent){.from_b = (int64_t)(ARENA_REST - ARENA_BASE),
+                                      .len = align_up(artefact->layout.far_size, PAGE_BYTES)};
     } else if (artefact->options.link == LINK_OTHER && m->memory_count && !m->imported_memories) {
         uint8_t *memory = instance_memory(i);
-        out[count++] = (struct arena_extent){memory - i->arena->base, instance_memory_bytes(i), 0};
+        out[count++] = (struct arena_extent){.from_b = memory - i->arena->base,
+                                             .len = instance_memory_bytes(i)};
     }
-    for (uint32_t k = 0; i->arena->from_snapshot && k < count; k++)
+    for (uint32_t k = 0; i->arena->from_snapshot && k < count; k++) {
         out[k].known = out[k].len; /* the snapshot knows more than the artefact */
+        out[k].image = NULL;
+    }
     return count;
 }
 
@@ -275,7 +279,8 @@ int arena_extents(const struct arena *a, struct arena_extent **out, uint32_t *co
     if (!extents)
         return error_set(e, ATOLL_ENOMEM, "no memory for the list of an arena's parts");
     if (!a->primary && a->fields_mapped) /* context, fuel */
-        extents[n++] = (struct arena_extent){-(int64_t)PAGE_BYTES, PAGE_BYTES, PAGE_BYTES};
+        extents[n++] = (struct arena_extent){
+            .from_b = -(int64_t)PAGE_BYTES, .len = PAGE_BYTES, .known = PAGE_BYTES};
     for (uint32_t k = 0; k < a->instance_count; k++)
         n += instance_extents(a->instances[k], extents + n);
     *out = extents;
@@ -299,21 +304,100 @@ static int range_visit(const uint8_t *at, const uint8_t *end, run_visit visit, v
     return 0;
 }
 
+/* Where pages of an extent may be other than zero, from two sources: what is known without having
+ * been written, and what the page map says was written. Both are asked with ascending addresses. */
+struct search {
+    const struct arena_extent *extent;
+    const uint8_t *start, *end;
+    uint32_t image_run; /* of the initial image; those before it lie behind */
+    struct page_run written[64];
+    int count, next;
+    const uint8_t *scanned; /* the page map was asked up to here */
+};
+
+/* Cuts [from, to) to [low, high); false when nothing is left. */
+static bool range_cut(const uint8_t *from, const uint8_t *to, const uint8_t *low,
+                      const uint8_t *high, struct page_run *out)
+{
+    from = from > low ? from : low;
+    to = to < high ? to : high;
+    if (from >= to)
+        return false;
+    *out = (struct page_run){(uint8_t *)(uintptr_t)from, (uint64_t)(to - from)};
+    return true;
+}
+
+static bool known_next(struct search *s, const uint8_t *at, struct page_run *out)
+{
+    const struct arena_extent *x = s->extent;
+    const uint8_t *known = x->known < x->len ? s->start + x->known : s->end;
+    if (!x->image)
+        return range_cut(s->start, known, at, known, out);
+    for (; s->image_run < artefact_run_count(x->image); s->image_run++) {
+        uint64_t offset, size;
+        artefact_run(x->image, s->image_run, &offset, &size);
+        uint64_t end = align_up(offset + size, PAGE_BYTES);
+        if (end <= x->image_offset)
+            continue;
+        offset = offset > x->image_offset ? offset / PAGE_BYTES * PAGE_BYTES - x->image_offset : 0;
+        if (range_cut(s->start + offset, s->start + (end - x->image_offset), at, known, out))
+            return true;
+    }
+    return false;
+}
+
+/* 1, 0 when there are none, negative when the page map cannot be asked. */
+static int written_next(struct search *s, const uint8_t *at, struct page_run *out, struct error *e)
+{
+    for (;; s->next++) {
+        if (s->next == s->count && s->scanned < s->end) {
+            s->next = 0;
+            s->count =
+                pages_written(s->scanned, (uint64_t)(s->end - s->scanned), s->written, 64, e);
+            if (s->count < 0)
+                return s->count;
+            s->scanned = s->count < 64 ? s->end : s->written[63].start + s->written[63].len;
+        }
+        if (s->next >= s->count)
+            return 0;
+        const struct page_run *run = &s->written[s->next];
+        if (range_cut(run->start, run->start + run->len, at, s->end, out))
+            return 1;
+    }
+}
+
+/* The next range at or behind `at` that either source names; ranges that touch are one. */
+static int search_next(struct search *s, const uint8_t *at, struct page_run *out, struct error *e)
+{
+    struct page_run known, written;
+    bool more = known_next(s, at, &known);
+    int rc = written_next(s, at, &written, e);
+    if (rc < 0 || (!more && rc == 0))
+        return rc;
+    *out = more && (rc == 0 || known.start <= written.start) ? known : written;
+    for (;;) {
+        const uint8_t *end = out->start + out->len;
+        if (known_next(s, end, &known) && known.start == end)
+            out->len += known.len;
+        else if ((rc = written_next(s, end, &written, e)) == 1 && written.start == end)
+            out->len += written.len;
+        else
+            return rc < 0 ? rc : 1;
+    }
+}
+
 int extent_visit(const struct arena *a, const struct arena_extent *x, run_visit visit,
                  void *context, struct error *e)
 {
-    const uint8_t *start = a->base + x->from_b, *end = start + x->len, *at = start + x->known;
-    struct page_run runs[64];
-    int rc = range_visit(start, at < end ? at : end, visit, context, e);
-    while (rc == 0 && at < end) {
-        int count = pages_written(at, (uint64_t)(end - at), runs, 64, e);
-        if (count < 0) /* the page map cannot be asked: look at every page */
-            return range_visit(at, end, visit, context, e);
-        for (int k = 0; rc == 0 && k < count; k++)
-            rc = range_visit(runs[k].start, runs[k].start + runs[k].len, visit, context, e);
-        if (count < 64)
-            break;
-        at = runs[count - 1].start + runs[count - 1].len;
+    const uint8_t *start = a->base + x->from_b, *at = start;
+    struct search s = {.extent = x, .start = start, .end = start + x->len, .scanned = start};
+    struct page_run run;
+    int rc;
+    while ((rc = search_next(&s, at, &run, e)) == 1) {
+        at = run.start + run.len;
+        if ((rc = range_visit(run.start, at, visit, context, e)) < 0)
+            return rc;
     }
-    return rc;
+    /* The page map cannot be asked: look at every page. */
+    return rc < 0 ? range_visit(at, s.end, visit, context, e) : 0;
 }

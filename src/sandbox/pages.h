@@ -41,8 +41,11 @@ static inline bool page_is_zero(const uint8_t *page)
 struct arena_extent {
     int64_t from_b;
     uint64_t len;
-    uint64_t
-        known; /* bytes from its start that may be other than zero without having been written */
+    /* So many bytes from its start may be other than zero without having been written; if image is
+     * not NULL, only those that lie in runs of its initial image, which begins image_offset bytes
+     * before the extent. */
+    uint64_t known, image_offset;
+    const struct artefact *image;
 };
 
 /* The writable parts: for each instance its tables, fields and memory; far tables. The stack is not

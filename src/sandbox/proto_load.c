@@ -210,16 +210,42 @@ static void pages_clear(uint8_t *from, const uint8_t *to)
             memset(from, 0, PAGE_BYTES);
 }
 
-/* The bytes of a fresh instance's memory, from its start, that need not be zero. */
-static uint64_t initial_bytes(const struct instance *i, uint64_t before)
+/* The memory of a fresh instance, as far as it need not be zero. Where the artefact's initial image
+ * is all there is in it, only the pages that this was written to are looked at: reading one of its
+ * holes costs a page. */
+struct fresh {
+    const struct instance *instance;
+    uint8_t *end;
+    bool known;   /* what is not zero lies in the runs of the initial image … */
+    uint32_t run; /* … of which those before this one are behind us */
+};
+
+static struct fresh fresh_begin(const struct instance *i, uint64_t bytes)
 {
     const struct artefact *artefact = i->artefact;
-    uint64_t low = artefact->layout.low_size, populated = artefact->data_populated;
-    if (artefact->options.link != LINK_PRIMARY ||
-        artefact->baked_datas < artefact->module.data_count)
-        return before;
-    uint64_t bytes = populated > low ? align_up(populated - low, PAGE_BYTES) : 0;
-    return bytes < before ? bytes : before;
+    return (struct fresh){.instance = i,
+                          .end = instance_memory(i) + bytes,
+                          .known = artefact->options.link == LINK_PRIMARY &&
+                                   artefact->baked_datas == artefact->module.data_count};
+}
+
+/* Makes [from, to) zero; what is asked for ascends. */
+static void fresh_clear(struct fresh *f, uint8_t *from, uint8_t *to)
+{
+    const struct artefact *artefact = f->instance->artefact;
+    to = to < f->end ? to : f->end;
+    if (!f->known)
+        pages_clear(from, to);
+    for (; f->known && f->run < artefact_run_count(artefact); f->run++) {
+        uint64_t offset, size;
+        artefact_run(artefact, f->run, &offset, &size);
+        uint8_t *image = f->instance->vm - artefact->layout.low_size;
+        uint8_t *start = image + offset / PAGE_BYTES * PAGE_BYTES;
+        uint8_t *end = image + align_up(offset + size, PAGE_BYTES);
+        pages_clear(start > from ? start : from, end < to ? end : to);
+        if (end > to)
+            break;
+    }
 }
 
 static int extent_read(const struct load *l, uint8_t *to, uint64_t len, uint64_t offset,
@@ -254,8 +280,8 @@ static int extent_place(struct load *l, uint8_t *to, uint64_t len, uint64_t offs
 static int memory_set(struct load *l, uint32_t ordinal, uint64_t before, struct error *e)
 {
     struct instance *i = l->arena->instances[ordinal];
-    uint8_t *memory = instance_memory(i), *initial = memory + initial_bytes(i, before);
-    uint8_t *cleared = memory;
+    uint8_t *memory = instance_memory(i), *cleared = memory;
+    struct fresh fresh = fresh_begin(i, before);
     uint64_t size = module_head(l, ordinal).memory_bytes;
     for (; l->next < l->image->header.extent_count; l->next++) {
         struct proto_extent x;
@@ -265,14 +291,14 @@ static int memory_set(struct load *l, uint32_t ordinal, uint64_t before, struct 
         uint64_t at = x.page * PAGE_BYTES, len = (uint64_t)x.pages * PAGE_BYTES;
         if (at > size || len > size - at)
             return misfit(e, "pages lie beyond the end of a memory");
-        pages_clear(cleared, memory + at < initial ? memory + at : initial);
+        fresh_clear(&fresh, cleared, memory + at);
         int rc = extent_place(l, memory + at, len, l->offset, e);
         if (rc < 0)
             return rc;
         l->offset += len;
         cleared = memory + at + len;
     }
-    pages_clear(cleared, initial);
+    fresh_clear(&fresh, cleared, fresh.end);
     return 0;
 }
 

@@ -210,12 +210,16 @@ static int run_gather(void *context, const uint8_t *start, uint64_t len, struct 
 static struct arena_extent memory_extent(const struct instance *i)
 {
     const struct artefact *artefact = i->artefact;
-    uint64_t low = artefact->layout.low_size, len = instance_memory_bytes(i), known = 0;
-    if (i->arena->from_snapshot)
-        known = len;
-    else if (artefact->options.link == LINK_PRIMARY && artefact->data_populated > low)
-        known = align_up(artefact->data_populated - low, PAGE_BYTES);
-    return (struct arena_extent){instance_memory(i) - i->arena->base, len, known};
+    uint64_t low = artefact->layout.low_size, len = instance_memory_bytes(i);
+    struct arena_extent x = {.from_b = instance_memory(i) - i->arena->base, .len = len};
+    if (i->arena->from_snapshot) {
+        x.known = len;
+    } else if (artefact->options.link == LINK_PRIMARY && artefact->data_populated > low) {
+        x.known = align_up(artefact->data_populated - low, PAGE_BYTES);
+        x.image = artefact;
+        x.image_offset = low;
+    }
+    return x;
 }
 
 static int extents_gather(struct writer *w, struct error *e)

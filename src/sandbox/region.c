@@ -1,4 +1,14 @@
-/* The window's allocator and the mappings in it (region.h). The list is sorted by address. */
+/*
+ * The window's allocator and the mappings in it (region.h). The list is sorted by address.
+ *
+ * Putting a mapping into the middle of the closed window splits that, which costs the kernel as
+ * much as the mapping itself. A function that runs again and again maps the same value at the
+ * window's start each time. So when a region of the same length is closed there for the second
+ * time, its place stays a mapping by itself, closed without MAP_NORESERVE, which means nothing for
+ * pages that nobody can reach but keeps the kernel from joining it with what is around it. The next
+ * region of that length replaces it whole; before any other in its place, it is joined again. So an
+ * arena has at most two mappings more by it.
+ */
 #include "sandbox/region.h"
 
 #include "sandbox/pages.h"
@@ -58,13 +68,30 @@ static int request_check(const struct arena *a, const char *name, uint64_t offse
     return 0;
 }
 
-static int file_check(int fd, uint64_t offset, uint64_t len, struct stat *st, struct error *e)
+static int file_look(int fd, struct region_file *out, uint64_t *size, struct error *e)
 {
-    if (fstat(fd, st) != 0)
+    struct stat st;
+    if (fstat(fd, &st) != 0)
         return error_set_errno(e, 0, "cannot look at a region's memory file");
-    if (offset > (uint64_t)st->st_size || len > (uint64_t)st->st_size - offset)
-        return error_set(e, ATOLL_ERANGE, "the region reaches beyond the end of its memory file");
+    *out = (struct region_file){.fd = fd, .device = st.st_dev, .inode = st.st_ino};
+    *size = (uint64_t)st.st_size;
     return 0;
+}
+
+int region_file_look(int fd, struct region_file *out, struct error *e)
+{
+    uint64_t size;
+    return file_look(fd, out, &size, e);
+}
+
+static int file_check(int fd, uint64_t offset, uint64_t len, struct region_file *out,
+                      struct error *e)
+{
+    uint64_t size;
+    int rc = file_look(fd, out, &size, e);
+    if (rc == 0 && (offset > size || len > size - offset))
+        rc = error_set(e, ATOLL_ERANGE, "the region reaches beyond the end of its memory file");
+    return rc;
 }
 
 static int regions_reserve(struct arena *a, struct error *e)
@@ -80,6 +107,23 @@ static int regions_reserve(struct arena *a, struct error *e)
     return 0;
 }
 
+static void range_close(struct arena *a, uint32_t address, uint64_t len, int flags)
+{
+    void *closed = mmap(a->base + address, len, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, -1, 0);
+    assert(closed != MAP_FAILED); /* replaces one mapping by one: needs nothing new */
+}
+
+/* A region is going to lie there, unless it replaces the place that is apart. */
+static void first_join(struct arena *a, uint32_t address, uint64_t len)
+{
+    if (!a->first_apart || address >= WINDOW_START + a->first_len ||
+        (address == WINDOW_START && len == a->first_len))
+        return;
+    range_close(a, WINDOW_START, a->first_len, MAP_NORESERVE);
+    a->first_apart = false;
+}
+
 static int region_insert(struct arena *a, const struct region *r, int fd, struct error *e)
 {
     int rc = regions_reserve(a, e);
@@ -87,9 +131,11 @@ static int region_insert(struct arena *a, const struct region *r, int fd, struct
         return rc;
     int protection = PROT_READ | (r->rights & GUEST_WRITE ? PROT_WRITE : 0);
     arena_reach(a, a->base + r->address + r->len);
+    first_join(a, r->address, r->len);
     if (mmap(a->base + r->address, r->len, protection, MAP_SHARED | MAP_FIXED, fd,
              (off_t)r->offset) == MAP_FAILED)
         return error_set_errno(e, 0, "cannot map region %s", r->name);
+    a->first_apart &= r->address != WINDOW_START;
     uint32_t at = 0;
     while (at < a->region_count && a->regions[at].address < r->address)
         at++;
@@ -99,56 +145,85 @@ static int region_insert(struct arena *a, const struct region *r, int fd, struct
     return 0;
 }
 
-int region_map_at(struct arena *a, const char *name, int fd, uint64_t offset, uint64_t len,
-                  uint32_t rights, uint32_t address, struct error *e)
+static int region_place(struct arena *a, const char *name, const struct region_file *file,
+                        uint64_t offset, uint64_t len, uint32_t rights, uint32_t address,
+                        struct error *e)
 {
-    struct stat st;
-    int rc = request_check(a, name, offset, len, rights, e);
-    if (rc < 0 || (rc = file_check(fd, offset, len, &st, e)) < 0)
-        return rc;
-    if (!window_free(a, address, len))
-        return error_set(e, ATOLL_EBUSY, "the window is not free at 0x%x", address);
     struct region r = {.address = address,
                        .rights = rights,
                        .len = len,
                        .offset = offset,
-                       .device = st.st_dev,
-                       .inode = st.st_ino,
+                       .device = file->device,
+                       .inode = file->inode,
                        .references = 1};
     memcpy(r.name, name, strlen(name));
-    return region_insert(a, &r, fd, e);
+    return region_insert(a, &r, file->fd, e);
 }
 
-int region_map(struct arena *a, const char *name, int fd, uint64_t offset, uint64_t len,
-               uint32_t rights, uint32_t *address, struct error *e)
+int region_map_at(struct arena *a, const char *name, int fd, uint64_t offset, uint64_t len,
+                  uint32_t rights, uint32_t address, struct error *e)
 {
-    struct stat st;
+    struct region_file file;
     int rc = request_check(a, name, offset, len, rights, e);
-    if (rc < 0 || (rc = file_check(fd, offset, len, &st, e)) < 0)
+    if (rc < 0 || (rc = file_check(fd, offset, len, &file, e)) < 0)
         return rc;
+    if (!window_free(a, address, len))
+        return error_set(e, ATOLL_EBUSY, "the window is not free at 0x%x", address);
+    return region_place(a, name, &file, offset, len, rights, address, e);
+}
+
+static struct region *region_same(const struct arena *a, const char *name,
+                                  const struct region_file *file, uint64_t offset, uint64_t len,
+                                  uint32_t rights)
+{
     for (uint32_t i = 0; i < a->region_count; i++) {
         struct region *r = &a->regions[i];
-        if (r->device == st.st_dev && r->inode == st.st_ino && r->offset == offset &&
-            r->len == len && r->rights == rights && strcmp(r->name, name) == 0) {
-            r->references++;
-            *address = r->address;
-            return 0;
-        }
+        if (r->device == file->device && r->inode == file->inode && r->offset == offset &&
+            r->len == len && r->rights == rights && strcmp(r->name, name) == 0)
+            return r;
+    }
+    return NULL;
+}
+
+int region_map_file(struct arena *a, const char *name, const struct region_file *file,
+                    uint64_t offset, uint64_t len, uint32_t rights, uint32_t *address,
+                    struct error *e)
+{
+    int rc = request_check(a, name, offset, len, rights, e);
+    if (rc < 0)
+        return rc;
+    struct region *same = region_same(a, name, file, offset, len, rights);
+    if (same) {
+        same->references++;
+        *address = same->address;
+        return 0;
     }
     *address = window_place(a, region_span(len));
     if (!*address)
         return error_set(e, ATOLL_ENOMEM, "the window has no free range of %llu bytes",
                          (unsigned long long)len);
-    return region_map_at(a, name, fd, offset, len, rights, *address, e);
+    return region_place(a, name, file, offset, len, rights, *address, e);
+}
+
+int region_map(struct arena *a, const char *name, int fd, uint64_t offset, uint64_t len,
+               uint32_t rights, uint32_t *address, struct error *e)
+{
+    struct region_file file;
+    int rc = request_check(a, name, offset, len, rights, e);
+    if (rc < 0 || (rc = file_check(fd, offset, len, &file, e)) < 0)
+        return rc;
+    return region_map_file(a, name, &file, offset, len, rights, address, e);
 }
 
 /* Puts the unmapped window back over a region. */
 static void region_close(struct arena *a, uint32_t index)
 {
     struct region *r = &a->regions[index];
-    void *closed = mmap(a->base + r->address, r->len, PROT_NONE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    assert(closed != MAP_FAILED); /* replaces one mapping by one: needs nothing new */
+    bool first = r->address == WINDOW_START;
+    a->first_apart |= first && r->len == a->first_len;
+    range_close(a, r->address, r->len, first && a->first_apart ? 0 : MAP_NORESERVE);
+    if (first)
+        a->first_len = r->len;
     memmove(r, r + 1, (a->region_count - index - 1) * sizeof *r);
     a->region_count--;
 }

@@ -22,6 +22,19 @@ int region_map(struct arena *, const char *name, int fd, uint64_t offset, uint64
 /* The same at a given address, as a captured instance had it. */
 int region_map_at(struct arena *, const char *name, int fd, uint64_t offset, uint64_t len,
                   uint32_t rights, uint32_t address, struct error *e);
+
+/* A memory file that was looked at once, for those who map it often. */
+struct region_file {
+    int fd; /* borrowed */
+    uint64_t device, inode;
+};
+
+int region_file_look(int fd, struct region_file *, struct error *e);
+/* As region_map, without looking at the file: the caller knows that it is long enough (what lies
+ * behind its end traps when it is touched). */
+int region_map_file(struct arena *, const char *name, const struct region_file *, uint64_t offset,
+                    uint64_t len, uint32_t rights, uint32_t *address, struct error *e);
+
 int region_unmap(struct arena *, uint32_t address, struct error *e);
 void region_unmap_all(struct arena *);
 

@@ -24,7 +24,7 @@ int arena_quiescent(const struct arena *a, struct error *e)
     else if (a->region_count)
         return error_set(e, ATOLL_EBUSY,
                          "the state of this arena cannot be kept: the shared region \"%s\" is "
-                         "mapped into it",
+                         "mapped into it: unmap it first, and map it again where it is needed",
                          a->regions[0].name);
     return why ? error_set(e, ATOLL_EBUSY, "the state of this arena cannot be kept: %s", why) : 0;
 }

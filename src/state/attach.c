@@ -78,7 +78,7 @@ static void attached_free(struct attached *a)
         free(m);
         m = older;
     }
-    close(a->fd);
+    close(a->file.fd);
     LIST_REMOVE(a, in_bucket);
     free(a);
 }
@@ -139,12 +139,14 @@ static struct attached *attached_find(struct attach_table *t, const void *key, u
 static struct attached *attached_make(struct attach_table *t, const void *key, uint32_t key_len,
                                       uint32_t slot, uint32_t gen, int fd, bool writable)
 {
+    struct error e;
     struct attached *a = calloc(1, sizeof *a);
-    if (!a)
+    if (!a || region_file_look(fd, &a->file, &e) < 0) {
+        free(a);
         return NULL;
+    }
     a->slot = slot;
     a->gen = gen;
-    a->fd = fd;
     a->writable = writable;
     a->published = &t->slots[slot];
     a->key_len = key_len;
@@ -375,7 +377,7 @@ static struct attached_mapping *mapping_make(struct attached *a, uint64_t end)
     if (older && m->len < 2 * older->len)
         m->len = 2 * older->len;
     int rights = a->writable ? PROT_READ | PROT_WRITE : PROT_READ;
-    m->base = mmap(NULL, m->len, rights, MAP_SHARED | MAP_NORESERVE, a->fd, 0);
+    m->base = mmap(NULL, m->len, rights, MAP_SHARED | MAP_NORESERVE, a->file.fd, 0);
     if (m->base == MAP_FAILED) {
         free(m);
         return NULL;

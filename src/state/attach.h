@@ -16,6 +16,7 @@
 #ifndef STATE_ATTACH_H
 #define STATE_ATTACH_H
 
+#include "sandbox/region.h"
 #include "state/segment.h"
 #include "state/wire.h"
 
@@ -30,8 +31,8 @@ struct attached_mapping;
 /* One value in this process. */
 struct attached {
     uint32_t slot, gen;
-    int fd;        /* its memory file; owned by the table */
-    bool writable; /* the descriptor may be mapped for writing */
+    struct region_file file; /* its memory file; the descriptor is the table's */
+    bool writable;           /* the descriptor may be mapped for writing */
     const struct state_slot *published;
     /* The rest is the table's. */
     LIST_ENTRY(attached) in_bucket;

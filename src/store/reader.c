@@ -7,7 +7,8 @@
 #include "store/table.h"
 #include "store/value.h"
 
-#define LARGE_BYTES (256u << 10)
+/* The writer carries out less than this quicker than it brings a batch to disk. */
+#define LARGE_BYTES (1u << 20)
 
 static int read_dispatch(const struct environment *v, MDB_txn *txn, struct operation *op,
                          struct error *e)

@@ -27,6 +27,20 @@ static void check(int rc, const struct error *e)
 
 /* ---- the process ---- */
 
+/* The leak check of AddressSanitizer, in a build that has it. */
+int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
+
+/* In the child: its exit status, which also says whether it gave back all that it had. */
+static int worker_run(struct supervisor *s, const int *fds, const struct worker_settings *settings)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    link_close(s->link);
+    int status = worker_main(fds, settings);
+    return status == 0 && __lsan_do_recoverable_leak_check && __lsan_do_recoverable_leak_check()
+               ? SUPERVISOR_LEAK
+               : status;
+}
+
 struct supervisor *supervisor_start(const struct worker_settings *settings)
 {
     struct error e;
@@ -38,11 +52,8 @@ struct supervisor *supervisor_start(const struct worker_settings *settings)
     s->next_id = (1ull << 48) + 1;
     check(link_pair(s->link, fds, &e), &e);
     s->pid = fork();
-    if (s->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        link_close(s->link);
-        _exit(worker_main(fds, settings));
-    }
+    if (s->pid == 0)
+        _exit(worker_run(s, fds, settings));
     for (int k = 0; k < LINK_DESCRIPTORS; k++)
         close(fds[k]);
     while (!s->hello.pid && !s->gone)
@@ -59,6 +70,12 @@ int supervisor_stop(struct supervisor *s, int64_t grace_ns)
     while (!s->gone)
         supervisor_listen(s, WAIT_NS);
     waitpid(s->pid, &status, 0);
+    supervisor_free(s);
+    return status;
+}
+
+void supervisor_free(struct supervisor *s)
+{
     link_close(s->link);
     supervisor_forget(s);
     if (s->image >= 0)
@@ -66,7 +83,6 @@ int supervisor_stop(struct supervisor *s, int64_t grace_ns)
     free(s->ended);
     free(s->link);
     free(s);
-    return status;
 }
 
 void supervisor_forget(struct supervisor *s)
@@ -267,7 +283,8 @@ uint64_t supervisor_call(struct supervisor *s, uint32_t version, const void *inp
     int64_t now = clock_monotonic_ns();
     struct message m = {
         .header = {.kind = MESSAGE_CALL, .id = s->next_id++},
-        .call = {.deadline_ns = o->timeout_ns ? now + o->timeout_ns : 0,
+        .call = {.parent = o->parent,
+                 .deadline_ns = o->timeout_ns ? now + o->timeout_ns : 0,
                  .queued_ns = now,
                  .version = version,
                  .flags = o->flags,

@@ -13,6 +13,7 @@
 
 #define SUPERVISOR_NAMES 16
 #define SUPERVISOR_ENDED 65536
+#define SUPERVISOR_LEAK  98 /* exit status of a worker that has not given back all its memory */
 
 struct ended {
     uint64_t id;
@@ -50,6 +51,8 @@ struct supervisor {
 struct supervisor *supervisor_start(const struct worker_settings *);
 /* Tells the worker to stop and returns its exit status as waitpid gives it. */
 int supervisor_stop(struct supervisor *, int64_t grace_ns);
+/* For one whose worker has been waited for. */
+void supervisor_free(struct supervisor *);
 
 /* Loads a module of the build (see tests/guest/functions), or wasm at a path; manifest: JSON.
  * image: -1 = none. Waits for the answer: its code. */
@@ -59,6 +62,7 @@ void supervisor_name(struct supervisor *, const char *name, uint32_t version, ui
 
 struct call_options {
     uint32_t flags, depth, priority;
+    uint64_t parent;    /* another tenant's call that chained it, 0 = none */
     int64_t timeout_ns; /* 0 = none */
     const char *head;
     const char *arguments;

@@ -33,6 +33,12 @@ m = json.load(open(sys.argv[1]))
 assert {"kind": "function", "name": "_start", "type": "() -> ()"} in m["exports"], m["exports"]
 assert m["counts"]["functions"] > 10' "$out"
 
+expect 0 'a program with atomics is built' \
+    "$atoll" build "$here/programs/atomic.c" -o "$work/atomic.wasm"
+check 'additions are instructions that nobody comes in between' \
+    sh -c "wasm-objdump -d '$work/atomic.wasm' | grep -q 'i64.atomic.rmw.add'"
+expect 0 'and errno and variables of the thread are as ever' "$atoll" run "$work/atomic.wasm"
+
 printf 'no module' >"$work/bad.wasm"
 head -c 5000 "$work/world.wasm" >"$work/cut.wasm"
 for verb in inspect run compile; do

@@ -27,6 +27,18 @@ expect 0 'it is deployed' "$atoll" deploy state.wasm --name state --manifest sta
 expect 0 'values, mappings, merges, entries, locks, lists and objects are as promised' state all
 expect 0 'bad arguments are refused and do no harm' state garbage
 
+# ---- eight calls at once, on two threads: they run beside each other and interrupt each other ----
+for i in 1 2 3 4 5 6 7 8; do
+    state add >"add.$i" 2>&1 &
+    adding[i]=$!
+done
+added=0
+for i in 1 2 3 4 5 6 7 8; do
+    wait "${adding[i]}" && added=$((added + $(cat "add.$i")))
+done
+expect 0 'eight calls add to one number at once' "$atoll" state get default/sum/total
+check 'and nothing of it is lost' test "$(od -An -tu8 "$out" | tr -d ' ')" = "$added"
+
 # ---- what HTTP and functions see of each other ----
 expect 0 'a function pushes' state put
 expect 0 'HTTP sees it' "$atoll" state get default/kept
@@ -35,6 +47,17 @@ printf next >next
 expect 0 'HTTP changes it' "$atoll" state put default/kept @next
 expect 0 'the next call' state get
 check 'sees that' test "$(cat "$out")" = next
+
+# ---- what a zygote leaves ----
+expect 0 'a function reads state in its zygote' \
+    "$atoll" build "$here/functions/prepared.c" -o prepared.wasm
+expect 0 'and is deployed' "$atoll" deploy prepared.wasm --name prepared
+expect 0 'its calls' "$atoll" invoke prepared
+check 'begin with what it kept' test "$(cat "$out")" = next
+expect 0 'one that leaves a value mapped is built' \
+    "$atoll" build -D LEAVE_MAPPED "$here/functions/prepared.c" -o mapped.wasm
+expect 1 'and refused' "$atoll" deploy mapped.wasm --name mapped
+says 'with what to do' 'zygote: .*"state" is mapped into it: unmap it first'
 
 # ---- deaths ----
 state hold --timeout 500ms >/dev/null 2>&1

@@ -2,10 +2,12 @@
  * (src/engine/artefact*.c, initial_image.c, skeleton.c). */
 #define _GNU_SOURCE
 #include "artefact_sample.h"
+#include "base/file.h"
 #include "engine/cpu.h"
 #include "module_bytes.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -326,6 +328,55 @@ static void nobody_can_change_the_memory_files(void **state)
     artefact_release(a);
 }
 
+/* A memory file of an artefact's bytes. */
+static int file_make(const struct buffer *bytes, bool sealed, bool executable)
+{
+    struct error e;
+    int fd = memory_file("test", bytes->data, bytes->len, bytes->len, sealed, executable, &e);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static ino_t inode(int fd)
+{
+    struct stat status;
+    assert_int_equal(fstat(fd, &status), 0);
+    return status.st_ino;
+}
+
+static void code_of_a_file_that_cannot_change_stays_there_and_other_code_is_copied(void **state)
+{
+    (void)state;
+    struct error e;
+    struct buffer bytes = sample_bytes("baking", &sample_options);
+    struct artefact *plain = sample_open(&bytes);
+    for (int kind = 0; kind < 4; kind++) {
+        int fd = file_make(&bytes, kind & 1, kind & 2);
+        struct artefact *a;
+        assert_int_equal(artefact_open_file(fd, kind ? plain->id : NULL, &a, &e), 0);
+        assert_memory_equal(a->id, plain->id, HASH_LEN);
+        assert_int_equal(inode(a->code_fd) == inode(fd), kind == 3);
+        if (kind != 3) /* whoever has the file may change it: the artefact does not see that */
+            (void)pwrite(fd, "changed", 7, (off_t)(bytes.len / 2));
+        close(fd);
+        assert_int_equal(a->code_at % 4096, 0);
+        assert_memory_equal(a->code, plain->code, plain->code_size);
+        uint8_t *mapped = mmap(NULL, a->code_size, PROT_READ | PROT_EXEC, MAP_PRIVATE, a->code_fd,
+                               (off_t)a->code_at);
+        assert_true(mapped != MAP_FAILED);
+        assert_memory_equal(mapped, plain->code, plain->code_size);
+        munmap(mapped, a->code_size);
+        artefact_release(a);
+    }
+    int empty = memory_file("test", NULL, 0, 0, false, false, &e);
+    struct artefact *none;
+    assert_int_equal(artefact_open_file(empty, NULL, &none, &e), -ATOLL_ECORRUPT);
+    assert_null(none);
+    close(empty);
+    artefact_release(plain);
+    buffer_free(&bytes);
+}
+
 static void the_module_keeps_names_and_loses_code_and_other_custom_sections(void **state)
 {
     (void)state;
@@ -476,6 +527,7 @@ int main(void)
         cmocka_unit_test(baking_stops_at_a_segment_that_would_trap),
         cmocka_unit_test(a_gigabyte_of_zeros_takes_no_room),
         cmocka_unit_test(nobody_can_change_the_memory_files),
+        cmocka_unit_test(code_of_a_file_that_cannot_change_stays_there_and_other_code_is_copied),
         cmocka_unit_test(the_module_keeps_names_and_loses_code_and_other_custom_sections),
         cmocka_unit_test(code_with_a_system_call_is_not_admitted),
         cmocka_unit_test(a_degraded_artefact_says_so),

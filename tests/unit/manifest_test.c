@@ -118,6 +118,7 @@ static void mistakes_are_named_with_line_and_column(void **state)
     refused("name: a/b\nretries: -1\n", "must be a whole number");
     refused("name: a/b\nretries: 1e3\n", "must be a whole number");
     refused("name: a/b\nreset: sometimes\n", "must be one of always|never|tenant-trusted");
+    refused("name: a/b\nreset: never\n", "reset: never is for services");
     refused("name: a/b\nretry_on_fail: yes\n", "must be true or false");
     refused("name: a/b\nstate: [ { prefix: x } ]\n", "needs prefix and rights");
     refused("name: a/b\nstate: [ { prefix: x, rights: rx } ]\n", "rights are letters");

@@ -212,6 +212,35 @@ static void a_large_memory_comes_back_and_can_be_kept_again(void **state)
     snapshot_release(snapshot);
 }
 
+static blkcnt_t blocks_of(const struct artefact *a)
+{
+    struct stat status;
+    assert_int_equal(fstat(a->data_fd, &status), 0);
+    return status.st_blocks;
+}
+
+static void holes_of_the_initial_image_are_not_read(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct snapshot *snapshot;
+    const struct artefact *artefact = state_artefact[0];
+    blkcnt_t before = blocks_of(artefact);
+    assert_true((uint64_t)before * 512 < artefact->data_populated / 2); /* it has some */
+    struct arena *a = guest_arena(state_artefact[0], &limits);
+    struct proto_image *image = image_of(a);
+    struct arena *b = load(image, state_artefact[0]);
+    assert_int_equal(snapshot_take(b, &snapshot, &e), 0);
+    assert_int_equal(blocks_of(artefact), before);
+    struct arena *c = restore(snapshot);
+    same(a, c, "restored", 0);
+    arena_destroy(a);
+    arena_destroy(b);
+    arena_destroy(c);
+    proto_image_close(image);
+    snapshot_release(snapshot);
+}
+
 static void memory_that_was_cleared_stays_clear(void **state)
 {
     (void)state;
@@ -580,6 +609,7 @@ int main(void)
         cmocka_unit_test(an_image_is_the_same_whatever_code_it_was_written_by),
         cmocka_unit_test(large_gaps_of_zeros_take_no_room),
         cmocka_unit_test(a_large_memory_comes_back_and_can_be_kept_again),
+        cmocka_unit_test(holes_of_the_initial_image_are_not_read),
         cmocka_unit_test(memory_that_was_cleared_stays_clear),
         cmocka_unit_test(the_owners_bytes_come_back),
         cmocka_unit_test(modules_linked_to_each_other_come_back_together),

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -251,6 +252,50 @@ static void regions_keep_gaps_and_reuse_what_is_freed(void **state)
     arena_destroy(a);
 }
 
+/* Mappings of this process that lie in the arena's window. */
+static int mappings_in_window(const struct arena *a)
+{
+    char line[512];
+    unsigned long low, high;
+    int count = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps))
+        count += sscanf(line, "%lx-%lx", &low, &high) == 2 &&
+                 high > (uintptr_t)a->base + WINDOW_START && low < (uintptr_t)a->base + WINDOW_END;
+    fclose(maps);
+    return count;
+}
+
+static void regions_that_come_and_go_leave_few_mappings(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct arena *a = basics();
+    struct region_file file;
+    int fd = shared_file(1 << 20);
+    uint32_t first, second;
+    union host_slot slots[4];
+    assert_int_equal(region_file_look(fd, &file, &e), 0);
+    int before = mappings_in_window(a);
+    for (uint32_t i = 0; i < 400; i++) {
+        /* The same for a while, then others, which lie across its place, and beside it. */
+        uint64_t len = i % 8 < 5 ? 8 << 16 : (i % 13 + 1) * 4096ull;
+        assert_int_equal(region_map_file(a, "r", &file, 0, len, GUEST_READ, &first, &e), 0);
+        assert_int_equal(first, WINDOW_START);
+        assert_int_equal(
+            region_map_file(a, "s", &file, 0, (i % 3 + 1) * 65536ull, GUEST_READ, &second, &e), 0);
+        call(a, "load", (int64_t)first + (int64_t)len - 8, 0, 0);
+        if (i % 2)
+            assert_int_equal(region_unmap(a, first, &e), 0);
+        region_unmap_all(a);
+        assert_int_equal(guest_call(a, "load", slots, first, 0, 0).status, RUN_TRAP);
+        assert_true(mappings_in_window(a) <= before + 2);
+    }
+    close(fd);
+    arena_destroy(a);
+}
+
 static void a_region_whose_file_is_cut_off_traps_instead_of_crashing(void **state)
 {
     (void)state;
@@ -281,6 +326,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_of_a_busy_arena_is_refused_with_the_reason),
         cmocka_unit_test(two_arenas_share_a_region_without_copying),
         cmocka_unit_test(regions_keep_gaps_and_reuse_what_is_freed),
+        cmocka_unit_test(regions_that_come_and_go_leave_few_mappings),
         cmocka_unit_test(a_region_whose_file_is_cut_off_traps_instead_of_crashing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -212,7 +212,7 @@ static void threads_open_copy_and_close_at_once(void **state)
     int h = open_value(&call_one, 10, "k", NEW, &sent);
     static struct asked opened;
     opened = last;
-    opened.fd = dup(attach_handle(call_one, h)->attached->fd);
+    opened.fd = dup(attach_handle(call_one, h)->attached->file.fd);
     pthread_t threads[4];
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, opener, &opened), 0);

@@ -431,6 +431,22 @@ static void every_operation_sees_those_called_before_it(void **state)
     }
 }
 
+/* Each read that waited for the disk would have made a batch of its write. */
+static void what_is_not_on_disk_yet_is_read_without_waiting_for_the_disk(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 100 };
+    static uint8_t bytes[1 << 19];
+    struct store_counters counters;
+    for (int i = 0; i < ROUNDS; i++) {
+        fill(bytes, sizeof bytes, (uint32_t)i);
+        assert_int_equal(commit_bytes("k", 0, bytes, sizeof bytes), 0);
+        assert_get("k", 0, bytes, sizeof bytes);
+    }
+    store_counters(store, &counters);
+    assert_true(counters.commits < ROUNDS);
+}
+
 static void the_owner_is_woken_when_results_are_ready(void **state)
 {
     (void)state;
@@ -899,6 +915,7 @@ int main(void)
         TEST(lent_bytes_are_released_once_also_when_refused),
         TEST(a_large_commit_is_atomic_and_read_by_spans),
         TEST(every_operation_sees_those_called_before_it),
+        TEST(what_is_not_on_disk_yet_is_read_without_waiting_for_the_disk),
         TEST(the_owner_is_woken_when_results_are_ready),
         TEST(entries_have_dense_indices_until_cleared),
         TEST(a_list_goes_on_where_it_stopped),

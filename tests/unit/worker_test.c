@@ -11,8 +11,13 @@
 
 #include "base/clock.h"
 
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -239,6 +244,16 @@ static void a_parent_waits_for_its_child_on_one_thread(void **state)
     run("w1000");
 }
 
+static void a_child_that_its_parent_waits_for_runs_on_its_thread(void **state)
+{
+    (void)state;
+    assert_string_equal(run("w50"), "");
+    for (int k = 0; k < 3 && !s->tally.ended[CALL_OK]; k++)
+        supervisor_listen(s, 1000000000);
+    assert_int_equal(s->tally.ended[CALL_OK], 50);
+    assert_in_range(s->tally.direct, 40, 50); /* the timekeeper may let another thread have one */
+}
+
 static void recursion_by_chaining_needs_no_more_than_two_threads(void **state)
 {
     (void)state;
@@ -350,6 +365,116 @@ static void a_version_runs_no_more_calls_at_once_than_it_allows(void **state)
         assert_int_equal(supervisor_wait(s, ids[k])->result.status, CALL_OK);
 }
 
+/* ---- the network ---- */
+
+/* An address of this machine that is not loopback; false when there is none. */
+static bool own_address(char text[static INET_ADDRSTRLEN])
+{
+    struct ifaddrs *all, *at;
+    bool found = false;
+    if (getifaddrs(&all) != 0)
+        return false;
+    for (at = all; at && !found; at = at->ifa_next) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)at->ifa_addr;
+        found = in && in->sin_family == AF_INET && ntohl(in->sin_addr.s_addr) >> 24 != 127 &&
+                inet_ntop(AF_INET, &in->sin_addr, text, INET_ADDRSTRLEN);
+    }
+    freeifaddrs(all);
+    return found;
+}
+
+/* Gives back what comes. */
+static void *echo_run(void *listener)
+{
+    static char bytes[65536];
+    for (;;) {
+        int fd = accept(*(int *)listener, NULL, NULL);
+        if (fd < 0)
+            return NULL;
+        for (ssize_t got; (got = read(fd, bytes, sizeof bytes)) > 0;)
+            if (write(fd, bytes, (size_t)got) != got)
+                break;
+        close(fd);
+    }
+}
+
+static uint16_t echo_start(int *listener, pthread_t *thread)
+{
+    struct sockaddr_in any = {.sin_family = AF_INET};
+    socklen_t len = sizeof any;
+    *listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(*listener, (struct sockaddr *)&any, len), 0);
+    assert_int_equal(listen(*listener, 8), 0);
+    assert_int_equal(getsockname(*listener, (struct sockaddr *)&any, &len), 0);
+    pthread_create(thread, NULL, echo_run, listener);
+    return ntohs(any.sin_port);
+}
+
+static const char *talk(const char *host, uint16_t port, uint32_t bytes)
+{
+    char input[64];
+    snprintf(input, sizeof input, "S%s %u %u", host, port, bytes);
+    return run(input);
+}
+
+static void a_guest_reaches_what_the_manifest_names_and_nothing_else(void **state)
+{
+    (void)state;
+    char host[INET_ADDRSTRLEN], more[256];
+    int listener;
+    pthread_t thread;
+    if (!own_address(host))
+        skip();
+    uint16_t port = echo_start(&listener, &thread);
+    snprintf(more, sizeof more, "\"net\":[{\"host\":\"%s\",\"port\":%u},{\"host\":\"127.0.0.1\"}]",
+             host, port);
+    start(2, 0, more);
+    assert_string_equal(talk(host, port, 100000), "100000");
+    assert_string_equal(talk(host, (uint16_t)(port + 1), 1), "-3");
+    assert_string_equal(talk("127.0.0.1", port, 1), "-3"); /* though the manifest names it */
+    assert_string_equal(talk("8.8.8.8", port, 1), "-3");
+    finish(NULL);
+    start(2, 0, "");
+    assert_string_equal(talk(host, port, 1), "-3");
+    finish(NULL);
+
+    const struct worker_settings settings = {
+        .threads = 1, .refused_ports = &port, .refused_count = 1}; /* the node listens there */
+    char manifest[512];
+    snprintf(manifest, sizeof manifest, "{\"name\":\"acme/calls\",%s}", more);
+    s = supervisor_start(&settings);
+    assert_int_equal(supervisor_load(s, V, CALLS, manifest, -1), 0);
+    assert_string_equal(talk(host, port, 1), "-3");
+    shutdown(listener, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    close(listener);
+}
+
+static void traffic_keeps_to_the_rate_and_waits_without_a_thread(void **state)
+{
+    (void)state;
+    char host[INET_ADDRSTRLEN], more[256], input[64];
+    int listener;
+    pthread_t thread;
+    if (!own_address(host))
+        skip();
+    uint16_t port = echo_start(&listener, &thread);
+    snprintf(more, sizeof more,
+             "\"net\":[{\"host\":\"%s\",\"rate\":\"1MiB/s\",\"burst\":\"64KiB\"}]", host);
+    start(1, 0, more);
+    int64_t begun = clock_monotonic_ns();
+    int len = snprintf(input, sizeof input, "S%s %u 400000", host, port);
+    uint64_t slow = supervisor_call(s, V, input, (size_t)len, NULL);
+    for (int k = 0; k < 20; k++)
+        assert_string_equal(run("c"), "1"); /* the only thread is free meanwhile */
+    assert_int_equal(supervisor_wait(s, slow)->result.status, CALL_OK);
+    /* (400,000 - 65,536) bytes / 1 MiB/s, less what the last piece may owe */
+    assert_true(clock_monotonic_ns() - begun > 280000000);
+    shutdown(listener, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    close(listener);
+}
+
 /* ---- names ---- */
 
 static void names_are_asked_for_once_and_again_when_they_change(void **state)
@@ -449,14 +574,18 @@ static void a_zygote_prepares_once_and_its_image_starts_elsewhere(void **state)
     for (int k = 0; k < 3; k++)
         assert_string_equal((const char *)supervisor_run(s, 9, "x")->output, "11");
     assert_true(s->image >= 0);
-    int image = dup(s->image);
+    FILE *file = tmpfile(); /* as the supervisor has it, which keeps images on disk */
+    int image = fileno(file);
+    struct stat st;
+    assert_int_equal(fstat(s->image, &st), 0);
+    assert_int_equal(sendfile(image, s->image, NULL, (size_t)st.st_size), st.st_size);
     if (supervisor_load(s, 10, GUEST_MODULES "/zygote.wasm", manifest, image) != 0)
         fail_msg("%s", s->loaded_text);
     assert_string_equal((const char *)supervisor_run(s, 10, "x")->output, "11");
     assert_int_equal(supervisor_load(s, 11, CALLS, "{\"name\":\"acme/calls\"}", image),
                      -ATOLL_ESTALE);
     assert_int_equal(s->loaded_stage, LOAD_IMAGE);
-    close(image);
+    fclose(file);
 }
 
 static void cold_warm_and_hot_starts_are_what_they_say(void **state)
@@ -471,6 +600,85 @@ static void cold_warm_and_hot_starts_are_what_they_say(void **state)
     assert_int_equal(r->result.temperature, CALL_WARM);
     assert_string_equal((const char *)r->output, "1");
     assert_int_equal(ends("c", CALL_OK)->result.temperature, CALL_HOT);
+}
+
+/* Arenas whose code is mapped, of the worker. */
+static uint32_t arenas_there(void)
+{
+    char path[64], line[512];
+    uint32_t count = 0;
+    snprintf(path, sizeof path, "/proc/%d/maps", s->pid);
+    FILE *maps = fopen(path, "re");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps))
+        count += strstr(line, " r-xp ") && strstr(line, "/memfd:atoll-code");
+    fclose(maps);
+    return count;
+}
+
+static void calls_that_want_new_instances_do_not_fill_the_process(void **state)
+{
+    (void)state;
+    const struct call_options fresh = {.flags = CALL_FLAG_FRESH};
+    for (int k = 0; k < 60; k++) {
+        const struct ended *r = supervisor_wait(s, supervisor_call(s, V, "c", 1, &fresh));
+        assert_int_equal(r->result.temperature, CALL_WARM);
+        assert_string_equal((const char *)r->output, "1");
+    }
+    /* An idle one for each thread at most, and slots that wait for the next. */
+    uint32_t there = arenas_there();
+    assert_in_range(there, 1, 6);
+    assert_int_equal(ends("c", CALL_OK)->result.temperature, CALL_HOT);
+}
+
+/* ---- memory that is kept ---- */
+
+static const char *output_of_foreign(const char *input)
+{
+    const struct call_options o = {.parent = 77};
+    return (const char *)supervisor_wait(s, supervisor_call(s, V, input, strlen(input), &o))
+        ->output;
+}
+
+static void memory_is_kept_between_calls_of_one_tree_where_the_manifest_says_so(void **state)
+{
+    (void)state;
+    start(1, 0, "\"reset\":\"tenant-trusted\"");
+    for (int tree = 0; tree < 3; tree++)
+        assert_string_equal(run("K5"), "15"); /* 1 + 2 + … : each tree begins anew */
+    for (int tree = 0; tree < 3; tree++)
+        assert_string_equal(run("c"), "1"); /* a root is a tree of its own */
+    assert_string_equal(output_of_foreign("K5"), "5");
+    for (int k = 0; k < 3 && !s->tally.started[CALL_KEPT]; k++)
+        supervisor_listen(s, 1000000000);
+    assert_int_equal(s->tally.started[CALL_KEPT], 3 * 4);
+    finish(NULL);
+    start(1, 0, "");
+    assert_string_equal(run("K5"), "5");
+}
+
+static void a_service_that_is_never_reset_keeps_its_memory_for_its_own_tenant(void **state)
+{
+    (void)state;
+    start(1, 0, "\"kind\":\"service\",\"reset\":\"never\"");
+    assert_string_equal(run("c"), "1");
+    assert_string_equal(run("c"), "2");
+    assert_int_equal(ends("c", CALL_OK)->result.temperature, CALL_KEPT);
+    assert_string_equal(output_of_foreign("c"), "1");
+    assert_string_equal(run("c"), "4");
+    ends("x", CALL_FAILED); /* it was given up in the middle: what it left is put back */
+    assert_string_equal(run("c"), "1");
+}
+
+static void a_plain_program_is_always_reset(void **state)
+{
+    (void)state;
+    const struct worker_settings settings = {.threads = 1};
+    s = supervisor_start(&settings);
+    assert_int_equal(supervisor_load(s, V, GUEST_MODULES "/upper.wasm",
+                                     "{\"name\":\"acme/calls\",\"reset\":\"tenant-trusted\"}", -1),
+                     -ATOLL_EINVAL);
+    assert_non_null(strstr(s->loaded_text, "_start"));
 }
 
 static void a_dropped_version_ends_what_runs_and_takes_no_more(void **state)
@@ -508,6 +716,24 @@ static void a_stopping_worker_finishes_what_it_has(void **state)
         supervisor_listen(s, 1000000000);
 }
 
+static void a_call_that_does_not_end_is_put_down_when_the_worker_ends(void **state)
+{
+    (void)state;
+    int status;
+    start(1, 0, "");
+    supervisor_call(s, V, "l", 1, NULL); /* endless, without a deadline */
+    assert_int_equal(supervisor_stop(s, 1000000), 0);
+    start(1, 0, "");
+    supervisor_call(s, V, "l", 1, NULL);
+    supervisor_call(s, V, "w100000", 7, NULL);
+    close(s->link->socket);
+    s->link->socket = -1;
+    waitpid(s->pid, &status, 0);
+    assert_int_equal(status, 0);
+    supervisor_free(s);
+    s = NULL;
+}
+
 static void a_worker_ends_when_the_supervisor_is_gone_or_talks_nonsense(void **state)
 {
     (void)state;
@@ -518,12 +744,14 @@ static void a_worker_ends_when_the_supervisor_is_gone_or_talks_nonsense(void **s
     s->link->socket = -1;
     waitpid(s->pid, &status, 0);
     assert_true(WIFEXITED(status));
+    supervisor_free(s);
     s = supervisor_start(&settings);
     memcpy(ring_reserve(&s->link->out, 16), "this is nonsense", 16);
     ring_publish(&s->link->out);
     waitpid(s->pid, &status, 0);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 2);
+    supervisor_free(s);
     s = NULL;
 }
 
@@ -547,6 +775,7 @@ int main(void)
         ON(an_http_function_reads_the_head_and_sets_the_replys),
         ON(many_calls_at_once_all_come_back),
         OWN(a_parent_waits_for_its_child_on_one_thread),
+        ON(a_child_that_its_parent_waits_for_runs_on_its_thread),
         ON(recursion_by_chaining_needs_no_more_than_two_threads),
         ON(ten_thousand_children_at_once_end),
         ON(a_hundred_thousand_children_are_the_most),
@@ -561,15 +790,22 @@ int main(void)
         ON(a_function_of_the_table_is_called_with_fresh_memory),
         OWN(a_gang_starts_whole_or_not_at_all),
         OWN(a_version_runs_no_more_calls_at_once_than_it_allows),
+        OWN(a_guest_reaches_what_the_manifest_names_and_nothing_else),
+        OWN(traffic_keeps_to_the_rate_and_waits_without_a_thread),
         ON(names_are_asked_for_once_and_again_when_they_change),
         OWN(functions_of_others_are_called_through_the_supervisor),
         OWN(a_module_without_an_entry_or_with_unknown_imports_is_refused_by_name),
         ON(an_ordinary_wasi_program_runs_unmodified),
         ON(a_zygote_prepares_once_and_its_image_starts_elsewhere),
         ON(cold_warm_and_hot_starts_are_what_they_say),
+        ON(calls_that_want_new_instances_do_not_fill_the_process),
+        OWN(memory_is_kept_between_calls_of_one_tree_where_the_manifest_says_so),
+        OWN(a_service_that_is_never_reset_keeps_its_memory_for_its_own_tenant),
+        OWN(a_plain_program_is_always_reset),
         ON(a_dropped_version_ends_what_runs_and_takes_no_more),
         ON(the_graph_is_told_only_when_it_is_wanted),
         OWN(a_stopping_worker_finishes_what_it_has),
+        OWN(a_call_that_does_not_end_is_put_down_when_the_worker_ends),
         OWN(a_worker_ends_when_the_supervisor_is_gone_or_talks_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,8 @@
  *   Keys      of state and objects: 1 to ATOLL_KEY_MAX bytes, any but NUL, of the own tenant;
  *             "@owner/key" names one of another tenant that was granted.
  *   Zygote    while `_initialize` and `atoll_zygote` run there is no call: what needs one, and
- *             chaining, sockets and pushing state, fails with ATOLL_EPERM.
+ *             chaining, sockets and pushing state, fails with ATOLL_EPERM. State may be read; its
+ *             handles end with the zygote, and a mapping that is left makes the module be refused.
  *
  * Errors that every function can return, and that are not repeated at each
  *   ATOLL_EFAULT  a range is not in the guest's memory, nor in one region with the needed right
@@ -147,6 +148,8 @@ enum {
     ATOLL_ECOMPILE = 30,     /* the compiler process failed or was killed */
     ATOLL_ECPU = 31,         /* the processor lacks a needed feature */
     ATOLL_ESIGNATURE = 32,   /* not signed by a trusted key */
+    ATOLL_EQUORUM = 33,      /* ledger: not signed by enough of the replicas */
+    ATOLL_EPATH = 34,        /* ledger: a Merkle path leads elsewhere */
 };
 #endif
 
@@ -171,6 +174,7 @@ enum {                        /* where the instance of a call came from */
        ATOLL_WARM = 1,        /* restored from an image in memory */
        ATOLL_COLD_LOCAL = 2,  /* loaded from this node's disk */
        ATOLL_COLD_REMOTE = 3, /* fetched from another node */
+       ATOLL_KEPT = 4,        /* an idle one, with the memory that a call before has left */
 };
 
 struct atoll_call_info {
@@ -240,7 +244,7 @@ enum { /* of atoll_state_open; READ and WRITE also as rights of a mapping */
        ATOLL_S_TRUNC = 16, /* make it zero bytes of the given size */
        ATOLL_S_TRACK = 32, /* a push finds by itself what was written through mappings */
        ATOLL_S_LOCAL = 64, /* lives on this node, is never pushed, ends with the node */
-       ATOLL_S_LAZY = 128, /* pages are pulled when they are touched, not when mapped */
+       ATOLL_S_LAZY = 128, /* refused with ATOLL_ENOSYS: map the parts that are needed instead */
 };
 
 enum {                         /* of atoll_state_push and atoll_state_pull */
@@ -505,7 +509,8 @@ int64_t atoll_state_write(atoll_h handle, uint64_t off, atoll_in buf, uint64_t l
 ATOLL_IMP(state_dirty) int32_t atoll_state_dirty(atoll_h handle, uint64_t off, uint64_t len);
 
 /* Says how pushes combine a range: ATOLL_M_…, from now on, on this node; len 0 reaches to the end.
- * ATOLL_EINVAL when offset or length is no multiple of the operand's size. */
+ * Calls that add to a mapped number at the same time do it with C's atomics. ATOLL_EINVAL when
+ * offset or length is no multiple of the operand's size. */
 ATOLL_IMP(state_merge)
 int32_t atoll_state_merge(atoll_h handle, uint64_t off, uint64_t len, uint32_t op);
 

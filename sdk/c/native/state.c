@@ -123,6 +123,8 @@ static int open_check(const struct native_call *call, const void *key, uint32_t 
         !(flags & (ATOLL_S_READ | ATOLL_S_WRITE)) ||
         (flags & ATOLL_S_EXCL && !(flags & ATOLL_S_CREATE)))
         return -ATOLL_EINVAL;
+    if (flags & ATOLL_S_LAZY)
+        return -ATOLL_ENOSYS;
     if (flags & (ATOLL_S_CREATE | ATOLL_S_TRUNC) && !(flags & ATOLL_S_WRITE))
         return -ATOLL_EPERM;
     return key_permitted(call, key, klen, rights) ? 0 : -ATOLL_EPERM;

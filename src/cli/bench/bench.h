@@ -65,6 +65,12 @@ void bench_node_leave(struct bench_node *);
 /* Deploys share/atoll/sdk/bench/SOURCE.c under a name, with lines of a manifest ("" = none). */
 void bench_deploy(const struct bench_node *, const char *source, const char *name,
                   const char *manifest);
+/* The same for a module. */
+void bench_deploy_module(const struct bench_node *, const char *path, const char *name,
+                         const char *manifest);
+/* Runs a command line (the first word is found by PATH), its standard output to the file, if not
+ * NULL. */
+void bench_command(const char *const *arguments, const char *output);
 /* How one call went. output: freed by the caller with buffer_free. */
 struct bench_reply {
     unsigned status;
@@ -76,7 +82,9 @@ struct bench_reply {
 /* start: NULL, "fresh" or "cold" (the header Atoll-Start). */
 void bench_call(struct bench_node *, const char *function, const char *input, const char *start,
                 struct bench_reply *);
-/* The same, and anything but 200 ends the program. */
+void bench_call_bytes(struct bench_node *, const char *function, const void *input, size_t len,
+                      const char *start, struct bench_reply *);
+/* bench_call, and anything but 200 ends the program. */
 void bench_call_good(struct bench_node *, const char *function, const char *input,
                      const char *start, struct bench_reply *);
 /* Calls an act of the function "probe" that puts out times; adds them in microseconds. */
@@ -100,11 +108,24 @@ void bench_memory(const struct bench_node *, struct bench_memory *);
 /* A child process that dies with this one: 0 in the child. */
 pid_t bench_child(void);
 
+/* ---- modules and programs (sources.c) ---- */
+/* Builds share/atoll/sdk/bench/SOURCE.c into the node's directory; path: room for the module's. */
+void bench_source_module(const struct bench_node *, const char *source, char path[static 256]);
+/* Builds share/atoll/examples/SOURCE for guests, with -O3. */
+void bench_example_module(const struct bench_node *, const char *source, char path[static 256]);
+/* Builds it for this machine with the same compiler, -O3 and the processor level that guests are
+ * compiled for. flags: further ones, NULL-terminated, or NULL. */
+void bench_example_native(const struct bench_node *, const char *source, const char *const *flags,
+                          char path[static 256]);
+
 /* ---- topics ---- */
 void bench_cold(struct bench *);
 void bench_chain(struct bench *);
 void bench_http(struct bench *);
 void bench_state(struct bench *);
 void bench_density(struct bench *);
+void bench_training(struct bench *);
+void bench_inference(struct bench *);
+void bench_churn(struct bench *);
 
 #endif

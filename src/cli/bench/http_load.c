@@ -17,6 +17,8 @@
 
 struct line {
     int fd;
+    const void *request;
+    size_t request_len;
     size_t sent, got; /* of the request; of the answer */
     size_t expected;  /* bytes of the answer, 0 while its head is not there */
     int64_t begun_ns;
@@ -94,10 +96,9 @@ static double process_cpu_us(pid_t pid)
 
 static void request_send(struct load *l, struct line *line)
 {
-    const struct http_load_options *o = l->options;
-    while (line->sent < o->request_len) {
-        ssize_t sent = send(line->fd, (const char *)o->request + line->sent,
-                            o->request_len - line->sent, MSG_NOSIGNAL);
+    while (line->sent < line->request_len) {
+        ssize_t sent = send(line->fd, (const char *)line->request + line->sent,
+                            line->request_len - line->sent, MSG_NOSIGNAL);
         if (sent < 0 && errno == EAGAIN)
             break;
         if (sent < 0)
@@ -105,15 +106,20 @@ static void request_send(struct load *l, struct line *line)
         line->sent += (size_t)sent;
     }
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = line};
-    if (line->sent < o->request_len)
+    if (line->sent < line->request_len)
         event.events |= EPOLLOUT;
-    if (o->request_len > 16384) /* only then it may not fit */
+    if (line->request_len > 16384) /* only then it may not fit */
         epoll_ctl(l->epoll, EPOLL_CTL_MOD, line->fd, &event);
 }
 
 static void request_begin(struct load *l, struct line *line)
 {
+    const struct http_load_options *o = l->options;
     line->sent = line->got = line->expected = 0;
+    line->request = o->request;
+    line->request_len = o->request_len;
+    if (o->next)
+        line->request = o->next(o->context, &line->request_len);
     line->begun_ns = clock_monotonic_ns();
     request_send(l, line);
 }

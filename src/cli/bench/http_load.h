@@ -17,6 +17,9 @@ struct http_load_options {
     uint16_t port;       /* on 127.0.0.1 */
     const void *request; /* whole, as it is sent */
     size_t request_len;
+    /* Instead: the next one, valid until the connection's answer is there. NULL: request. */
+    const void *(*next)(void *context, size_t *len);
+    void *context;
     unsigned connections;
     unsigned status; /* expected; an answer with another counts as an error */
     double seconds;

@@ -148,42 +148,53 @@ void bench_node_stop(struct bench_node *n)
     n->pid = 0;
 }
 
-static void command_run(const char *const *arguments)
+void bench_command(const char *const *arguments, const char *output)
 {
     int status;
     pid_t pid = bench_child();
     if (pid == 0) {
-        int null = open("/dev/null", O_WRONLY);
-        dup2(null, STDOUT_FILENO);
-        execv("/proc/self/exe", (char **)arguments);
+        int to =
+            output ? open(output, O_WRONLY | O_CREAT | O_TRUNC, 0600) : open("/dev/null", O_WRONLY);
+        dup2(to, STDOUT_FILENO);
+        if (strcmp(arguments[0], "atoll") == 0)
+            execv("/proc/self/exe", (char **)arguments);
+        execvp(arguments[0], (char **)arguments);
         _exit(127);
     }
     if (waitpid(pid, &status, 0) != pid || status != 0)
-        bench_fail(1, "atoll %s failed", arguments[1]);
+        bench_fail(1, "%s %s failed", arguments[0], arguments[1] ? arguments[1] : "");
 }
 
-void bench_deploy(const struct bench_node *n, const char *source, const char *name,
-                  const char *manifest)
+void bench_deploy_module(const struct bench_node *n, const char *path, const char *name,
+                         const char *manifest)
 {
-    char sdk[PATH_MAX], path[PATH_MAX + 64], description[128];
-    if (!sdk_find(sdk))
-        bench_fail(1, "the sources of the benchmarks (share/atoll/sdk/bench) are not installed");
-    snprintf(path, sizeof path, "%s/bench/%s.c", sdk, source);
+    char description[128];
     snprintf(description, sizeof description, "%s/%s.yaml", n->directory, name);
     FILE *f = fopen(description, "we");
     if (f == NULL)
         bench_fail(1, "cannot write %s", description);
     fprintf(f, "name: %s\n%s", name, manifest);
     fclose(f);
-    command_run((const char *const[]){"atoll", "deploy", path, "--name", name, "--manifest",
-                                      description, "--node", n->url, NULL});
+    bench_command((const char *const[]){"atoll", "deploy", path, "--name", name, "--manifest",
+                                        description, "--node", n->url, NULL},
+                  NULL);
+}
+
+void bench_deploy(const struct bench_node *n, const char *source, const char *name,
+                  const char *manifest)
+{
+    char sdk[PATH_MAX], path[PATH_MAX + 64];
+    if (!sdk_find(sdk))
+        bench_fail(1, "the sources of the benchmarks (share/atoll/sdk/bench) are not installed");
+    snprintf(path, sizeof path, "%s/bench/%s.c", sdk, source);
+    bench_deploy_module(n, path, name, manifest);
 }
 
 /* ---- calls ---- */
 
 static void request_do(struct bench_node *n, enum http_method method, const char *path,
-                       const struct http_header *headers, size_t header_count, const char *body,
-                       struct http_client_response *response)
+                       const struct http_header *headers, size_t header_count, const void *body,
+                       size_t body_len, struct http_client_response *response)
 {
     char text[256];
     struct url url;
@@ -194,21 +205,21 @@ static void request_do(struct bench_node *n, enum http_method method, const char
                                           .headers = headers,
                                           .header_count = header_count,
                                           .body = body,
-                                          .body_len = body ? strlen(body) : 0};
+                                          .body_len = body_len};
     *response = (struct http_client_response){0};
     if (url_parse(text, &url, &e) < 0 || http_client_request(n->client, &request, response, &e) < 0)
         bench_fail(1, "%s: %s", path, e.text);
 }
 
-void bench_call(struct bench_node *n, const char *function, const char *input, const char *start,
-                struct bench_reply *reply)
+void bench_call_bytes(struct bench_node *n, const char *function, const void *input, size_t len,
+                      const char *start, struct bench_reply *reply)
 {
     char path[128];
     struct http_client_response response;
     const struct http_header header = http_header_text("atoll-start", start ? start : "");
     snprintf(path, sizeof path, "/v1/fn/default/%s", function);
     int64_t begun = clock_monotonic_ns();
-    request_do(n, HTTP_POST, path, &header, start != NULL, input, &response);
+    request_do(n, HTTP_POST, path, &header, start != NULL, input, len, &response);
     *reply = (struct bench_reply){.status = response.status,
                                   .output = response.body,
                                   .wall_us = (double)(clock_monotonic_ns() - begun) / 1e3};
@@ -217,6 +228,12 @@ void bench_call(struct bench_node *n, const char *function, const char *input, c
     const char *timing = http_head_value(response.head, "server-timing");
     const char *restore = timing ? strstr(timing, "restore;dur=") : NULL;
     reply->restore_us = restore ? strtod(restore + 12, NULL) * 1e3 : NAN;
+}
+
+void bench_call(struct bench_node *n, const char *function, const char *input, const char *start,
+                struct bench_reply *reply)
+{
+    bench_call_bytes(n, function, input, strlen(input), start, reply);
 }
 
 void bench_call_good(struct bench_node *n, const char *function, const char *input,
@@ -273,9 +290,7 @@ void bench_batch(struct bench_node *n, const char *function, const char *input, 
         for (uint32_t i = 0; i < part; i++)
             if (!buffer_append(&body, line, strlen(line)))
                 bench_fail(1, "out of memory");
-        if (!buffer_append(&body, "", 1))
-            bench_fail(1, "out of memory");
-        request_do(n, HTTP_POST, path, &header, 1, (const char *)body.data, &response);
+        request_do(n, HTTP_POST, path, &header, 1, body.data, body.len, &response);
         if (response.status >= 300)
             bench_fail(1, "a batch of %u calls: status %u", part, response.status);
         http_client_response_free(&response);
@@ -289,7 +304,7 @@ double bench_state_u64(struct bench_node *n, const char *key)
     char path[128];
     struct http_client_response response;
     snprintf(path, sizeof path, "/v1/state/default/%s", key);
-    request_do(n, HTTP_GET, path, NULL, 0, NULL, &response);
+    request_do(n, HTTP_GET, path, NULL, 0, NULL, 0, &response);
     if (response.status != 200 || response.body.len != 8)
         bench_fail(1, "state %s: status %u", key, response.status);
     double value = (double)load_u64(response.body.data);
@@ -300,7 +315,7 @@ double bench_state_u64(struct bench_node *n, const char *key)
 double bench_top(struct bench_node *n, const char *name)
 {
     struct http_client_response response;
-    request_do(n, HTTP_GET, "/v1/top", NULL, 0, NULL, &response);
+    request_do(n, HTTP_GET, "/v1/top", NULL, 0, NULL, 0, &response);
     cJSON *o = cJSON_ParseWithLength((const char *)response.body.data, response.body.len);
     const cJSON *value = cJSON_GetObjectItemCaseSensitive(o, name);
     double number = cJSON_IsNumber(value) ? value->valuedouble : NAN;

@@ -77,6 +77,12 @@ static struct call *call_storage(struct worker *w)
     return c;
 }
 
+void call_storage_free(struct worker *w)
+{
+    for (struct call *c; (c = w->spare_calls); free(c))
+        w->spare_calls = SPARE_NEXT(c);
+}
+
 struct call *call_create(struct worker *w, struct call *parent, uint64_t id)
 {
     if (w->call_count >= w->call_buckets)
@@ -214,8 +220,8 @@ void call_note_end(struct worker *w, struct call *c, const struct call_end *end)
     blob_release(c->input);
     c->input = NULL;
     w->live--;
-    if (c->app)
-        c->app->live--;
+    if (c->app && --c->app->live == 0 && c->app->kept)
+        pool_app_over(w, c->app);
     if (c->parent)
         parent_tell(w, c);
 }

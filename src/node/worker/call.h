@@ -55,6 +55,8 @@ struct app {
     uint32_t started;  /* calls below the root */
     bool graph;        /* tell of every chained call */
     bool http;         /* the root came with a head */
+    bool foreign;      /* the root was chained by another tenant's function */
+    uint32_t kept;     /* idle faaslets that are kept for its calls */
     struct blob *head; /* NULL = none */
     struct blob *arguments;
     uint8_t trace_id[16], span_id[8];
@@ -121,6 +123,8 @@ struct app *app_create(uint64_t id);
 void app_release(struct app *);
 /* Frees a call that is in no tree and no queue. */
 void call_free(struct worker *, struct call *);
+/* Frees the storage of freed calls, which is kept for the next ones. */
+void call_storage_free(struct worker *);
 
 /* The call of that id, or NULL. */
 struct call *call_find(struct worker *, uint64_t id);

@@ -77,7 +77,7 @@ void tallies_send(struct worker *w)
             m.header.id = v->number;
             m.tally = v->tally;
             m.tally.active = v->active;
-            m.tally.idle = v->clean_count + v->dirty_count;
+            m.tally.idle = version_idle(v);
             v->tally = (struct message_tally){0};
             v->tallied = false;
         }
@@ -128,8 +128,7 @@ static void retry_later(struct worker *w, struct call *c)
 
 /* ---- the faaslet's part ---- */
 
-/* Lets go of what the call held outside the arena. */
-static void faaslet_leave(struct faaslet *f)
+void faaslet_leave(struct faaslet *f)
 {
     wasi_flush(f->wasi);
     if (f->state_end) {
@@ -302,6 +301,8 @@ void call_finish(struct worker *w, struct guest_thread *t, struct call *c, struc
         } else if (!zygote) {
             version_count(c->version, c, end);
         }
+        if (f && end->status == CALL_OK && !zygote)
+            pool_keep(f, c);
         call_note_end(w, c, end);
         if (!c->parent && !zygote)
             call_free(w, c);

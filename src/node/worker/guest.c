@@ -127,6 +127,7 @@ static bool run_parked(struct guest_thread *t, struct call *c)
     c->woken = false;
     if (!stop && !again) {
         guest_leave(t);
+        t->waiting = c;
         c->stage = STAGE_PARKED;
         if (park->deadline_ns != HOST_NO_DEADLINE) {
             timer_set(&w->wheel, &c->wake, park->deadline_ns);
@@ -167,11 +168,22 @@ static void run_impossible(struct run_result *result, const struct error *e)
 
 /* Whether the next run may begin. Takes back a request to stop that is older: one for the end of a
  * slice may have come when the guest was about to park, and would keep it parked. One for the end
- * of the call is noted in call.stop first, so it is not lost. */
+ * of the call is noted in call.stop first, and one for the end of the process in worker.over, so
+ * that neither is lost. */
 static bool run_allowed(const struct call *c, struct faaslet *f)
 {
     atomic_store(&f->arena->context.stop, 0);
     return !atomic_load(&c->stop);
+}
+
+/* The process ends: the call stays where it is. */
+static void call_put_down(struct guest_thread *t, struct call *c)
+{
+    struct worker *w = t->worker;
+    pthread_mutex_lock(&w->lock);
+    guest_leave(t);
+    c->stage = STAGE_READY;
+    pthread_mutex_unlock(&w->lock);
 }
 
 /* Runs the call's functions, the first of them from where it was suspended if resume is set. */
@@ -184,7 +196,12 @@ static void call_run(struct guest_thread *t, struct call *c, bool resume)
     f->thread = t;
     atomic_store(&t->arena, f->arena);
     while (f->function_at < f->function_count) {
-        if (!run_allowed(c, f)) {
+        bool allowed = run_allowed(c, f);
+        if (atomic_load(&t->worker->over)) {
+            call_put_down(t, c);
+            return;
+        }
+        if (!allowed) {
             end_stopped(t, c);
             return;
         }
@@ -205,6 +222,7 @@ static void call_run(struct guest_thread *t, struct call *c, bool resume)
             break;
         }
     }
+    f->returned = true;
     end_with_code(t, c, slot.i32);
 }
 
@@ -265,11 +283,12 @@ static int world_begin(struct faaslet *f, const struct call *c, struct error *e)
     return wasi_reset(f->wasi, &call, e);
 }
 
-static void functions_set(struct faaslet *f, const struct call *c)
+/* restored: its memory is the image's. */
+static void functions_set(struct faaslet *f, const struct call *c, bool restored)
 {
     const struct entries *entries = &f->proto->entries;
     f->function_at = f->function_count = 0;
-    if (entries->on_restore != UINT32_MAX)
+    if (restored && entries->on_restore != UINT32_MAX)
         f->functions[f->function_count++] = entries->on_restore;
     f->functions[f->function_count++] = c->function == UINT32_MAX ? entries->main : c->function;
 }
@@ -282,14 +301,14 @@ static int call_begin(struct guest_thread *t, struct call *c, struct error *e)
     enum call_temperature temperature;
     struct faaslet *f;
     c->queue_ns += (uint64_t)(begun > c->queued_ns ? begun - c->queued_ns : 0);
-    int rc = pool_take(w, c->version, c->fresh, &temperature, &f, e);
+    int rc = pool_take(w, c, &temperature, &f, e);
     if (rc < 0)
         return rc;
     c->temperature = (uint8_t)(c->cold ? CALL_COLD : temperature);
     c->faaslet = f;
     f->call = c;
     call_output_begin(&f->output, c->version->manifest.output_bytes);
-    functions_set(f, c);
+    functions_set(f, c, temperature != CALL_KEPT);
     rc = world_begin(f, c, e);
     if (c->memory_max)
         faaslet_limit_memory(f, c->memory_max);
@@ -356,6 +375,8 @@ static void call_taken(struct guest_thread *t, struct call *c)
     struct worker *w = t->worker;
     c->stage = STAGE_RUNNING;
     c->woken = false;
+    c->direct |= c->parent && c->parent == t->waiting;
+    t->waiting = NULL;
     c->segment_ns = t->since_ns = clock_monotonic_ns();
     t->running = c;
     if (++w->running == w->thread_count)

@@ -70,7 +70,8 @@ static struct sockets *sockets_of(struct faaslet *f)
 
 void sockets_end(struct faaslet *f)
 {
-    free(f->sockets); /* the descriptors are the world's and closed by its reset */
+    wasi_close_sockets(f->wasi); /* now: the reset may come much later */
+    free(f->sockets);
     f->sockets = NULL;
 }
 

@@ -457,9 +457,10 @@ static int value_map(struct host_call *hc, const struct handle *h, uint64_t off,
     uint64_t bytes = align_up(off + len, PAGE) - start;
     if (bytes > WINDOW_END - WINDOW_START)
         return -ATOLL_ELIMIT;
-    int code =
-        region_map(hc->arena, "state", h->attached->fd, start, bytes,
-                   rights & STATE_OPEN_WRITE ? GUEST_READ | GUEST_WRITE : GUEST_READ, &region, &e);
+    /* The file is at least as long as the value was when its size was published. */
+    int code = region_map_file(hc->arena, "state", &h->attached->file, start, bytes,
+                               rights & STATE_OPEN_WRITE ? GUEST_READ | GUEST_WRITE : GUEST_READ,
+                               &region, &e);
     if (code == -ATOLL_ENOMEM)
         return -ATOLL_ELIMIT; /* the window has no room */
     if (code < 0)

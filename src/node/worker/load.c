@@ -20,7 +20,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,17 +27,11 @@
 
 /* ---- the parts ---- */
 
-static int artefact_from(int fd, struct artefact **out, struct error *e)
+static int artefact_from(const struct version *v, struct artefact **out, struct error *e)
 {
-    struct stat st;
-    if (fstat(fd, &st) < 0 || st.st_size <= 0)
-        return error_set(e, ATOLL_ECORRUPT, "the descriptor of an artefact holds none");
-    void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bytes == MAP_FAILED)
-        return error_set_errno(e, ATOLL_ENOMEM, "cannot map an artefact");
-    int rc = artefact_open(bytes, (size_t)st.st_size, out, e);
-    munmap(bytes, (size_t)st.st_size);
-    return rc;
+    static const uint8_t unknown[HASH_LEN];
+    bool known = memcmp(v->artefact_id, unknown, HASH_LEN) != 0;
+    return artefact_open_file(v->artefact_fd, known ? v->artefact_id : NULL, out, e);
 }
 
 static int files_make(struct version *v, struct error *e)
@@ -133,6 +126,10 @@ static int entries_find(const struct version *v, const struct instance *i, struc
                                name)
                    : error_set(e, ATOLL_ENOENT,
                                "the module exports neither atoll_main nor _start: nothing to call");
+    if (v->manifest.reset != RESET_ALWAYS && strcmp(name, "_start") == 0)
+        return error_set(e, ATOLL_EINVAL,
+                         "_start runs once in a memory, so its function must be reset; export "
+                         "atoll_main, or leave reset out of the manifest");
     int rc = entry_check(i, out->main, name, true, e);
     return rc < 0 ? rc : entry_check(i, out->on_restore, "atoll_on_restore", false, e);
 }
@@ -338,7 +335,7 @@ int load_begin(struct worker *w, struct call *c, struct error *e)
     v->load_stage = LOAD_CODEGEN;
     int rc = v->files ? 0 : files_make(v, e);
     if (rc == 0)
-        rc = artefact_from(v->artefact_fd, &artefact, e);
+        rc = artefact_from(v, &artefact, e);
     if (rc < 0)
         return rc;
     rc = v->image_fd >= 0 ? image_use(w, v, artefact, e) : zygote_make(w, c, artefact, e);

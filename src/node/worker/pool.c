@@ -3,15 +3,27 @@
  *
  *   restored ─▶ has a call ─▶ dirty ─▶ reset ─▶ clean ─▶ has a call …
  *                  │ trapped, or its image was replaced ─▶ destroyed
+ *                  └ kept ─▶ has a call of the same tree …, or dirty when the tree has ended
  *
  * A call's faaslet is reset after its result has gone out: at the latest when the next call wants
  * it, sooner by a thread that has nothing to do, at once when DIRTY_MAX of the version wait
  * already. What does not concern memory (descriptors, locks, regions of state) was let go of when
  * the call ended. Idle faaslets stay until the manifest's idle_ttl, or until a new arena needs
  * their slot: then the one that was idle longest goes.
+ *
+ * With reset: tenant-trusted there is no reset between calls of one tree (with that of a service,
+ * never, none at all): an instance whose call returned OK is kept as it is for the next one. Calls
+ * that another tenant's function has chained neither find such memory nor leave any. Nobody may
+ * rely on it: an instance can go at any time.
+ *
+ * A faaslet that was made only because its call wanted a new one is not kept beside idle ones: a
+ * caller that always wants new ones would fill the process with them. It is destroyed after its
+ * call, and leaves its slot, with the mappings of its code and image, to the next of them.
  */
 #include "node/worker/process.h"
 #include "node/worker/shared_files.h"
+
+#include "sandbox/region.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -20,39 +32,45 @@
 
 /* ---- lists of idle faaslets, under worker.lock ---- */
 
-static void idle_add(struct worker *w, struct faaslet *f, bool dirty)
+static void idle_add(struct worker *w, struct faaslet *f, enum idle_list list)
 {
     struct version *v = f->version;
-    struct faaslet **list = dirty ? &v->dirty : &v->clean;
-    f->next = *list;
-    *list = f;
+    f->list = list;
+    f->next = v->idle[list];
+    v->idle[list] = f;
+    v->idle_count[list]++;
     f->older = w->newest;
     f->newer = NULL;
     *(w->newest ? &w->newest->newer : &w->oldest) = f;
     w->newest = f;
-    if (dirty) {
-        v->dirty_count++;
-        w->dirty_count++;
-    } else {
-        v->clean_count++;
-    }
+    w->dirty_count += list == IDLE_DIRTY;
+    if (f->kept_for)
+        f->kept_for->kept++;
+}
+
+/* Its memory is for nobody any more. */
+static void kept_drop(struct faaslet *f)
+{
+    if (f->kept_for)
+        app_release(f->kept_for);
+    f->kept_for = NULL;
+    f->kept = false;
 }
 
 static void idle_remove(struct worker *w, struct faaslet *f)
 {
     struct version *v = f->version;
-    struct faaslet **at = f->used ? &v->dirty : &v->clean;
+    struct faaslet **at = &v->idle[f->list];
     while (*at != f)
         at = &(*at)->next;
     *at = f->next;
     *(f->older ? &f->older->newer : &w->oldest) = f->newer;
     *(f->newer ? &f->newer->older : &w->newest) = f->older;
-    if (f->used) {
-        v->dirty_count--;
-        w->dirty_count--;
-    } else {
-        v->clean_count--;
-    }
+    v->idle_count[f->list]--;
+    w->dirty_count -= f->list == IDLE_DIRTY;
+    if (f->kept_for)
+        f->kept_for->kept--;
+    kept_drop(f);
 }
 
 /* ---- making and destroying ---- */
@@ -163,10 +181,28 @@ void faaslet_limit_memory(struct faaslet *f, uint64_t bytes)
 
 /* ---- taking ---- */
 
+/* Whether the manifest has instances not reset between calls like this one: see pool_keep. What it
+ * has grown to, or a limit of its own, would pass on to the next. */
+static bool pool_keeps(const struct call *c)
+{
+    enum manifest_reset reset = c->version->manifest.reset;
+    return reset != RESET_ALWAYS && !c->app->foreign && !c->memory_max;
+}
+
+/* The one whose memory the call may see, or NULL. */
+static struct faaslet *kept_find(const struct version *v, const struct call *c)
+{
+    struct faaslet *f = pool_keeps(c) ? v->idle[IDLE_KEPT] : NULL;
+    while (f && f->kept_for && f->kept_for != c->app)
+        f = f->next;
+    return f;
+}
+
 /* An idle faaslet of the version, or its image (retained), or why there is neither. */
-static int pool_look(struct worker *w, struct version *v, bool fresh, struct faaslet **out,
+static int pool_look(struct worker *w, const struct call *c, struct faaslet **out,
                      struct proto **proto, struct error *e)
 {
+    struct version *v = c->version;
     int rc = 0;
     struct faaslet *f = NULL;
     pthread_mutex_lock(&w->lock);
@@ -175,8 +211,8 @@ static int pool_look(struct worker *w, struct version *v, bool fresh, struct faa
         rc = error_set(e, ATOLL_EAGAIN, "the version is being loaded");
     else if (!v->proto)
         rc = (*e = v->problem).code;
-    else if (!fresh)
-        f = v->clean ? v->clean : v->dirty;
+    else if (!c->fresh && !(f = kept_find(v, c)))
+        f = v->idle[IDLE_CLEAN] ? v->idle[IDLE_CLEAN] : v->idle[IDLE_DIRTY];
     if (f)
         idle_remove(w, f);
     else if (rc == 0)
@@ -196,23 +232,24 @@ static void charge_drop(struct worker *w, uint64_t charge)
     pthread_mutex_unlock(&w->lock);
 }
 
-int pool_take(struct worker *w, struct version *v, bool fresh, enum call_temperature *temperature,
+int pool_take(struct worker *w, const struct call *c, enum call_temperature *temperature,
               struct faaslet **out, struct error *e)
 {
     struct proto *proto;
     struct faaslet *f;
-    int rc = pool_look(w, v, fresh, &f, &proto, e);
+    int rc = pool_look(w, c, &f, &proto, e);
     if (rc < 0)
         return rc;
     uint64_t charge = proto->charge;
-    *temperature = f ? CALL_HOT : CALL_WARM;
-    if (f && f->used && faaslet_reset(w, f) < 0) {
+    bool kept = f && f->list == IDLE_KEPT;
+    *temperature = kept ? CALL_KEPT : f ? CALL_HOT : CALL_WARM;
+    if (f && f->used && !kept && faaslet_reset(w, f) < 0) {
         faaslet_destroy(f);
         charge_drop(w, charge);
-        return pool_take(w, v, true, temperature, out, e);
+        return pool_take(w, c, temperature, out, e); /* ends: one less is idle */
     }
     if (!f) {
-        rc = faaslet_restore(w, v, proto, &f, e);
+        rc = faaslet_restore(w, c->version, proto, &f, e);
         proto_release(proto);
     }
     if (rc < 0) {
@@ -221,8 +258,34 @@ int pool_take(struct worker *w, struct version *v, bool fresh, enum call_tempera
     }
     f->charge = charge;
     f->used = true;
+    f->returned = false;
+    f->apart = c->fresh;
     *out = f;
     return 0;
+}
+
+/* ---- keeping what a call left ---- */
+
+void pool_keep(struct faaslet *f, const struct call *c)
+{
+    if (!f->returned || !pool_keeps(c))
+        return;
+    f->kept = true;
+    if (f->version->manifest.reset == RESET_TENANT_TRUSTED) {
+        f->kept_for = c->app;
+        f->kept_for->references++;
+    }
+}
+
+void pool_app_over(struct worker *w, const struct app *app)
+{
+    for (struct faaslet *f = w->oldest, *newer; f && app->kept; f = newer) {
+        newer = f->newer;
+        if (f->kept_for != app)
+            continue;
+        idle_remove(w, f);
+        idle_add(w, f, IDLE_DIRTY);
+    }
 }
 
 /* ---- giving back ---- */
@@ -254,15 +317,22 @@ void pool_give(struct worker *w, struct faaslet *f)
 {
     struct version *v = f->version;
     call_traces_drop(f);
+    if (f->kept)
+        region_unmap_all(f->arena); /* the call's input, values of state: no memory of its own */
     pthread_mutex_lock(&w->lock);
     w->memory_used -= f->charge;
     queue_unstick(&w->queue);
     f->charge = 0;
-    bool keep = f->proto && f->proto == v->proto && !f->trapped && !v->dropped;
-    bool later = keep && v->dirty_count < DIRTY_MAX;
+    if (f->kept_for && f->kept_for->live == 0)
+        kept_drop(f); /* the last call of its tree */
+    bool spare = f->apart && (v->idle[IDLE_CLEAN] || v->idle[IDLE_DIRTY]);
+    bool keep = f->proto && f->proto == v->proto && !f->trapped && !v->dropped && !spare;
+    bool later = keep && (f->kept || v->idle_count[IDLE_DIRTY] < DIRTY_MAX);
     f->idle_since_ns = 0;
     if (later)
-        idle_add(w, f, true);
+        idle_add(w, f, f->kept ? IDLE_KEPT : IDLE_DIRTY);
+    else
+        kept_drop(f);
     if (later || !keep)
         version_let_go(w, v);
     pthread_mutex_unlock(&w->lock);
@@ -276,7 +346,7 @@ void pool_give(struct worker *w, struct faaslet *f)
     pthread_mutex_lock(&w->lock);
     keep = keep && f->proto == v->proto && !v->dropped;
     if (keep)
-        idle_add(w, f, false);
+        idle_add(w, f, IDLE_CLEAN);
     version_let_go(w, v);
     pthread_mutex_unlock(&w->lock);
     if (!keep)
@@ -289,7 +359,7 @@ bool pool_reset_one(struct worker *w)
         return false;
     pthread_mutex_lock(&w->lock);
     struct faaslet *f = w->newest;
-    while (f && !f->used)
+    while (f && f->list != IDLE_DIRTY)
         f = f->older;
     if (f) {
         idle_remove(w, f);
@@ -302,7 +372,7 @@ bool pool_reset_one(struct worker *w)
     pthread_mutex_lock(&w->lock);
     bool keep = rc == 0 && f->proto == f->version->proto && !f->version->dropped;
     if (keep)
-        idle_add(w, f, false);
+        idle_add(w, f, IDLE_CLEAN);
     version_let_go(w, f->version);
     pthread_mutex_unlock(&w->lock);
     if (!keep)
@@ -316,7 +386,9 @@ void pool_drain(struct worker *w, struct version *v)
 {
     for (;;) {
         pthread_mutex_lock(&w->lock);
-        struct faaslet *f = v->clean ? v->clean : v->dirty;
+        struct faaslet *f = v->idle[IDLE_CLEAN];
+        for (uint32_t list = IDLE_DIRTY; !f && list < IDLE_LISTS; list++)
+            f = v->idle[list];
         if (f)
             idle_remove(w, f);
         pthread_mutex_unlock(&w->lock);
@@ -337,7 +409,7 @@ static struct faaslet *stale_take(struct worker *w, int64_t now_ns)
         if (!f->idle_since_ns)
             f->idle_since_ns = now_ns;
         else if (now_ns - f->idle_since_ns > (int64_t)v->manifest.idle_ttl_ns &&
-                 v->clean_count + v->dirty_count + v->active > v->manifest.keep_warm)
+                 version_idle(v) + v->active > v->manifest.keep_warm)
             found = f;
     }
     if (found)
@@ -353,8 +425,7 @@ static struct version *cool_version(struct worker *w, struct proto **proto)
     pthread_mutex_lock(&w->lock);
     LIST_FOREACH(v, &w->all_versions, all)
     {
-        if (v->proto && !v->dropped &&
-            v->clean_count + v->dirty_count + v->active < v->manifest.keep_warm &&
+        if (v->proto && !v->dropped && version_idle(v) + v->active < v->manifest.keep_warm &&
             w->arenas < w->arenas_max)
             break;
     }
@@ -379,7 +450,7 @@ static bool warm_one(struct worker *w)
     pthread_mutex_lock(&w->lock);
     bool keep = rc == 0 && v->proto == proto && !v->dropped;
     if (keep)
-        idle_add(w, f, false);
+        idle_add(w, f, IDLE_CLEAN);
     version_let_go(w, v);
     pthread_mutex_unlock(&w->lock);
     if (f && !keep)

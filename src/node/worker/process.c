@@ -1,11 +1,13 @@
 /*
- * A worker process from its start to its end.
+ * A worker process and how it starts; end.c is its end.
  *
  * How many instances it can hold is known at the start: 4,412 slots, and vm.max_map_count divided
  * by the mappings that one has. Beyond that calls wait; nothing dies in mmap.
  */
 #define _GNU_SOURCE
 #include "node/worker/process.h"
+
+#include "node/worker/confine.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -67,7 +69,7 @@ static int settings_apply(struct worker *w, const struct worker_settings *s, str
     return 0;
 }
 
-/* ---- start and end ---- */
+/* ---- start ---- */
 
 static int threads_start(struct worker *w, struct error *e)
 {
@@ -84,18 +86,6 @@ static int threads_start(struct worker *w, struct error *e)
     pthread_attr_destroy(&attributes);
     errno = rc;
     return rc == 0 ? 0 : error_set_errno(e, ATOLL_ENOMEM, "cannot start the threads of a worker");
-}
-
-void worker_end(struct worker *w, int status)
-{
-    bool was = false;
-    if (!atomic_compare_exchange_strong(&w->over, &was, true))
-        return;
-    w->exit_status = status;
-    ring_wake_all(&w->link->in);
-    pthread_mutex_lock(&w->lock);
-    timekeeper_need(w, INT64_MIN + 1);
-    pthread_mutex_unlock(&w->lock);
 }
 
 int worker_begin(struct worker *w, const int descriptors[static LINK_DESCRIPTORS],
@@ -130,7 +120,26 @@ static void hello_send(struct worker *w)
     ids_ask(w, IDS_LOW);
 }
 
-/* The process is about to end: what the kernel takes back anyway is left to it. */
+static void threads_join(struct worker *w)
+{
+    pthread_join(w->timekeeper.thread, NULL);
+    for (uint32_t k = 0; k < w->thread_count; k++)
+        pthread_join(w->threads[k].thread, NULL);
+}
+
+/* No call can be taken up, so no guest runs, before the process is confined with all its threads:
+ * the lock is held meanwhile. */
+static int worker_start(struct worker *w, struct error *e)
+{
+    hello_send(w);
+    pthread_mutex_lock(&w->lock);
+    int rc = threads_start(w, e);
+    if (rc == 0)
+        rc = worker_confine(e);
+    pthread_mutex_unlock(&w->lock);
+    return rc;
+}
+
 int worker_main(const int descriptors[static LINK_DESCRIPTORS],
                 const struct worker_settings *settings)
 {
@@ -138,16 +147,16 @@ int worker_main(const int descriptors[static LINK_DESCRIPTORS],
     struct worker *w = calloc(1, sizeof *w);
     int rc = w ? worker_begin(w, descriptors, settings, &e)
                : error_set(&e, ATOLL_ENOMEM, "no memory for a worker");
-    if (rc == 0) {
-        hello_send(w);
-        rc = threads_start(w, &e);
-    }
+    if (rc == 0)
+        rc = worker_start(w, &e);
     if (rc < 0) {
         fprintf(stderr, "atoll worker: %s\n", e.text);
         return 1;
     }
-    pthread_join(w->timekeeper.thread, NULL);
-    for (uint32_t k = 0; k < w->thread_count; k++)
-        pthread_join(w->threads[k].thread, NULL);
-    return w->exit_status;
+    threads_join(w);
+    int status = w->exit_status;
+    worker_close(w);
+    free(w->threads);
+    free(w);
+    return status;
 }

@@ -1,7 +1,7 @@
 /*
  * The inside of a worker process, shared by the files of this folder.
  *
- *   process.c     start, threads, end
+ *   process.c     start, threads      confine.c   what it gives up      end.c       its end
  *   receive.c     messages from the supervisor
  *   guest.c       a guest thread: takes a call, runs it, ends it
  *   finish.c      what is done when a call has ended; results
@@ -10,6 +10,7 @@
  *   pool.c        faaslets: making, resetting, keeping, evicting
  *   timekeeper.c  deadlines, slices, descriptors
  *   ask.c         requests to the supervisor      names.c   names of functions
+ *   chain.h       from what a guest asks for to a call: callee.c, child.c, child_remote.c
  *   import_*.c    host functions
  *
  * Locks. worker.lock guards calls, queues, versions, pools, requests, names and timers; it is held
@@ -45,6 +46,7 @@ struct guest_thread {
     pthread_t thread;
     struct call *running;          /* under worker.lock */
     int64_t since_ns;              /* when the call's slice began */
+    struct call *waiting;          /* that it parked last, if it took up none since; or gone */
     _Atomic(struct arena *) arena; /* that may be interrupted; see guest.c */
     /* It has put one call into the queue and woken nobody, expecting to run it itself. */
     _Atomic bool unannounced;
@@ -126,7 +128,7 @@ struct worker {
         uint32_t watched;     /* descriptors */
     } timekeeper;
 
-    struct shared_index *shared; /* shared_files.c, under lock; NULL: none known yet */
+    struct shared_index *shared;          /* shared_files.c, under lock; NULL: none known yet */
     _Atomic(struct attach_table *) state; /* import_state.c: values known here; NULL: none opened */
     struct bucket network[2];             /* of the tenant: out, in */
     uint16_t refused_ports[REFUSED_PORTS_MAX];
@@ -141,13 +143,18 @@ struct worker {
 /* ---- receive.c ---- */
 /* Handles what is in the ring, if no other thread does. */
 void worker_receive(struct worker *);
-/* The process ends: threads leave their loops. */
-void worker_end(struct worker *, int status);
 
 /* ---- process.c ---- */
 /* Everything but the threads, in a worker of zeros. */
 int worker_begin(struct worker *, const int descriptors[static LINK_DESCRIPTORS],
                  const struct worker_settings *, struct error *);
+
+/* ---- end.c ---- */
+/* The process ends: threads put down what they do and leave their loops. Without locks. */
+void worker_end(struct worker *, int status);
+/* Gives back what worker_begin made and what came afterwards, but not the worker itself and its
+ * threads' records. No thread runs any more. */
+void worker_close(struct worker *);
 
 /* ---- guest.c ---- */
 void *guest_main(void *thread);
@@ -170,6 +177,8 @@ void guest_other_call(struct faaslet *);
  * given back, its faaslet goes to the pool. The call may be gone afterwards. thread: that runs it,
  * NULL = none. Without locks. */
 void call_finish(struct worker *, struct guest_thread *, struct call *, struct call_end *);
+/* Lets go of what a call's faaslet holds outside its arena. Without locks. */
+void faaslet_leave(struct faaslet *);
 /* Sends; a link that is gone ends the process. */
 void worker_send(struct worker *, struct message *, const int *fds, uint32_t count);
 /* A line of the guest's, within its limits: 0, or -ATOLL_ELIMIT and it is dropped. */
@@ -178,13 +187,18 @@ int faaslet_log(struct faaslet *, uint32_t level, const void *text, uint32_t len
 void tallies_send(struct worker *);
 
 /* ---- pool.c ---- */
-/* A faaslet in the image's state for a call that has a slot. fresh: not a used one. -ATOLL_ENOMEM
- * when there is no arena or memory for it. Without locks. */
-int pool_take(struct worker *, struct version *, bool fresh, enum call_temperature *,
-              struct faaslet **out, struct error *);
+/* A faaslet for a call that has a slot: in the image's state, or (CALL_KEPT) as a call that this
+ * one may see has left it. -ATOLL_ENOMEM when there is no arena or memory for it. Without locks. */
+int pool_take(struct worker *, const struct call *, enum call_temperature *, struct faaslet **out,
+              struct error *);
+/* Whether the manifest lets calls see what this one, which ended well, leaves in memory; notes for
+ * whom it is to be kept. Under worker.lock, before the call is freed. */
+void pool_keep(struct faaslet *, const struct call *);
 /* The call that had it has ended; its version was held (version.calls) and is let go of. Without
  * locks. */
 void pool_give(struct worker *, struct faaslet *);
+/* The last call of a tree has ended: nothing is kept for it any more. Under worker.lock. */
+void pool_app_over(struct worker *, const struct app *);
 /* Resets one faaslet that waits for it; false when none does. Without locks. */
 bool pool_reset_one(struct worker *);
 /* Destroys what has been idle for too long, makes what is to be kept warm. Without locks. */
@@ -217,6 +231,7 @@ host_function wasi_shape(const char *name, size_t len, host_function wasi);
 
 /* ---- timekeeper.c ---- */
 int timekeeper_begin(struct worker *, struct error *);
+void timekeeper_close(struct worker *);
 void *timekeeper_main(void *worker);
 /* One look at timers and slices, in a process without this thread. */
 void timekeeper_look(struct worker *);

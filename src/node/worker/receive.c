@@ -36,6 +36,7 @@ static struct app *app_of(const struct message *m)
     a->live = 1;
     a->graph = q->flags & CALL_FLAG_GRAPH;
     a->http = m->part_len[0] != 0;
+    a->foreign = q->parent != 0;
     memcpy(a->trace_id, q->trace_id, sizeof a->trace_id);
     memcpy(a->span_id, q->span_id, sizeof a->span_id);
     if (blob_of(m, 0, &a->head) == 0 && blob_of(m, 1, &a->arguments) == 0)

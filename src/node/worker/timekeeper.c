@@ -38,6 +38,12 @@ int timekeeper_begin(struct worker *w, struct error *e)
     return 0;
 }
 
+void timekeeper_close(struct worker *w)
+{
+    close(w->timekeeper.epoll);
+    close(w->timekeeper.event);
+}
+
 /* ---- for other threads, under worker.lock ---- */
 
 void timekeeper_need(struct worker *w, int64_t at_ns)

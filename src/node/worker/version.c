@@ -201,7 +201,7 @@ void versions_drain_cleared(struct worker *w)
         pthread_mutex_lock(&w->lock);
         LIST_FOREACH(v, &w->all_versions, all)
         {
-            if (!v->proto && (v->clean || v->dirty))
+            if (!v->proto && version_idle(v))
                 break;
         }
         if (v)
@@ -252,6 +252,7 @@ static int version_make(const struct message *m, int *fds, struct version **out,
     }
     v->number = (uint32_t)m->header.id;
     v->artefact_fd = fds[0];
+    memcpy(v->artefact_id, load->artefact_id, sizeof v->artefact_id);
     v->image_fd = load->has_image ? fds[1] : -1;
     v->made_fd = -1;
     memcpy(v->tenant, load->tenant, sizeof v->tenant);

@@ -41,6 +41,14 @@ struct proto {
     uint64_t charge;            /* bytes that an instance counts for at least */
 };
 
+/* What an idle faaslet's memory holds. */
+enum idle_list {
+    IDLE_CLEAN, /* the image */
+    IDLE_DIRTY, /* what a call left; to be reset */
+    IDLE_KEPT,  /* what a call left, for the next that may see it: manifest.reset */
+    IDLE_LISTS
+};
+
 struct metric_name {
     char name[METRIC_NAME_MAX + 1];
     uint8_t kind;
@@ -55,6 +63,7 @@ struct version {
 
     /* Descriptors it was loaded from, kept for loading it again. */
     int artefact_fd, image_fd; /* image_fd -1 = none */
+    uint8_t artefact_id[32];   /* hash of the artefact's bytes; zeros: not known */
     int *file_fds;
     char **file_paths;
     uint32_t file_count;
@@ -63,8 +72,8 @@ struct version {
     struct vfs_base *files; /* made with the first proto, kept */
     uint64_t charge;        /* of the proto */
 
-    struct faaslet *clean, *dirty; /* the pool: reset, and not yet reset */
-    uint32_t clean_count, dirty_count;
+    struct faaslet *idle[IDLE_LISTS]; /* the pool, last used first */
+    uint32_t idle_count[IDLE_LISTS];
     uint32_t active;                  /* calls that have started and not ended */
     uint32_t limited;                 /* of them, those that its concurrency counts */
     bool blocked;                     /* a flow left its heap because of the concurrency */
@@ -88,6 +97,12 @@ struct version {
     bool tallied;               /* there is something to send */
     LIST_ENTRY(version) all;
 };
+
+/* Instances that have no call. */
+static inline uint32_t version_idle(const struct version *v)
+{
+    return v->idle_count[IDLE_CLEAN] + v->idle_count[IDLE_DIRTY] + v->idle_count[IDLE_KEPT];
+}
 
 /* The version of that number, or NULL. Under worker.lock. */
 struct version *version_find(struct worker *, uint32_t number);

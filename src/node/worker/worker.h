@@ -31,6 +31,7 @@ struct worker;
 struct version; /* a loaded function version: manifest, image, pool; version.h */
 struct proto;   /* what its faaslets are restored from */
 struct call;    /* one execution; call.h */
+struct app;     /* a tree of them */
 struct guest_thread;
 struct attachments;
 struct sockets; /* import_net.c */
@@ -59,7 +60,7 @@ struct faaslet {
     char *shared_asked;       /* shared_files.c: what an answer is awaited for, malloc'ed */
     char *failure;            /* atoll_fail's message, malloc'ed; NULL = none */
     uint32_t failure_len;
-    bool asked_name;       /* import_chain.c has asked what a name means, … */
+    bool asked_name;       /* callee.c has asked what a name means, … */
     uint64_t name_epoch;   /* … when this was worker.name_epoch */
     uint32_t functions[3]; /* to run, one after the other; the last one's result counts */
     uint8_t function_count, function_at;
@@ -69,8 +70,13 @@ struct faaslet {
     struct faaslet *older, *newer; /* idle faaslets of the process by time of last use */
     int64_t idle_since_ns;
     uint64_t charge;       /* bytes it counts for in worker.memory_used */
+    uint32_t list;         /* enum idle_list: that it stands in while it is idle */
     bool used;             /* ran a call since the last reset */
+    bool returned;         /* the call came to the end of its last function */
+    bool kept;             /* not to be reset, its memory is for … */
+    struct app *kept_for;  /* … calls of this tree, which is referenced; NULL = all of the tenant */
     bool trapped;          /* to be destroyed, not reset */
+    bool apart;            /* made for a call that wanted a new one */
     bool answered;         /* the open request's answer has come */
     uint64_t request;      /* open request, 0 = none */
     struct buffer payload; /* the answer's */
@@ -110,7 +116,10 @@ struct import_entry {
     host_function function;
 };
 extern const struct import_entry imports_call[];   /* import_call.c: call_info … config */
-extern const struct import_entry imports_chain[];  /* import_chain.c */
+extern const struct import_entry imports_chain[];  /* import_chain.c: chain, chain_fn */
+extern const struct import_entry imports_batch[];  /* import_batch.c: chain_batch */
+extern const struct import_entry imports_await[];  /* import_await.c: await */
+extern const struct import_entry imports_result[]; /* import_result.c: result_… cancel, forget */
 extern const struct import_entry imports_state[];  /* import_state.c */
 extern const struct import_entry imports_object[]; /* import_object.c */
 extern const struct import_entry

@@ -1,4 +1,4 @@
-/* What the owner of a world may look at: bytes of the guest's open files, its sockets. */
+/* What the owner of a world may look at and take away: bytes of open files, sockets. */
 #include "sandbox/wasi/back_end.h"
 
 int64_t wasi_peek(const struct wasi *w, uint32_t guest_fd, uint64_t offset, size_t len,
@@ -19,4 +19,13 @@ int wasi_socket_fd(const struct wasi *w, uint32_t guest_fd)
         return -ATOLL_EBADF;
     }
     return d->fd;
+}
+
+void wasi_close_sockets(struct wasi *w)
+{
+    for (uint32_t k = 0; k < w->capacity; k++) {
+        if (w->descriptors[k].kind == DESCRIPTOR_SOCKET) {
+            descriptor_close(w, &w->descriptors[k]);
+        }
+    }
 }

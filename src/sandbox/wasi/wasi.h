@@ -108,6 +108,8 @@ int64_t wasi_peek(const struct wasi *, uint32_t guest_fd, uint64_t offset, size_
                   const uint8_t **bytes);
 /* The host's descriptor of a socket of the guest; it stays the world's. -ATOLL_EBADF. */
 int wasi_socket_fd(const struct wasi *, uint32_t guest_fd);
+/* Closes them all, before the reset does. */
+void wasi_close_sockets(struct wasi *);
 
 /* A clock (0 real time, 1 monotonic, 2 CPU) as the guest sees it; -ATOLL_EINVAL for others. */
 int wasi_now(struct wasi *, uint32_t clock, int64_t *ns);

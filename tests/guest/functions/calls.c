@@ -3,6 +3,7 @@
  * itself under the name "calls". Freestanding; for the tests and benchmarks of workers.
  */
 #include <atoll.h>
+#include <stdbool.h>
 
 static int count;
 static uint8_t scratch[65536];
@@ -119,6 +120,20 @@ static int32_t fan_out(const char *name, uint64_t n, uint32_t flags)
     return rc == (int32_t)n ? number_out((int64_t)good) : fail_with(rc, "await");
 }
 
+/* The sum of what n calls, one after the other, have counted in their memory. */
+static int32_t count_below(uint64_t n)
+{
+    int64_t sum = 0;
+    for (uint64_t k = 0; k < n; k++) {
+        atoll_call_t id;
+        int32_t rc = chain_self('c', 0, NULL, &id);
+        if (rc < 0 || await_one(id).status != ATOLL_ST_OK)
+            return fail_with(rc, "count");
+        sum += (int64_t)number_of(id);
+    }
+    return number_out(sum);
+}
+
 /* n times one child and its end. */
 static int32_t chain_and_await(uint64_t n)
 {
@@ -131,7 +146,44 @@ static int32_t chain_and_await(uint64_t n)
     return 0;
 }
 
-/* The same with the function "noop"; how many ns each took, 8 bytes each. */
+struct subscription {
+    uint64_t user;
+    uint8_t tag, pad[7];
+    uint32_t clock, clock_pad;
+    uint64_t timeout_ns, precision_ns;
+    uint16_t flags, flags_pad[3];
+};
+__attribute__((import_module("wasi_snapshot_preview1"), import_name("poll_oneoff"))) uint32_t
+wasi_poll(const struct subscription *, void *events, uint32_t count, uint32_t *ready);
+
+static void pause_a_millisecond(void)
+{
+    const struct subscription wait = {.clock = 1, .timeout_ns = 1000000};
+    uint8_t event[32];
+    uint32_t ready;
+    (void)wasi_poll(&wait, event, 1, &ready);
+}
+
+/* Chains a function n times, with a pause after so many; how many ns each took from atoll_chain to
+ * the end of atoll_await, 8 bytes each. */
+static int32_t direct_measured(const char *name, uint64_t n, uint64_t at_a_stretch)
+{
+    uint64_t *took = fan_offsets;
+    for (uint64_t k = 0; k < n && k < FAN_MAX; k++) {
+        atoll_call_t id;
+        if (k % at_a_stretch == 0)
+            pause_a_millisecond();
+        int64_t before = atoll_now(ATOLL_CLOCK_MONOTONIC);
+        int32_t rc = atoll_chain(name, text_len(name), NULL, 0, NULL, &id);
+        if (rc < 0 || await_one(id).status != ATOLL_ST_OK)
+            return fail_with(rc, "chain");
+        took[k] = (uint64_t)(atoll_now(ATOLL_CLOCK_MONOTONIC) - before);
+        (void)atoll_forget(id);
+    }
+    return atoll_output_write(took, n * 8) == (int64_t)n * 8 ? 0 : 95;
+}
+
+/* The same with the function "noop", at a stretch and with atoll_forget. */
 static int32_t chain_measured(uint64_t n)
 {
     uint64_t *took = fan_offsets;
@@ -357,6 +409,53 @@ static int32_t http(void)
     return atoll_output_write(scratch, (uint64_t)len) == len ? 0 : 95;
 }
 
+/* ---- the network ---- */
+
+struct vector {
+    const void *bytes;
+    uint32_t len;
+};
+#define WASI_IMPORT(name) \
+    __attribute__((import_module("wasi_snapshot_preview1"), import_name(#name)))
+WASI_IMPORT(fd_write) uint32_t wasi_fd_write(int32_t, const struct vector *, uint32_t, uint32_t *);
+WASI_IMPORT(fd_read) uint32_t wasi_fd_read(int32_t, const struct vector *, uint32_t, uint32_t *);
+
+/* Moves len bytes of the scratch memory one way. */
+static int32_t move_all(int32_t fd, uint32_t len, bool out)
+{
+    for (uint32_t done = 0, moved; done < len; done += moved) {
+        const struct vector v = {scratch + done, len - done};
+        uint32_t error = out ? wasi_fd_write(fd, &v, 1, &moved) : wasi_fd_read(fd, &v, 1, &moved);
+        if (error || moved == 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Connects to "a.b.c.d port bytes", sends so many bytes in pieces and takes each back. */
+static int32_t talk(const uint8_t *text, uint32_t len)
+{
+    uint64_t numbers[6] = {0};
+    uint8_t address[4];
+    int32_t fd;
+    for (uint32_t k = 0, at = 0; k < 6; k++, at++)
+        for (; at < len && text[at] >= '0' && text[at] <= '9'; at++)
+            numbers[k] = numbers[k] * 10 + (uint64_t)(text[at] - '0');
+    for (int k = 0; k < 4; k++)
+        address[k] = (uint8_t)numbers[k];
+    int32_t rc = atoll_sock_open(ATOLL_SOCK_V4, ATOLL_SOCK_STREAM, &fd);
+    if (rc == 0)
+        rc = atoll_sock_connect(fd, address, 4, (uint32_t)numbers[4], ATOLL_FOREVER);
+    if (rc < 0)
+        return number_out(rc);
+    for (uint64_t left = numbers[5], piece; left; left -= piece) {
+        piece = left < 16384 ? left : 16384;
+        if (move_all(fd, (uint32_t)piece, true) < 0 || move_all(fd, (uint32_t)piece, false) < 0)
+            return 94;
+    }
+    return number_out((int64_t)numbers[5]);
+}
+
 /* Writes all over its memory, and asks for more of it. */
 static int32_t dirty(void)
 {
@@ -421,8 +520,12 @@ ATOLL_FUNCTION(calls)
     case 'b': return busy(number);
     case 'w': return chain_and_await(number);
     case 'W': return chain_measured(number);
+    case 'Y': return direct_measured("ready", number, 8); /* it has twice as many instances */
+    case 'Z': return direct_measured("kept", number, number);
     case 'O': return fan_out("noop", number, 0);
     case 'h': return http();
+    case 'K': return count_below(number);
+    case 'S': return talk(input + 1, (uint32_t)len - 1);
     default: return 101;
     }
 }

@@ -8,8 +8,11 @@
  *   hold       takes the global lock of "held" and never ends
  *   die        writes to "kept" and to a LOCAL value and never ends
  *   look       whether the LOCAL value is as `die` left it
+ *   add        once ADDERS calls do it: adds to "sum/total" for some time, by merging, what nobody
+ *              can foresee; puts out how much
  */
 #include <atoll.h>
+#include <atoll_text.h>
 
 #include <string.h>
 
@@ -18,8 +21,11 @@
         if (!(condition))    \
             return __LINE__; \
     } while (0)
-#define CHUNK 65536u
-#define RW    (ATOLL_S_READ | ATOLL_S_WRITE)
+#define CHUNK      65536u
+#define RW         (ATOLL_S_READ | ATOLL_S_WRITE)
+#define ADDERS     8
+#define PUSHES     2
+#define PUSH_EVERY 10000000
 
 static uint8_t bytes[3 * CHUNK];
 
@@ -245,6 +251,33 @@ static int32_t act_look(void)
     return memcmp(room, "here", 4) == 0 ? 0 : __LINE__;
 }
 
+/* Were the additions not atomic, the number would lie in a register all along, and what others add
+ * meanwhile would be overwritten. */
+static int32_t act_add(void)
+{
+    atoll_addr at;
+    char room[24];
+    struct atoll_text text = ATOLL_TEXT(room);
+    uint64_t random, added = 0;
+    atoll_h h = value_open("sum/total", 8, RW | ATOLL_S_CREATE);
+    EXPECT(h >= 0 && atoll_state_merge(h, 0, 8, ATOLL_M_ADD_I64) == 0);
+    EXPECT(atoll_state_map(h, 0, 8, RW, &at) == 0);
+    EXPECT(atoll_random(&random, sizeof random) == 0);
+    atoll_h all = atoll_obj_open(ATOLL_O_BARRIER, "sum/all", 7, ADDERS);
+    EXPECT(atoll_obj_op(all, ATOLL_BARRIER_ARRIVE, 0, 0, 0, 0, 0, 0, ATOLL_FOREVER) >= 0);
+    uint64_t *sum = atoll_pointer(at);
+    for (int i = 0; i < PUSHES; i++) {
+        for (int j = 0; j < PUSH_EVERY; j++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            __atomic_fetch_add(sum, random >> 63, __ATOMIC_RELAXED);
+            added += random >> 63;
+        }
+        EXPECT(atoll_state_push(h, 0, 0, ATOLL_PUSH_DIRTY, 0) > 0);
+    }
+    atoll_text_u64(&text, added);
+    return atoll_text_output(&text) < 0 ? __LINE__ : 0;
+}
+
 static int32_t act_hold(int never_end)
 {
     atoll_h h = value_open("held", 8, RW | ATOLL_S_CREATE);
@@ -266,6 +299,8 @@ ATOLL_FUNCTION(state)
         return act_garbage();
     if (!strcmp(act, "look"))
         return act_look();
+    if (!strcmp(act, "add"))
+        return act_add();
     if (!strcmp(act, "hold") || !strcmp(act, "held"))
         return act_hold(!strcmp(act, "hold"));
     if (strcmp(act, "all"))

@@ -1,0 +1,229 @@
+/* `atoll ledger call`: one transaction, from request to checked receipt. */
+#include "base/file.h"
+#include "cli/ledger/ledger.h"
+#include "cli/report.h"
+#include "ledger/kv/smallbank.h"
+#include "ledger/service/caller.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct request {
+    const char *genesis, *key, *passphrase_file, *receipt;
+    int64_t deadline_ns;
+    bool json;
+};
+
+struct call {
+    const struct request *request;
+    struct caller *caller;
+    uint8_t genesis[HASH_LEN];
+    uint32_t proc;
+    int exit_code;
+};
+
+static const char *const procedure_names[] = {
+    [SMALLBANK_CREATE_ACCOUNT] = "create",    [SMALLBANK_BALANCE] = "balance",
+    [SMALLBANK_DEPOSIT_CHECKING] = "deposit", [SMALLBANK_TRANSACT_SAVINGS] = "savings",
+    [SMALLBANK_SEND_PAYMENT] = "pay",         [SMALLBANK_AMALGAMATE] = "amalgamate",
+    [SMALLBANK_WRITE_CHECK] = "check",
+};
+
+/* How many numbers a procedure takes. */
+static size_t operand_count(uint32_t proc)
+{
+    switch (proc) {
+    case SMALLBANK_BALANCE: return 1;
+    case SMALLBANK_CREATE_ACCOUNT:
+    case SMALLBANK_SEND_PAYMENT: return 3;
+    default: return 2;
+    }
+}
+
+static bool number_parse(const char *text, int64_t *out)
+{
+    char *end;
+    *out = strtoll(text, &end, 10);
+    return *text != 0 && *end == 0;
+}
+
+/* "pay 1 2 500" */
+static int call_parse(const struct text_list *words, struct smallbank_call *out, struct error *e)
+{
+    int64_t numbers[3] = {0};
+    uint32_t proc = SMALLBANK_WRITE_CHECK;
+    while (proc > 0 && strcmp(procedure_names[proc], words->items[0]) != 0)
+        proc--;
+    if (proc == 0)
+        return error_set(e, ATOLL_EINVAL,
+                         "there is no procedure %s; try create, balance, deposit, savings, pay, "
+                         "amalgamate, check",
+                         words->items[0]);
+    if (words->count - 1 != operand_count(proc))
+        return error_set(e, ATOLL_EINVAL, "%s wants %zu numbers", words->items[0],
+                         operand_count(proc));
+    for (size_t i = 1; i < words->count; i++) {
+        if (!number_parse(words->items[i], &numbers[i - 1]))
+            return error_set(e, ATOLL_EINVAL, "%s is no number", words->items[i]);
+    }
+    *out = (struct smallbank_call){.proc = (enum smallbank_procedure)proc,
+                                   .customer = (uint64_t)numbers[0]};
+    if (proc == SMALLBANK_SEND_PAYMENT || proc == SMALLBANK_AMALGAMATE) {
+        out->to = (uint64_t)numbers[1];
+        out->amount = numbers[2];
+    } else {
+        out->amount = numbers[1];
+        out->checking = numbers[2];
+    }
+    return 0;
+}
+
+/* ---- the answer ---- */
+
+static int receipt_write(const struct call *c, const struct ledger_outcome *o, struct error *e)
+{
+    struct buffer file = {0};
+    if (c->request->receipt == NULL)
+        return 0;
+    int rc = ledger_receipt_file_encode(o->receipt, c->genesis, &file)
+                 ? file_replace(c->request->receipt, file.data, file.len, 0644, e)
+                 : error_set(e, ATOLL_ENOMEM, "no memory for a receipt");
+    buffer_free(&file);
+    return rc;
+}
+
+static void outcome_print(const struct call *c, const struct ledger_outcome *o)
+{
+    int64_t value = o->output.len == 8 ? (int64_t)load_u64(o->output.data) : 0;
+    if (c->request->json) {
+        cJSON *j = cJSON_CreateObject();
+        char text[32];
+        snprintf(text, sizeof text, "%" PRIu64, o->index);
+        cJSON_AddStringToObject(j, "index", text);
+        cJSON_AddNumberToObject(j, "status", o->status);
+        if (o->output.len == 8) {
+            snprintf(text, sizeof text, "%" PRId64, value);
+            cJSON_AddStringToObject(j, "value", text);
+        }
+        json_print(j, false);
+        return;
+    }
+    printf("transaction %" PRIu64 ": status %" PRId32, o->index, o->status);
+    if (o->output.len == 8)
+        printf(", %" PRId64 " cents", value);
+    printf("\n");
+}
+
+static void finished(void *context, const struct ledger_outcome *o)
+{
+    struct call *c = context;
+    struct error e;
+    if (o->result != 0) {
+        error_set(&e, -o->result, "%s", o->text);
+        report_error(&e);
+        c->exit_code = exit_code_of(&e);
+    } else {
+        outcome_print(c, o);
+        c->exit_code = o->status == 0 ? EXIT_OK : EXIT_NEGATIVE;
+        if (receipt_write(c, o, &e) != 0) {
+            report_error(&e);
+            c->exit_code = exit_code_of(&e);
+        }
+    }
+    uv_stop(uv_default_loop());
+}
+
+static int call_do(struct call *c, struct secret *key, const struct buffer *genesis,
+                   const struct smallbank_call *what, struct error *e)
+{
+    uint8_t args[SMALLBANK_ARGS_MAX];
+    uint64_t reqno;
+    const struct caller_settings settings = {.genesis = slice_of_buffer(genesis),
+                                             .identities = 1,
+                                             .keys = &key,
+                                             .deadline_us =
+                                                 (uint64_t)(c->request->deadline_ns / 1000),
+                                             .finished = finished,
+                                             .context = c};
+    int rc = caller_open(uv_default_loop(), &settings, &c->caller, e);
+    if (rc != 0)
+        return rc;
+    memcpy(c->genesis, caller_genesis(c->caller)->hash, HASH_LEN);
+    size_t len = smallbank_args_encode(what, args);
+    rc = ledger_client_call(caller_client(c->caller), 0, what->proc, slice_of(args, len), NULL,
+                            &reqno, e);
+    if (rc == 0)
+        uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+    caller_close(c->caller, NULL, NULL);
+    uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+    return rc;
+}
+
+static int call_prepare(const struct request *r, struct secret **key, struct buffer *genesis,
+                        struct error *e)
+{
+    char *passphrase;
+    if (r->genesis == NULL || r->key == NULL)
+        return error_set(e, ATOLL_EINVAL, "give --genesis FILE and --key FILE");
+    int rc = ledger_passphrase_read(r->passphrase_file, &passphrase, e);
+    if (rc == 0)
+        rc = secret_read(r->key, passphrase, key, e);
+    free(passphrase);
+    return rc == 0 ? file_read(r->genesis, LEDGER_MESSAGE_MAX, genesis, e) : rc;
+}
+
+static int call_run(int argc, char **argv)
+{
+    struct request r = {.deadline_ns = 30000000000};
+    const struct option_spec options[] = {
+        {"genesis", 0, OPTION_TEXT, "FILE", "the ledger's genesis, which tells its replicas",
+         &r.genesis, NULL},
+        {"key", 0, OPTION_TEXT, "FILE", "the client's key (atoll ledger keygen)", &r.key, NULL},
+        {"passphrase-file", 0, OPTION_TEXT, "FILE", "of the key", &r.passphrase_file, NULL},
+        {"receipt", 0, OPTION_TEXT, "FILE", "keep the receipt there", &r.receipt, NULL},
+        {"timeout", 0, OPTION_DURATION, "TIME", "how long to wait (default 30s)", &r.deadline_ns,
+         NULL},
+        {"json", 0, OPTION_FLAG, NULL, "print one JSON object", &r.json, NULL},
+    };
+    struct text_list operands = {0};
+    struct smallbank_call what;
+    struct secret *key = NULL;
+    struct buffer genesis = {0};
+    struct call c = {.request = &r, .exit_code = EXIT_ATOLL};
+    struct error e;
+    int code;
+    if (!ledger_options(&command_ledger_call, options, 6, argc, argv, 1, 4, &operands, &code))
+        return code;
+    int rc = call_parse(&operands, &what, &e);
+    free(operands.items);
+    if (rc == 0)
+        rc = call_prepare(&r, &key, &genesis, &e);
+    if (rc != 0)
+        code = EXIT_USAGE;
+    else if ((rc = call_do(&c, key, &genesis, &what, &e)) == 0)
+        code = c.exit_code;
+    else
+        code = exit_code_of(&e);
+    if (rc != 0)
+        report_error(&e);
+    secret_destroy(key);
+    buffer_free(&genesis);
+    return code;
+}
+
+const struct command command_ledger_call = {
+    .name = "ledger call",
+    .usage = "--genesis FILE --key FILE PROCEDURE NUMBER...",
+    .summary = "run one transaction and get its receipt",
+    .description =
+        "Runs a SmallBank procedure (amounts in cents) and prints what it gave, once Q replicas "
+        "have\n"
+        "answered for it:\n"
+        "  balance CUSTOMER           deposit CUSTOMER AMOUNT    savings CUSTOMER AMOUNT\n"
+        "  pay FROM TO AMOUNT         amalgamate FROM TO         check CUSTOMER AMOUNT\n"
+        "  create CUSTOMER SAVINGS CHECKING\n"
+        "Exit code 1 when the procedure says no (its status is not 0).",
+    .run = call_run,
+};

@@ -1,0 +1,249 @@
+/* `atoll ledger genesis`: what all replicas and verifiers of a ledger agree on beforehand. */
+#include "base/file.h"
+#include "base/random.h"
+#include "cli/ledger/ledger.h"
+#include "cli/report.h"
+#include "crypto/key.h"
+#include "ledger/kv/smallbank.h"
+#include "ledger/service/local.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct request {
+    struct ledger_local_settings settings;
+    const char *name, *output, *local;
+    struct text_list replicas;
+    uint64_t count, port, pipeline, batch, checkpoint, accounts;
+    int64_t timeout_ns;
+    bool json;
+};
+
+/* The genesis and what it points to while it is put together. */
+struct draft {
+    struct ledger_genesis genesis;
+    uint8_t keys[LEDGER_REPLICAS_MAX][KEY_PUBLIC_LEN], members[LEDGER_REPLICAS_MAX][KEY_PUBLIC_LEN];
+    uint8_t state[SMALLBANK_STATE_LEN];
+};
+
+/* ADDRESS,KEY,MEMBER,MEMBERKEY */
+static int replica_parse(struct draft *d, const char *text, struct error *e)
+{
+    struct ledger_configuration *c = &d->genesis.configuration;
+    uint32_t i = c->replica_count;
+    const char *at = text, *fields[4];
+    size_t lens[4];
+    char key[128];
+    for (int k = 0; k < 4; k++) {
+        fields[k] = at;
+        lens[k] = strcspn(at, ",");
+        at += lens[k] + (k < 3 && at[lens[k]] == ',');
+        if (lens[k] == 0 || lens[k] >= sizeof key || (k == 3 && at[lens[k]] != 0))
+            return error_set(e, ATOLL_EINVAL,
+                             "--replica wants ADDRESS:PORT,KEY,MEMBER,MEMBERKEY, not \"%s\"", text);
+    }
+    if (i == LEDGER_REPLICAS_MAX)
+        return error_set(e, ATOLL_ELIMIT, "a ledger has at most %d replicas", LEDGER_REPLICAS_MAX);
+    snprintf(key, sizeof key, "%.*s", (int)lens[1], fields[1]);
+    int rc = key_public_parse(key, d->keys[i], e);
+    snprintf(key, sizeof key, "%.*s", (int)lens[3], fields[3]);
+    if (rc == 0)
+        rc = key_public_parse(key, d->members[i], e);
+    if (rc != 0)
+        return rc;
+    /* A member may run several replicas. */
+    uint32_t m = 0;
+    while (m < c->member_count &&
+           memcmp(c->members[m].public_key, d->members[i], KEY_PUBLIC_LEN) != 0)
+        m++;
+    if (m == c->member_count)
+        c->members[c->member_count++] =
+            (struct ledger_member){slice_of(fields[2], lens[2]), d->members[i]};
+    c->replicas[c->replica_count++] =
+        (struct ledger_node){d->keys[i], m, slice_of(fields[0], lens[0])};
+    return 0;
+}
+
+static int draft_fill(struct draft *d, const struct request *r, struct error *e)
+{
+    const struct ledger_local_settings *s = &r->settings;
+    smallbank_state_encode(s->accounts, s->balance, s->balance, d->state);
+    d->genesis =
+        (struct ledger_genesis){.name = slice_of(s->name, strlen(s->name)),
+                                .pipeline = s->pipeline,
+                                .bucket_bits = LEDGER_BUCKET_BITS_MAX,
+                                .procedures = PROCEDURE_FAMILY_SMALLBANK,
+                                .state = slice_of(d->state, sizeof d->state),
+                                .configuration = {.max_batch = s->max_batch,
+                                                  .checkpoint_interval = s->checkpoint_interval,
+                                                  .view_timeout_us = s->view_timeout_us}};
+    if (random_bytes(d->genesis.nonce, sizeof d->genesis.nonce) != 0 ||
+        random_bytes(d->genesis.bucket_key, sizeof d->genesis.bucket_key) != 0)
+        return error_set(e, ATOLL_EUNAVAIL, "the kernel gives no random bytes");
+    int rc = 0;
+    for (size_t i = 0; i < r->replicas.count && rc == 0; i++)
+        rc = replica_parse(d, r->replicas.items[i], e);
+    return rc;
+}
+
+static int genesis_write(const struct request *r, struct error *e)
+{
+    struct draft *d = calloc(1, sizeof *d);
+    struct ledger_genesis *check = malloc(sizeof *check);
+    struct buffer bytes = {0};
+    int rc = d && check ? draft_fill(d, r, e) : error_set(e, ATOLL_ENOMEM, "no memory");
+    if (rc == 0 && !ledger_genesis_encode(&d->genesis, &bytes))
+        rc = error_set(e, ATOLL_ENOMEM, "no memory for a genesis");
+    if (rc == 0)
+        rc = ledger_genesis_decode(slice_of_buffer(&bytes), check, e);
+    if (rc == 0)
+        rc = file_replace(r->output, bytes.data, bytes.len, 0644, e);
+    buffer_free(&bytes);
+    free(check);
+    free(d);
+    return rc;
+}
+
+static int genesis_show(const char *path, bool json, struct error *e)
+{
+    struct ledger_genesis *g = malloc(sizeof *g);
+    struct buffer bytes = {0};
+    char hex[2 * HASH_LEN + 1];
+    int rc = g ? ledger_genesis_read(path, &bytes, g, e) : error_set(e, ATOLL_ENOMEM, "no memory");
+    if (rc != 0) {
+        free(g);
+        return rc;
+    }
+    const struct ledger_configuration *c = &g->configuration;
+    hash_hex(g->hash, hex);
+    if (json) {
+        cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "replicas");
+        cJSON_AddStringToObject(o, "genesis", hex);
+        cJSON_AddNumberToObject(o, "pipeline", g->pipeline);
+        cJSON_AddNumberToObject(o, "max_batch", c->max_batch);
+        cJSON_AddNumberToObject(o, "checkpoint_interval", c->checkpoint_interval);
+        cJSON_AddNumberToObject(o, "view_timeout_us", (double)c->view_timeout_us);
+        for (uint32_t i = 0; i < c->replica_count; i++) {
+            char text[LEDGER_ADDRESS_MAX + 1], key[2 * HASH_LEN + 1];
+            cJSON *one = cJSON_CreateObject();
+            snprintf(text, sizeof text, "%.*s", (int)c->replicas[i].address.len,
+                     (const char *)c->replicas[i].address.data);
+            hash_hex(c->replicas[i].public_key, key);
+            cJSON_AddStringToObject(one, "address", text);
+            cJSON_AddStringToObject(one, "public_key", key);
+            cJSON_AddItemToArray(list, one);
+        }
+        json_print(o, false);
+    } else {
+        printf("ledger   %.*s\ngenesis  %s\nreplicas %u, of which %u may be faulty\n",
+               (int)g->name.len, (const char *)g->name.data, hex, c->replica_count,
+               ledger_faulty_max(c));
+        for (uint32_t i = 0; i < c->replica_count; i++)
+            printf("  %2u  %.*s, of %.*s\n", i, (int)c->replicas[i].address.len,
+                   (const char *)c->replicas[i].address.data,
+                   (int)c->members[c->replicas[i].member].name.len,
+                   (const char *)c->members[c->replicas[i].member].name.data);
+    }
+    buffer_free(&bytes);
+    free(g);
+    return 0;
+}
+
+/* Options hold wide numbers; the genesis has narrower ones, which its decoder judges. */
+static uint32_t narrow(uint64_t wide)
+{
+    return wide > UINT32_MAX ? UINT32_MAX : (uint32_t)wide;
+}
+
+static int genesis_make(struct request *r, struct error *e)
+{
+    struct ledger_local_settings *s = &r->settings;
+    s->replicas = narrow(r->count);
+    s->pipeline = narrow(r->pipeline);
+    s->max_batch = narrow(r->batch);
+    s->checkpoint_interval = narrow(r->checkpoint);
+    s->accounts = narrow(r->accounts);
+    s->view_timeout_us = (uint64_t)(r->timeout_ns / 1000);
+    if (r->port == 0 || r->port + s->replicas > 65536)
+        return error_set(e, ATOLL_EINVAL, "there is no port %" PRIu64, r->port);
+    s->first_port = (uint16_t)r->port;
+    if (r->local)
+        return ledger_local_make(r->local, s, e);
+    if (r->output == NULL)
+        return error_set(e, ATOLL_EINVAL, "where to? give --output FILE, or --local DIR");
+    return genesis_write(r, e);
+}
+
+static int genesis_run(int argc, char **argv)
+{
+    struct request r = {0};
+    ledger_local_defaults(&r.settings);
+    r.count = r.settings.replicas;
+    r.port = r.settings.first_port;
+    r.pipeline = r.settings.pipeline;
+    r.batch = r.settings.max_batch;
+    r.checkpoint = r.settings.checkpoint_interval;
+    r.accounts = r.settings.accounts;
+    r.timeout_ns = (int64_t)r.settings.view_timeout_us * 1000;
+    const struct option_spec options[] = {
+        {"output", 'o', OPTION_TEXT, "FILE", "write the genesis here", &r.output, NULL},
+        {"replica", 0, OPTION_LIST, "R",
+         "a replica: ADDRESS:PORT,KEY,MEMBER,MEMBERKEY (public keys\n"
+         "of keygen, MEMBER: name of who runs it); at least four times",
+         &r.replicas, NULL},
+        {"local", 0, OPTION_TEXT, "DIR",
+         "instead: keys, genesis and directories of a whole ledger on\n"
+         "this machine",
+         &r.local, NULL},
+        {"replicas", 'n', OPTION_COUNT, "N", "--local: how many (default 4)", &r.count, NULL},
+        {"port", 0, OPTION_COUNT, "PORT", "--local: of the first replica (default 7100)", &r.port,
+         NULL},
+        {"name", 0, OPTION_TEXT, "NAME", "name of the ledger (default: local)", &r.settings.name,
+         NULL},
+        {"pipeline", 0, OPTION_COUNT, "P", "batches under way at once (default 4)", &r.pipeline,
+         NULL},
+        {"batch", 0, OPTION_COUNT, "N", "transactions in a batch at most (default 800)", &r.batch,
+         NULL},
+        {"checkpoint", 0, OPTION_COUNT, "C", "batches between checkpoints (default 1000)",
+         &r.checkpoint, NULL},
+        {"timeout", 0, OPTION_DURATION, "TIME",
+         "how long backups wait for the primary (default 2s)", &r.timeout_ns, NULL},
+        {"accounts", 0, OPTION_COUNT, "N", "SmallBank accounts to begin with (default 500000)",
+         &r.accounts, NULL},
+        {"json", 0, OPTION_FLAG, NULL, "print one JSON object", &r.json, NULL},
+    };
+    struct text_list operands = {0};
+    struct error e;
+    char path[4096];
+    int code;
+    if (!ledger_options(&command_ledger_genesis, options, sizeof options / sizeof options[0], argc,
+                        argv, 0, 1, &operands, &code))
+        return code;
+    int rc = operands.count ? 0 : genesis_make(&r, &e);
+    snprintf(path, sizeof path, "%s%s",
+             operands.count ? operands.items[0]
+             : r.local      ? r.local
+             : r.output     ? r.output
+                            : "",
+             !operands.count && r.local ? "/genesis" : "");
+    if (rc == 0)
+        rc = genesis_show(path, r.json, &e);
+    if (rc != 0)
+        report_error(&e);
+    free(operands.items);
+    free(r.replicas.items);
+    return rc == 0 ? EXIT_OK : exit_code_of(&e);
+}
+
+const struct command command_ledger_genesis = {
+    .name = "ledger genesis",
+    .usage = "--replica R... -o FILE | --local DIR | FILE",
+    .summary = "make or show a genesis",
+    .description =
+        "Makes the genesis of a new ledger: who runs it, under which keys, with what limits. "
+        "Every\n"
+        "replica has a copy; its hash is the ledger's identity. With a FILE alone, shows it.",
+    .run = genesis_run,
+};

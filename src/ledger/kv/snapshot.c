@@ -1,0 +1,93 @@
+/*
+ * Snapshots, and the end of objects that they reach (trie.h, sharing). An object that leaves the
+ * trie was made in some epoch b and leaves in the epoch e that is now: the snapshots of epochs
+ * b … e - 1 reach it. It waits with the newest of them, and when that one goes, with the next older
+ * one if that reaches it, too.
+ */
+#include "ledger/kv/trie.h"
+
+#include "ledger/kv/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void kv_trie_drop(struct kv_trie *t, struct kv_object *object)
+{
+    if (object->birth > t->shared_epoch) {
+        free(object);
+        return;
+    }
+    object->retired_next = t->newest->retired;
+    t->newest->retired = object;
+}
+
+/* Frees a snapshot that was given back, and what only it reached. */
+static void snapshot_free(struct kv_snapshot *s)
+{
+    struct kv_snapshot *older = s->older;
+    struct kv_object *next;
+    for (struct kv_object *object = s->retired; object; object = next) {
+        next = object->retired_next;
+        if (older && object->birth <= older->epoch) {
+            object->retired_next = older->retired;
+            older->retired = object;
+        } else {
+            free(object);
+        }
+    }
+    free(s);
+}
+
+void kv_trie_reap(struct kv_trie *t)
+{
+    for (struct kv_snapshot **at = &t->newest; *at;) {
+        struct kv_snapshot *s = *at;
+        if (atomic_load_explicit(&s->released, memory_order_acquire)) {
+            *at = s->older;
+            snapshot_free(s);
+        } else {
+            at = &s->older;
+        }
+    }
+    t->shared_epoch = t->newest ? t->newest->epoch : 0;
+}
+
+int kv_snapshot_take(struct kv *kv, struct kv_snapshot **out, struct error *e)
+{
+    struct kv_trie *t = &kv->trie;
+    *out = NULL;
+    kv_trie_reap(t);
+    struct kv_snapshot *s = malloc(sizeof *s);
+    if (!s)
+        return error_set(e, ATOLL_ENOMEM, "cannot take a snapshot of the store: out of memory");
+    *s = (struct kv_snapshot){.trie = t,
+                              .older = t->newest,
+                              .root = t->root,
+                              .pairs = t->pairs,
+                              .bytes = t->bytes,
+                              .epoch = t->epoch};
+    t->newest = s;
+    t->shared_epoch = t->epoch++;
+    *out = s;
+    return 0;
+}
+
+void kv_snapshot_release(struct kv_snapshot *s)
+{
+    if (s)
+        atomic_store_explicit(&s->released, true, memory_order_release);
+}
+
+void kv_snapshot_digest(struct kv_snapshot *s, uint8_t digest[static HASH_LEN])
+{
+    uint8_t root[HASH_LEN];
+    pthread_mutex_lock(&s->trie->hash_mutex);
+    kv_object_hash(s->trie, s->root, 0, root);
+    pthread_mutex_unlock(&s->trie->hash_mutex);
+    kv_store_hash(s->trie->bits, s->pairs, root, digest);
+}
+
+uint64_t kv_snapshot_pairs(const struct kv_snapshot *s)
+{
+    return s->pairs;
+}

@@ -1,0 +1,104 @@
+/* What struct ledger_log is made of, for the files of this folder: log.c (the owner's calls),
+ * recover.c (opening and replaying), writer.c (the thread that writes). */
+#ifndef LEDGER_LOG_CORE_H
+#define LEDGER_LOG_CORE_H
+
+#include "ledger/log/log.h"
+#include "ledger/log/segment.h"
+#include "ledger/log/state_file.h"
+#include "ledger/log/vote_log.h"
+
+#include <pthread.h>
+
+#define FRONTIERS 64 /* of late, to roll back to */
+#define SIGNED    (LEDGER_SIGNED_NEW_VIEW + 1)
+
+enum spare_state {
+    SPARE_NONE,
+    SPARE_WANTED, /* the writer is to make it */
+    SPARE_READY,
+    SPARE_FAILED, /* the disk is full */
+};
+
+struct ledger_log {
+    struct ledger_log_config config;
+    struct log_files files;
+    char machine[STATE_MACHINE_SIZE];
+
+    /* The owner's. */
+    struct segment **segments; /* by serial; the last is open */
+    size_t segment_count, segment_capacity;
+    struct segment *reading; /* an old one whose file is open for reading */
+    uint64_t end;            /* of the ledger */
+    struct merkle_frontier frontier;
+    struct merkle_frontier frontiers[FRONTIERS]; /* before entries other than TX; a ring */
+    unsigned frontier_next;
+    /* By `what`: the greatest mark of what was signed; len 0: none. */
+    uint8_t signed_marks[SIGNED][LEDGER_SIGNED_LEN];
+    bool signed_there[SIGNED];
+
+    /* Under the mutex, as are the pending and flying bytes of segments and of the vote log. */
+    pthread_mutex_t mutex;
+    pthread_cond_t work, done;
+    bool thread_runs, stop;
+    pthread_t thread;
+    size_t unwritten;  /* segments before this one are closed and on the disk */
+    uint64_t appended; /* lsn */
+    uint64_t wanted;   /* lsn that is wanted durable */
+    uint64_t durable;  /* lsn */
+    uint64_t told;     /* lsn that ledger_log_complete has told of */
+    uint64_t forced;   /* lsn of the last record that async mode synchronises, too */
+    uint64_t pending_bytes;
+    uint64_t segment_first, vote_first; /* lsn of the first pending record, 0: none */
+    enum spare_state spare;
+    uint64_t spare_bytes; /* of the spare segment */
+    int spare_file;
+    struct vote_log votes;
+    bool compact_wanted, compact_failed;
+    int failure; /* negative code: the log has failed for good */
+    struct error failure_error;
+
+    /* The writer's; the owner's before it runs and after it ended. */
+    uint64_t segment_dirty, vote_dirty; /* lsn of the first record written and not synchronised */
+    uint64_t vote_synced;               /* lsn up to which votes were synchronised */
+    uint64_t mark_serial, mark_offset;  /* as far as segments were synchronised */
+    uint64_t mark_generation, mark_votes;
+    uint64_t written_offset; /* of the open segment; of the vote log */
+    uint64_t written_votes;
+    struct segment *written_segment;
+    int64_t marked_at_ns;
+    unsigned unmarked; /* synchronisations since the last mark */
+
+    pthread_mutex_t state_mutex;
+    struct state_slot state; /* as it was written last */
+    int state_file;
+};
+
+/* Writes the next slot of the state file, durable when it returns. Under the state's mutex. */
+int log_state_write(struct ledger_log *, struct error *);
+
+/* ---- log.c ---- */
+
+/* Makes room for a segment at the end of the list; NULL: no memory. */
+struct segment *log_segment_add(struct ledger_log *);
+void log_frontier_keep(struct ledger_log *);
+/* The frontier of the first `position` entries becomes the log's. */
+int log_frontier_back(struct ledger_log *, uint64_t position, struct error *);
+void log_signed_note(struct ledger_log *, const uint8_t *payload);
+/* Begins the next segment, in the spare file (or in no file yet when the log is not open). */
+int log_segment_begin(struct ledger_log *, uint64_t previous_end, uint64_t bytes, int file,
+                      struct error *);
+uint64_t log_vote_bytes(const struct ledger_log *);
+
+/* ---- writer.c ---- */
+
+/* One round of writing and synchronising what was asked for; false when there was nothing to do.
+ * The mutex is not held. */
+bool log_writer_round(struct ledger_log *);
+void *log_writer_main(void *log);
+/* Writes a new generation of the vote log from the records kept. */
+int log_votes_compact(struct ledger_log *, struct error *);
+/* Makes the marks of the state file exact. */
+int log_mark(struct ledger_log *, struct error *);
+
+#endif

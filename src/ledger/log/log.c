@@ -1,0 +1,634 @@
+/*
+ * The owner's side of the log (log.h): where records go, and where entries are.
+ *
+ * A record is put together here, at its final place in a segment or in the vote log, in memory; the
+ * writer takes the bytes from there (writer.c). So the owner knows where every entry is, on the
+ * disk or on its way there.
+ */
+#define _GNU_SOURCE
+#include "ledger/log/log.h"
+
+#include "base/random.h"
+#include "ledger/log/core.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define READ_AT_ONCE 1024 /* bytes of an entry that are read with its head */
+
+static int no_memory(struct error *e)
+{
+    return error_set(e, ATOLL_ENOMEM, "no memory for the log");
+}
+
+static struct segment *segment_open(const struct ledger_log *log)
+{
+    return log->segments[log->segment_count - 1];
+}
+
+/* ---- segments ---- */
+
+struct segment *log_segment_add(struct ledger_log *log)
+{
+    if (log->segment_count == log->segment_capacity) {
+        size_t capacity = log->segment_capacity ? 2 * log->segment_capacity : 16;
+        struct segment **segments = realloc(log->segments, capacity * sizeof *segments);
+        if (!segments)
+            return NULL;
+        log->segments = segments;
+        log->segment_capacity = capacity;
+    }
+    struct segment *s = malloc(sizeof *s);
+    if (!s)
+        return NULL;
+    *s = (struct segment){.file = -1};
+    log->segments[log->segment_count++] = s;
+    return s;
+}
+
+/* What was signed last stands at the beginning of every segment, so that it is found without
+ * reading older ones. */
+static bool signed_marks_append(const struct ledger_log *log, struct segment *s)
+{
+    for (int what = 0; what < SIGNED; what++) {
+        struct slice payload = {log->signed_marks[what], LEDGER_SIGNED_LEN};
+        if (log->signed_there[what] &&
+            !log_record_append(&s->pending, s->salt, LEDGER_RECORD_SIGNED, 0, log->end, &payload,
+                               1))
+            return false;
+    }
+    s->used = s->pending_at + s->pending.len;
+    return true;
+}
+
+int log_segment_begin(struct ledger_log *log, uint64_t previous_end, uint64_t bytes, int file,
+                      struct error *e)
+{
+    uint64_t serial = log->segment_count > 0 ? segment_open(log)->serial + 1 : 1;
+    struct segment *s = log_segment_add(log);
+    if (!s)
+        return no_memory(e);
+    s->serial = serial;
+    s->position = s->base = log->end;
+    s->frontier = log->frontier;
+    s->bytes = bytes;
+    s->previous_end = previous_end;
+    s->used = s->pending_at = SEGMENT_HEAD;
+    s->file = file;
+    if (random_bytes(&s->salt, sizeof s->salt) < 0)
+        return error_set(e, ATOLL_EUNAVAIL, "the kernel gives no random bytes");
+    return signed_marks_append(log, s) ? 0 : no_memory(e);
+}
+
+/* Lets go of what is needed only while a segment is written. */
+static void segments_settle(struct ledger_log *log)
+{
+    size_t before;
+    pthread_mutex_lock(&log->mutex);
+    before = log->unwritten;
+    pthread_mutex_unlock(&log->mutex);
+    for (size_t i = before; i-- > 0 && log->segments[i]->offsets && log->segments[i]->closed;) {
+        struct segment *s = log->segments[i];
+        segment_free(s);
+        if (s->file >= 0 && s != log->reading)
+            log->files.close(log->files.context, s->file);
+        if (s != log->reading)
+            s->file = -1;
+    }
+}
+
+/* Waits for a spare segment of so many bytes. ATOLL_ELIMIT: there is no room for one. */
+static int spare_wait(struct ledger_log *log, uint64_t bytes, struct error *e)
+{
+    pthread_mutex_lock(&log->mutex);
+    if (log->spare != SPARE_READY || log->spare_bytes < bytes) {
+        log->spare = SPARE_WANTED;
+        if (bytes > log->spare_bytes)
+            log->spare_bytes = bytes;
+        pthread_cond_signal(&log->work);
+    }
+    while (log->spare == SPARE_WANTED && log->failure == 0) {
+        if (log->thread_runs) {
+            pthread_cond_wait(&log->done, &log->mutex);
+            continue;
+        }
+        pthread_mutex_unlock(&log->mutex);
+        log_writer_round(log);
+        pthread_mutex_lock(&log->mutex);
+    }
+    int rc = 0;
+    if (log->failure < 0) {
+        *e = log->failure_error;
+        rc = log->failure;
+    } else if (log->spare != SPARE_READY) {
+        rc = error_set(e, ATOLL_ELIMIT, "the disk is full: there is no room for %llu bytes of log",
+                       (unsigned long long)bytes);
+    }
+    pthread_mutex_unlock(&log->mutex);
+    return rc;
+}
+
+/* Closes the open segment and begins the next, with room for a record of so many bytes. */
+static int segment_turn(struct ledger_log *log, uint64_t record, struct error *e)
+{
+    uint64_t bytes = SEGMENT_HEAD + SIGNED * log_record_size(LEDGER_SIGNED_LEN) + record +
+                     log_record_size(2 * SEGMENT_HEAD) + SEGMENT_TAIL;
+    bytes = align_up(bytes, SEGMENT_HEAD);
+    if (bytes < log->config.segment_bytes)
+        bytes = log->config.segment_bytes;
+    int rc = spare_wait(log, bytes, e);
+    if (rc < 0)
+        return rc;
+    segments_settle(log);
+    struct segment *s = segment_open(log);
+    pthread_mutex_lock(&log->mutex);
+    s->close_at = s->used;
+    s->table_at = segment_table_at(s->close_at, log->end);
+    bool whole = segment_close_append(s, &log->frontier, &s->pending);
+    s->used = s->pending_at + s->pending.len;
+    s->closed = true;
+    int file = log->spare_file;
+    bytes = log->spare_bytes;
+    log->spare = SPARE_NONE;
+    log->spare_file = -1;
+    log->spare_bytes = log->config.segment_bytes;
+    rc = whole ? log_segment_begin(log, s->used, bytes, file, e) : no_memory(e);
+    pthread_mutex_unlock(&log->mutex);
+    return rc;
+}
+
+/* ---- the frontier ---- */
+
+void log_frontier_keep(struct ledger_log *log)
+{
+    log->frontiers[log->frontier_next++ % FRONTIERS] = log->frontier;
+}
+
+/* The newest segment that begins at or before a position, with a frontier that was not overtaken.
+ */
+static const struct segment *frontier_source(const struct ledger_log *log, uint64_t position)
+{
+    uint64_t lowest = UINT64_MAX;
+    for (size_t i = log->segment_count; i-- > 0;) {
+        const struct segment *s = log->segments[i];
+        if (s->base < lowest)
+            lowest = s->base;
+        if (s->position <= position && s->position <= lowest)
+            return s;
+    }
+    return NULL;
+}
+
+int log_frontier_back(struct ledger_log *log, uint64_t position, struct error *e)
+{
+    for (unsigned i = 0; i < FRONTIERS; i++) {
+        struct merkle_frontier *kept = &log->frontiers[i];
+        if (kept->size == position && (position > 0 || i == 0)) {
+            log->frontier = *kept;
+            /* What was kept of later ones is void. */
+            for (unsigned k = 0; k < FRONTIERS; k++)
+                if (log->frontiers[k].size > position)
+                    log->frontiers[k].size = 0;
+            return 0;
+        }
+    }
+    const struct segment *source = frontier_source(log, position);
+    struct buffer entry = {0};
+    uint8_t type;
+    int rc = source ? 0 : error_set(e, ATOLL_ECORRUPT, "no segment begins before the rollback");
+    if (rc == 0)
+        log->frontier = source->frontier;
+    for (uint64_t at = source ? source->position : 0; at < position && rc == 0; at++) {
+        rc = ledger_log_read(log, at, &entry, &type, e);
+        if (rc < 0)
+            break;
+        struct merkle_hash leaf = ledger_entry_leaf(type, slice_of_buffer(&entry));
+        rc = merkle_frontier_append(&log->frontier, &leaf, e);
+    }
+    buffer_free(&entry);
+    for (unsigned k = 0; k < FRONTIERS; k++)
+        log->frontiers[k].size = 0;
+    return rc;
+}
+
+void ledger_log_frontier(const struct ledger_log *log, struct merkle_frontier *out)
+{
+    *out = log->frontier;
+}
+
+uint64_t ledger_log_end(const struct ledger_log *log)
+{
+    return log->end;
+}
+
+/* ---- appending ---- */
+
+void log_signed_note(struct ledger_log *log, const uint8_t *payload)
+{
+    struct ledger_signed now, before;
+    struct error e;
+    if (ledger_signed_decode(slice_of(payload, LEDGER_SIGNED_LEN), &now, &e) < 0)
+        return;
+    uint8_t *mark = log->signed_marks[now.what];
+    if (log->signed_there[now.what] &&
+        ledger_signed_decode(slice_of(mark, LEDGER_SIGNED_LEN), &before, &e) == 0) {
+        if (now.config != before.config ? now.config < before.config
+            : now.view != before.view   ? now.view < before.view
+                                        : now.seqno < before.seqno)
+            return;
+    }
+    memcpy(mark, payload, LEDGER_SIGNED_LEN);
+    log->signed_there[now.what] = true;
+}
+
+static size_t parts_len(const struct slice *parts, unsigned count)
+{
+    size_t len = 0;
+    for (unsigned i = 0; i < count; i++)
+        len += parts[i].len;
+    return len;
+}
+
+/* The ledger grows by an entry. */
+static int entry_follow(struct ledger_log *log, uint8_t entry_type, const struct merkle_hash *leaf,
+                        struct error *e)
+{
+    if (entry_type != LEDGER_ENTRY_TX)
+        log_frontier_keep(log);
+    int rc = merkle_frontier_append(&log->frontier, leaf, e);
+    if (rc == 0)
+        log->end++;
+    return rc;
+}
+
+static int rollback_follow(struct ledger_log *log, uint64_t position, struct error *e)
+{
+    int rc = log_frontier_back(log, position, e);
+    for (size_t i = 0; i < log->segment_count; i++)
+        segment_rollback(log->segments[i], position, i + 1 == log->segment_count);
+    log->end = position;
+    return rc;
+}
+
+/* Puts a record among the pending bytes of the open segment; *own becomes an entry's leaf. */
+static int segment_put(struct ledger_log *log, struct segment *s, enum ledger_record_kind kind,
+                       uint8_t entry_type, uint64_t position, const struct slice *parts,
+                       unsigned count, struct merkle_hash *own, struct error *e)
+{
+    size_t len = parts_len(parts, count);
+    pthread_mutex_lock(&log->mutex);
+    size_t start = s->pending.len;
+    bool whole =
+        log_record_append(&s->pending, s->salt, (uint16_t)kind, entry_type, position, parts, count);
+    if (whole) {
+        const uint8_t *payload = s->pending.data + start + LOG_RECORD_HEAD;
+        if (own)
+            *own = ledger_entry_leaf(entry_type, slice_of(payload, len));
+        if (kind == LEDGER_RECORD_SIGNED && len == LEDGER_SIGNED_LEN)
+            log_signed_note(log, payload);
+        if (log->segment_first == 0)
+            log->segment_first = log->appended + 1;
+    }
+    s->used = s->pending_at + s->pending.len;
+    log->pending_bytes += log_record_size(len);
+    if (s->used > s->bytes / 2 && log->spare == SPARE_NONE) {
+        log->spare = SPARE_WANTED;
+        pthread_cond_signal(&log->work);
+    }
+    pthread_mutex_unlock(&log->mutex);
+    return whole ? 0 : no_memory(e);
+}
+
+static int segment_append(struct ledger_log *log, enum ledger_record_kind kind, uint8_t entry_type,
+                          uint64_t position, const struct merkle_hash *leaf,
+                          const struct slice *parts, unsigned count, struct error *e)
+{
+    uint64_t size = log_record_size(parts_len(parts, count));
+    struct segment *s = segment_open(log);
+    struct merkle_hash own;
+    bool entry = kind == LEDGER_RECORD_ENTRY;
+    /* Closing takes four bytes more for every entry. */
+    if (s->used + size + segment_close_size(s) + 8 > s->bytes) {
+        int rc = segment_turn(log, size, e);
+        if (rc < 0)
+            return rc;
+        s = segment_open(log);
+    }
+    if (entry && !segment_entry_note(s, position, s->used))
+        return no_memory(e);
+    int rc = segment_put(log, s, kind, entry_type, position, parts, count,
+                         entry && !leaf ? &own : NULL, e);
+    if (rc == 0 && entry)
+        rc = entry_follow(log, entry_type, leaf ? leaf : &own, e);
+    if (rc == 0 && kind == LEDGER_RECORD_ROLLBACK)
+        rc = rollback_follow(log, position, e);
+    return rc;
+}
+
+uint64_t log_vote_bytes(const struct ledger_log *log)
+{
+    uint64_t least = 4 * vote_log_live(&log->votes), bytes = log->config.segment_bytes / 4;
+    return align_up(VOTE_HEAD + (least > bytes ? least : bytes), VOTE_HEAD);
+}
+
+/* Waits until the vote log has room. Under the mutex. */
+static int vote_room(struct ledger_log *log, uint64_t size, struct error *e)
+{
+    struct vote_log *v = &log->votes;
+    while (v->used + size > v->bytes && log->failure == 0) {
+        log->compact_wanted = true;
+        log->compact_failed = false;
+        pthread_cond_signal(&log->work);
+        while (log->compact_wanted && !log->compact_failed && log->failure == 0) {
+            if (log->thread_runs) {
+                pthread_cond_wait(&log->done, &log->mutex);
+                continue;
+            }
+            pthread_mutex_unlock(&log->mutex);
+            log_writer_round(log);
+            pthread_mutex_lock(&log->mutex);
+        }
+        if (log->compact_failed)
+            return error_set(e, ATOLL_ELIMIT, "the disk is full: there is no room for votes");
+    }
+    return 0;
+}
+
+static int vote_append(struct ledger_log *log, enum ledger_record_kind kind,
+                       const struct slice *parts, unsigned count, struct error *e)
+{
+    struct vote_log *v = &log->votes;
+    size_t len = parts_len(parts, count);
+    assert(vote_payload_fits((uint16_t)kind, len));
+    pthread_mutex_lock(&log->mutex);
+    int rc = vote_room(log, log_record_size(len), e);
+    size_t start = v->pending.len;
+    if (rc == 0 &&
+        (!log_record_append(&v->pending, v->salt, (uint16_t)kind, 0, 0, parts, count) ||
+         !vote_log_note(v, (uint16_t)kind, v->pending.data + start + LOG_RECORD_HEAD, len)))
+        rc = no_memory(e);
+    if (rc == 0) {
+        v->used = v->pending_at + v->pending.len;
+        log->pending_bytes += log_record_size(len);
+        if (log->vote_first == 0)
+            log->vote_first = log->appended + 1;
+        if (kind != LEDGER_RECORD_CERTIFICATE)
+            log->forced = log->appended + 1;
+    }
+    pthread_mutex_unlock(&log->mutex);
+    return rc;
+}
+
+/* Hands much to the writer early, and waits for it when it cannot follow. Under the mutex. */
+static void pending_push(struct ledger_log *log)
+{
+    if (log->pending_bytes < LEDGER_LOG_PUSH)
+        return;
+    pthread_cond_signal(&log->work);
+    while (log->thread_runs && log->pending_bytes > LEDGER_LOG_PENDING_MAX && log->failure == 0)
+        pthread_cond_wait(&log->done, &log->mutex);
+}
+
+int ledger_log_append(struct ledger_log *log, enum ledger_record_kind kind, uint8_t entry_type,
+                      uint64_t position, const struct merkle_hash *leaf, const struct slice *parts,
+                      unsigned count, uint64_t *lsn, struct error *e)
+{
+    assert(!log->config.read_only);
+    pthread_mutex_lock(&log->mutex);
+    int rc = log->failure;
+    if (rc < 0)
+        *e = log->failure_error;
+    pthread_mutex_unlock(&log->mutex);
+    if (rc < 0)
+        return rc;
+    if (parts_len(parts, count) > LOG_PAYLOAD_MAX / 2)
+        return error_set(e, ATOLL_ESIZE, "a record of the log has at most %u bytes",
+                         LOG_PAYLOAD_MAX / 2);
+    switch (kind) {
+    case LEDGER_RECORD_ENTRY:
+        assert(position == log->end);
+        rc = segment_append(log, kind, entry_type, position, leaf, parts, count, e);
+        break;
+    case LEDGER_RECORD_ROLLBACK:
+        assert(position <= log->end);
+        rc = segment_append(log, kind, 0, position, NULL, parts, count, e);
+        break;
+    case LEDGER_RECORD_SIGNED:
+        rc = segment_append(log, kind, 0, log->end, NULL, parts, count, e);
+        break;
+    case LEDGER_RECORD_CERTIFICATE:
+    case LEDGER_RECORD_VIEW_CHANGE:
+    case LEDGER_RECORD_NEW_VIEW: rc = vote_append(log, kind, parts, count, e); break;
+    default: return error_set(e, ATOLL_EINVAL, "there is no kind %d of log records", (int)kind);
+    }
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&log->mutex);
+    *lsn = ++log->appended;
+    pending_push(log);
+    pthread_mutex_unlock(&log->mutex);
+    return 0;
+}
+
+void ledger_log_sync(struct ledger_log *log, uint64_t lsn)
+{
+    pthread_mutex_lock(&log->mutex);
+    assert(lsn <= log->appended);
+    if (lsn > log->wanted) {
+        log->wanted = lsn;
+        pthread_cond_signal(&log->work);
+    }
+    pthread_mutex_unlock(&log->mutex);
+}
+
+int ledger_log_complete(struct ledger_log *log, uint64_t *durable, struct error *e)
+{
+    pthread_mutex_lock(&log->mutex);
+    int rc = log->failure;
+    if (rc < 0)
+        *e = log->failure_error;
+    *durable = log->told = log->durable;
+    pthread_mutex_unlock(&log->mutex);
+    return rc;
+}
+
+void ledger_log_work(struct ledger_log *log)
+{
+    assert(log->config.threadless);
+    while (log_writer_round(log))
+        continue;
+}
+
+/* ---- reading ---- */
+
+static int file_of(struct ledger_log *log, struct segment *s, struct error *e)
+{
+    char name[LOG_NAME_MAX];
+    if (s->file >= 0)
+        return 0;
+    if (log->reading && log->reading->file >= 0) {
+        log->files.close(log->files.context, log->reading->file);
+        log->reading->file = -1;
+    }
+    segment_name(s->serial, s->position, name);
+    int file = log->files.open(log->files.context, name, false, e);
+    if (file < 0)
+        return file;
+    s->file = file;
+    log->reading = s;
+    return 0;
+}
+
+/* Copies bytes of a segment, from memory when they are still on their way. */
+static int segment_read(struct ledger_log *log, struct segment *s, uint64_t at, uint8_t *to,
+                        size_t len, struct error *e)
+{
+    const uint8_t *from = NULL;
+    pthread_mutex_lock(&log->mutex);
+    if (s->pending.len > 0 && at >= s->pending_at)
+        from = s->pending.data + (at - s->pending_at);
+    else if (s->flying.len > 0 && at >= s->flying_at && at < s->flying_at + s->flying.len)
+        from = s->flying.data + (at - s->flying_at);
+    if (from)
+        memcpy(to, from, len);
+    pthread_mutex_unlock(&log->mutex);
+    if (from)
+        return 0;
+    int rc = file_of(log, s, e);
+    return rc < 0 ? rc : log->files.read(log->files.context, s->file, at, to, len, e);
+}
+
+static struct segment *segment_of(const struct ledger_log *log, uint64_t position)
+{
+    for (size_t i = log->segment_count; i-- > 0;) {
+        struct segment *s = log->segments[i];
+        if (position >= s->base && position - s->base < s->live)
+            return s;
+    }
+    return NULL;
+}
+
+static int entry_offset(struct ledger_log *log, struct segment *s, uint32_t index, uint64_t *at,
+                        struct error *e)
+{
+    uint8_t offset[4];
+    if (s->offsets) {
+        *at = s->offsets[index];
+        return 0;
+    }
+    int rc = segment_read(log, s, s->table_at + 4 * (uint64_t)index, offset, sizeof offset, e);
+    *at = rc < 0 ? 0 : load_u32(offset);
+    return rc;
+}
+
+/* Reads the record at an offset into out, whole. */
+static int record_fetch(struct ledger_log *log, struct segment *s, uint64_t at, struct buffer *out,
+                        struct error *e)
+{
+    out->len = 0;
+    if (at + LOG_RECORD_HEAD > s->used || !buffer_reserve(out, READ_AT_ONCE))
+        return at + LOG_RECORD_HEAD > s->used ? error_set(e, ATOLL_ECORRUPT, "bad offset")
+                                              : no_memory(e);
+    /* The head and, most often, all of it. Records never straddle what is on its way. */
+    size_t first = s->used - at < READ_AT_ONCE ? (size_t)(s->used - at) : READ_AT_ONCE;
+    pthread_mutex_lock(&log->mutex);
+    if (s->flying.len > 0 && at >= s->flying_at && at < s->flying_at + s->flying.len &&
+        s->flying_at + s->flying.len - at < first)
+        first = (size_t)(s->flying_at + s->flying.len - at);
+    if (s->flying.len > 0 && at < s->flying_at && s->flying_at - at < first)
+        first = (size_t)(s->flying_at - at);
+    if (s->pending.len > 0 && at < s->pending_at && s->pending_at - at < first)
+        first = (size_t)(s->pending_at - at);
+    pthread_mutex_unlock(&log->mutex);
+    int rc = segment_read(log, s, at, out->data, first, e);
+    if (rc < 0)
+        return rc;
+    uint64_t len = load_u32(out->data), whole = LOG_RECORD_HEAD + len;
+    if (len > LOG_PAYLOAD_MAX || at + whole > s->used)
+        return error_set(e, ATOLL_ECORRUPT, "the length of a record makes no sense");
+    out->len = (size_t)whole;
+    if (whole <= first)
+        return 0;
+    out->len = first;
+    if (!buffer_reserve(out, (size_t)whole - first))
+        return no_memory(e);
+    out->len = (size_t)whole;
+    return segment_read(log, s, at + first, out->data + first, (size_t)whole - first, e);
+}
+
+int ledger_log_read(struct ledger_log *log, uint64_t position, struct buffer *out,
+                    uint8_t *entry_type, struct error *e)
+{
+    struct segment *s = segment_of(log, position);
+    struct log_record r;
+    uint64_t at;
+    if (!s)
+        return error_set(e, ATOLL_ERANGE, "the log has no entry %llu",
+                         (unsigned long long)position);
+    int rc = entry_offset(log, s, (uint32_t)(position - s->base), &at, e);
+    if (rc == 0)
+        rc = record_fetch(log, s, at, out, e);
+    if (rc == 0 && (!log_record_read(out->data, out->len, s->salt, &r) ||
+                    r.kind != LEDGER_RECORD_ENTRY || r.position != position))
+        rc = error_set(e, ATOLL_ECORRUPT, "a checksum is wrong");
+    if (rc < 0)
+        return error_prefix(e, "cannot read entry %llu from segment %llu of the log",
+                            (unsigned long long)position, (unsigned long long)s->serial);
+    *entry_type = (uint8_t)r.entry_type;
+    out->len -= LOG_RECORD_HEAD;
+    memmove(out->data, out->data + LOG_RECORD_HEAD, out->len);
+    return 0;
+}
+
+int ledger_log_rejoined(struct ledger_log *log, struct error *e)
+{
+    pthread_mutex_lock(&log->state_mutex);
+    log->state.quarantine = false;
+    int rc = log_state_write(log, e);
+    pthread_mutex_unlock(&log->state_mutex);
+    return rc;
+}
+
+/* ---- the end ---- */
+
+int ledger_log_close(struct ledger_log *log, bool orderly, struct error *e)
+{
+    int rc = 0;
+    if (!log)
+        return 0;
+    if (log->thread_runs) {
+        pthread_mutex_lock(&log->mutex);
+        log->stop = true;
+        pthread_cond_signal(&log->work);
+        pthread_mutex_unlock(&log->mutex);
+        pthread_join(log->thread, NULL);
+        log->thread_runs = false;
+    }
+    if (orderly && log->segment_count > 0 && !log->config.read_only) {
+        log->wanted = log->appended;
+        while (log_writer_round(log))
+            continue;
+        log->state.clean = true;
+        rc = log->failure < 0 ? log->failure : log_mark(log, e);
+        if (log->failure < 0)
+            *e = log->failure_error;
+    }
+    for (size_t i = 0; i < log->segment_count; i++) {
+        if (log->segments[i]->file >= 0)
+            log->files.close(log->files.context, log->segments[i]->file);
+        segment_free(log->segments[i]);
+        free(log->segments[i]);
+    }
+    free(log->segments);
+    vote_log_free(&log->votes);
+    const int files[] = {log->votes.file, log->spare_file, log->state_file};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        if (files[i] >= 0)
+            log->files.close(log->files.context, files[i]);
+    pthread_cond_destroy(&log->work);
+    pthread_cond_destroy(&log->done);
+    pthread_mutex_destroy(&log->mutex);
+    pthread_mutex_destroy(&log->state_mutex);
+    free(log);
+    return rc;
+}

@@ -1,0 +1,658 @@
+/*
+ * The inside of a replica: its state, and what its files offer each other. Nobody outside of this
+ * folder includes it.
+ *
+ * The ledger is a row of batches s = 1, 2, …, between which stand the entries of view changes:
+ *
+ *   positions   genesis | PP 1 | TX … | … | VCSET | NEW_VIEW | EVIDENCE s-P | PP s | TX … |
+ *                                           └ struct view_entry        └ start  └ struct slot  ┘
+ * end
+ *
+ *      final <= committed <= prepared <= last        (sequence numbers)
+ *
+ * Batches up to `final` are never taken back: their evidence lies in the history behind every tip
+ * that a view change can choose (§6). Later ones can be, at the price of kv_rollback, a copy of a
+ * frontier and one ROLLBACK record. A slot holds what is known about one s, also before the batch
+ * is in the ledger (votes may come first). Slots form a ring; those of old batches stay until their
+ * place is needed, to answer clients and peers.
+ *
+ * One rule lives in one function, so that it can be read, tested and (in the mutated build of the
+ * simulator) broken: rules.c and tip.c.
+ */
+#ifndef LEDGER_REPLICA_CORE_H
+#define LEDGER_REPLICA_CORE_H
+
+#include "crypto/kdf.h"
+#include "ledger/kv/client_table.h"
+#include "ledger/kv/procedure.h"
+#include "ledger/object/message.h"
+#include "ledger/object/quorum.h"
+#include "ledger/object/receipt.h"
+#include "ledger/replica/choice.h"
+#include "ledger/replica/replica.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Batches whose slots are kept: a power of two above 64 recent ones and the window ahead. */
+#define SLOTS        128
+#define SLOTS_RECENT 64
+/* Messages held for views that we have not entered, of one peer. */
+#define EARLY_MESSAGES_MAX (6 * LEDGER_PIPELINE_MAX)
+#define EARLY_BYTES_MAX    (16u << 20)
+/* Fetched history that is not vouched for yet. */
+#define TRANSFER_BYTES_MAX   (96u << 20)
+#define TRANSFER_ENTRIES_MAX (LEDGER_BATCH_MAX * (2 * LEDGER_PIPELINE_MAX + 4))
+#define CLIENTS_HEARD_MAX    65536 /* client keys whose connection or queue we know */
+#define CONNECTIONS_MAX      16384
+#define PARKED_MAX           4096 /* requests that wait for an index, of all clients */
+
+#define RETRANSMIT_FIRST_US    100000
+#define RETRANSMIT_LAST_US     1000000
+#define IDLE_US                50000
+#define FETCH_AGAIN_US         100000
+#define VIEW_TIMEOUT_DOUBLINGS 6
+
+/* ---- requests ---- */
+
+/* A request that can be executed. */
+struct candidate {
+    struct ledger_body body;
+    uint8_t req_hash[HASH_LEN];
+};
+
+enum pooled_state { POOLED_CHECKING, POOLED_READY, POOLED_PARKED };
+
+#define POOLED_INLINE 448
+
+struct pooled {
+    struct candidate candidate;
+    uint8_t body_hash[HASH_LEN];
+    enum pooled_state state;
+    bool relayed;
+    bool suspect;
+    uint64_t connection;         /* 0: came from a replica */
+    uint64_t relayed_at_batches; /* batches committed when it was relayed */
+    struct client *client;
+    struct pooled *chain;           /* in its bucket */
+    struct pooled *next, *previous; /* in the queue of its state */
+    uint8_t *bytes;                 /* of the body: room[], or allocated */
+    uint8_t room[POOLED_INLINE];
+};
+
+struct queue {
+    struct pooled *first, *last;
+    size_t count;
+};
+
+/* What we know about a client: on which connection it listens and how many requests wait. */
+struct client {
+    uint8_t key[ED25519_KEY_LEN];
+    uint64_t connection; /* 0 = none */
+    uint32_t waiting;
+    struct client *chain;
+};
+
+/* A connection, and the run of replies that it gets for the batch at hand. */
+struct connection {
+    uint64_t number;
+    uint64_t batch_stamp; /* the replying that saw it last */
+    bool suspect;         /* sent a bad signature */
+    struct connection *chain;
+};
+
+struct pool {
+    struct pooled **buckets;
+    size_t bucket_count; /* a power of two */
+    size_t count, bytes;
+    struct queue checking, ready, parked;
+    struct pooled *spare;
+    struct pooled **slabs;
+    size_t slab_count;
+    struct client **clients;
+    size_t client_buckets, client_count;
+    struct client *client_spare;
+    struct connection **connections;
+    size_t connection_buckets, connection_count;
+};
+
+/* ---- batches ---- */
+
+struct vote {
+    bool held;          /* a Prepare is here, its signature valid or being checked */
+    bool valid;         /* checked */
+    bool nonce_held;    /* a nonce that opens the replica's commitment */
+    bool nonce_waiting; /* one that cannot be checked yet */
+    struct ledger_prepare prepare;
+    uint8_t nonce[LEDGER_NONCE_LEN];
+};
+
+/* Where a transaction lies in its slot's entries. */
+struct slot_tx {
+    uint32_t start, len; /* the TxEntry */
+    uint8_t req_hash[HASH_LEN];
+    struct merkle_hash leaf;
+};
+
+struct slot {
+    uint64_t s;    /* 0: unused */
+    uint64_t view; /* of the votes, and of the batch when there is one */
+    bool in_ledger;
+    /* The batch, when it is in the ledger. */
+    struct ledger_pp pp;
+    uint8_t pp_hash[HASH_LEN];
+    uint64_t start, pp_position, end; /* start: before its Evidence */
+    uint64_t next_index;              /* after it */
+    struct merkle_frontier after;
+    struct buffer entries; /* its TxEntries */
+    struct slot_tx *txs;
+    size_t tx_capacity;
+    struct merkle_tree *g;
+    /* How far it has come here. */
+    bool marked;    /* the SIGNED record is appended: we may sign it */
+    bool own_ready; /* … and durable: our pp or Prepare is sent */
+    bool prepared;  /* the certificate is appended */
+    bool certain;   /* … and durable */
+    bool released;  /* our nonce has left */
+    bool committed;
+    struct vote *votes;     /* one for every replica */
+    struct buffer evidence; /* encoded, once it is complete and valid */
+};
+
+/* The VCSET and NEW_VIEW entries of a view in the ledger. */
+struct view_entry {
+    uint64_t view, base;
+    uint64_t start, end; /* positions */
+    uint8_t hash[HASH_LEN];
+    struct merkle_frontier after;
+};
+
+/* A batch's contents, kept to propose it again or to check that it is: by G. */
+struct stash {
+    bool used;
+    uint64_t s;
+    enum ledger_kind kind;
+    uint64_t first_index;
+    uint32_t count;
+    uint8_t g[HASH_LEN];
+    struct buffer entries; /* u32 len and TxEntry of each */
+};
+
+/* A pp message on its way into the ledger of a backup. */
+enum incoming_state { INCOMING_CHECKING, INCOMING_READY, INCOMING_WANTS_BODIES, INCOMING_BAD };
+
+struct incoming {
+    enum incoming_state state;
+    bool dropped; /* nobody wants it; free it when its job is back */
+    bool job_out;
+    bool checked;
+    struct buffer message;
+    struct ledger_pre_prepare_message decoded;
+    uint8_t pp_hash[HASH_LEN];
+    struct candidate *candidates;
+    bool *known; /* that the body is here */
+    uint32_t candidate_capacity, count, wants;
+    uint8_t (*wanted)[HASH_LEN]; /* body hashes, where a body is only named */
+    bool evidence_checked;
+    struct buffer bodies;  /* that were found elsewhere */
+    struct incoming *next; /* spare */
+};
+
+/* ---- jobs ---- */
+
+enum job_kind {
+    JOB_REQUESTS,
+    JOB_VOTES,
+    JOB_INCOMING,
+    JOB_VIEW_CHANGE,
+    JOB_NEW_VIEW,
+    JOB_EVIDENCE,
+    JOB_TRANSFER
+};
+
+struct vote_reference {
+    uint64_t view, s;
+    uint16_t replica;
+};
+
+struct job {
+    struct ledger_verify_job base;
+    enum job_kind kind;
+    struct ledger_signature *items;
+    bool *valid;
+    size_t capacity, count;
+    size_t subject_count; /* REQUESTS: subject k stands or falls with item references[k].s */
+    void **subjects;      /* … struct pooled; */
+    struct vote_reference *references;        /* VOTES: which vote; */
+    uint8_t (*copies)[ED25519_SIGNATURE_LEN]; /* … and its signature */
+    void *subject;                            /* the others: what it is all about */
+    struct job *next, *previous;              /* out, or spare */
+};
+
+/* ---- durability ---- */
+
+enum waiting { WAITING_SIGNED, WAITING_CERTIFICATE, WAITING_VIEW_CHANGE, WAITING_NEW_VIEW };
+
+struct waiter {
+    uint64_t lsn;
+    enum waiting what;
+    uint64_t view, s;
+    uint8_t pp_hash[HASH_LEN];
+};
+
+/* ---- view change ---- */
+
+/* A ViewChange of a replica: the one for the highest view that it sent. */
+struct held_view_change {
+    bool held, valid;
+    uint64_t new_view;
+    struct buffer bytes;    /* signed */
+    struct buffer checking; /* another one, whose signatures are being checked */
+    bool job_out;
+};
+
+/* What our next ViewChange reports: the last prepared batches of one view. */
+struct tip {
+    uint64_t view, s;
+    unsigned count;
+    uint8_t pp_hash[HASH_LEN];
+    struct buffer certificates[LEDGER_PIPELINE_MAX]; /* encoded; oldest first */
+    struct buffer new_view;                          /* NewView(view), signed; empty for view 0 */
+};
+
+/* A NewView that is being made or checked, until it is in force. */
+enum pending_view_state { PENDING_NONE, PENDING_CHECKING, PENDING_FETCHING };
+
+struct pending_view {
+    enum pending_view_state state;
+    bool ours; /* we are its primary */
+    uint64_t view;
+    struct buffer vcset;
+    struct ledger_new_view nv; /* ours: made when it is entered */
+    struct choice choice;
+    uint64_t generation;
+};
+
+/* A NEW_VIEW message whose signatures are being checked. */
+struct new_view_check {
+    struct buffer message;
+    struct ledger_new_view_message decoded;
+    struct ledger_view_change *vcs;
+    struct choice choice;
+    uint64_t generation;
+};
+
+struct early {
+    struct buffer *messages;
+    size_t count, bytes;
+};
+
+/* History that is being fetched: entries from position `from` on, until a batch is vouched for. */
+struct transfer {
+    bool active;
+    uint64_t from_s, from; /* the batch behind which it begins, and the position there */
+    uint64_t held;         /* entries held */
+    struct buffer entries; /* u8 type | u32 len | payload of each */
+    bool has_target;
+    uint64_t target_s;
+    bool target_committed;         /* evidence vouches for it, not only a view change */
+    uint8_t target_link[HASH_LEN]; /* the pp_hash of batch target_s, or of a NewView after it */
+    uint16_t source;
+    uint64_t banned; /* replicas that sent what does not fit */
+    uint64_t asked_at;
+    bool job_out;
+    uint64_t generation; /* grows whenever what is held is thrown away */
+};
+
+/* Entries that are to become part of the ledger, up to a whole batch. */
+struct replay {
+    struct buffer evidence, vcset;
+    struct buffer txs; /* u32 len and TxEntry of each */
+    bool in_batch, has_vcset;
+    uint32_t tx_count;
+    uint64_t held; /* entries that are not in the ledger yet */
+    struct ledger_pp pp;
+};
+
+/* An EVIDENCE message whose signatures are being checked. */
+struct evidence_check {
+    struct buffer message;
+    struct ledger_evidence_message decoded;
+    uint16_t from;
+};
+
+/* What a replica said of itself, and when we told it about us. */
+struct peer {
+    bool heard;
+    uint64_t last;
+    uint64_t told_at;
+};
+
+struct checkpoint_digest {
+    bool known;
+    uint64_t s;
+    uint8_t digest[HASH_LEN];
+};
+
+struct ledger_replica {
+    struct ledger_env env;
+    struct buffer genesis_bytes;
+    struct ledger_genesis genesis;
+    const struct ledger_configuration *configuration;
+    struct choice_terms terms;
+    struct ledger_keys keys;
+    uint8_t configuration_hash[HASH_LEN];
+    uint16_t self;
+    unsigned n, f, quorum;
+    uint64_t pipeline, interval;
+    uint8_t nonce_key[32];
+    uint64_t pool_bytes_max;
+    uint32_t pool_per_client;
+
+    bool started;
+    const char *stopped; /* why, or NULL */
+    bool quarantine;
+    uint64_t quarantine_view, quarantine_reports, quarantine_limit;
+
+    /* the view */
+    uint64_t view;
+    uint64_t view_change_sent; /* no Prepare below it */
+    uint64_t abstain_view;     /* UINT64_MAX: none */
+    bool pp_rejected;
+    unsigned view_changes_in_a_row;
+    struct buffer new_view; /* of `view`, signed; empty in the first */
+    struct buffer new_view_vcset;
+    uint64_t plan_end; /* batches up to it are planned by NewView(view) */
+    uint64_t plan_base;
+    struct ledger_plan plan[LEDGER_PIPELINE_MAX];
+    unsigned plan_count;
+    bool plan_complete;  /* all that the first Prepare of the view waits for is here */
+    bool new_view_ready; /* ours is durable and may be sent */
+
+    /* the ledger */
+    struct merkle_frontier frontier, genesis_frontier;
+    struct merkle_frontier frontier_before; /* the batch that is being appended */
+    uint64_t position_before;
+    uint64_t position, next_index, gov_index;
+    uint8_t previous[HASH_LEN]; /* what the next pp's prev_pp must be */
+    uint64_t last, prepared, committed;
+    uint64_t floor;               /* highest s ever committed here */
+    uint64_t hollow;              /* batches up to it came as a checkpoint */
+    uint8_t (*floor_g)[HASH_LEN]; /* ring of SLOTS: G of committed batches */
+    struct slot *slots;
+    uint64_t *positions; /* of the PP of batch s, at s - positions_base */
+    uint64_t positions_base;
+    size_t position_count, position_capacity;
+    struct view_entry *view_entries;
+    size_t view_entry_count, view_entry_capacity;
+    struct stash *stashes;
+    struct kv *kv;
+    struct procedure_table *procedures;
+    struct checkpoint_digest digests[4]; /* by (s / interval) mod 4 */
+
+    struct pool pool;
+    struct incoming *incoming[SLOTS];
+    struct incoming *incoming_spare;
+    const struct candidate **run; /* room for one batch */
+    struct early *early;
+    struct held_view_change *view_changes;
+    struct buffer own_view_change;
+    bool own_view_change_ready;
+    struct tip tip;
+    struct pending_view pending;
+    struct transfer transfer;
+    struct replay replay;
+    struct peer *peers;
+    uint64_t asked_at; /* when we last asked for what a view change needs */
+    unsigned evidence_jobs;
+
+    struct job *jobs_out, *jobs_spare, *vote_job, *request_job;
+    struct waiter *waiters;
+    size_t waiter_first, waiter_count, waiter_capacity;
+    uint64_t lsn_last, lsn_asked, lsn_durable;
+
+    uint64_t signed_view, signed_s; /* the last (view, s) that was marked */
+    uint8_t signed_hash[HASH_LEN];
+    uint64_t signed_new_view; /* view + 1 of the last NewView we signed */
+
+    bool view_timer_set;
+    uint64_t view_timer_at;
+    uint64_t retransmit_wait;
+    bool retransmit_set, idle_set, idle_due, transfer_timer_set;
+    uint64_t batches_committed;
+    uint64_t reply_stamp;
+
+    struct buffer scratch, scratch_reply, scratch_read;
+    bool catching_up;      /* just started: peers may know more */
+    uint64_t replay_start; /* entries before it are not replayed */
+    bool checkpoint_seen;  /* the log has come to where the checkpoint stands */
+    uint64_t logged_view;  /* of the last NEW_VIEW record read */
+    struct buffer logged_new_view;
+    uint64_t *run_connections; /* room for replies */
+    size_t connections_room, *bundle_ends;
+
+    struct ledger_status counters;
+    char refusal[256]; /* why the last pp was refused, for people */
+};
+
+/* ---- small things ---- */
+
+static inline uint16_t primary_of(const struct ledger_replica *r, uint64_t view)
+{
+    return ledger_primary(r->configuration, view);
+}
+
+static inline bool is_primary(const struct ledger_replica *r)
+{
+    return primary_of(r, r->view) == r->self;
+}
+
+/* Follows its view and takes part in it (voting is the rules' matter). */
+static inline bool in_view(const struct ledger_replica *r)
+{
+    return r->started && !r->stopped && r->view_change_sent <= r->view &&
+           r->pending.state != PENDING_FETCHING;
+}
+
+static inline uint64_t final_batch(const struct ledger_replica *r)
+{
+    uint64_t final = r->floor > r->pipeline ? r->floor - r->pipeline : 0;
+    return final > r->hollow ? final : r->hollow;
+}
+
+/* open.c */
+void replica_stop(struct ledger_replica *, const char *why);
+
+/* slot.c: the ring of batches, positions, rollback */
+struct slot *slot_find(const struct ledger_replica *, uint64_t s); /* NULL: not there */
+struct slot *slot_make(struct ledger_replica *, uint64_t s, uint64_t view);
+struct slot *slot_in_ledger(const struct ledger_replica *, uint64_t s);
+bool slot_prepare_room(struct slot *, uint32_t txs);
+void slot_votes_clear(struct ledger_replica *, struct slot *);
+int ledger_end_at(const struct ledger_replica *, uint64_t s, uint64_t *position);
+void rollback_to_batch(struct ledger_replica *, uint64_t s, const struct view_entry *after);
+bool positions_set(struct ledger_replica *, uint64_t s, uint64_t position);
+struct view_entry *view_entry_find(const struct ledger_replica *, uint64_t view);
+
+/* append.c: records */
+bool append_entry(struct ledger_replica *, enum ledger_entry_type, struct slice payload,
+                  const struct merkle_hash *leaf);
+bool append_record(struct ledger_replica *, enum ledger_record_kind, uint64_t position,
+                   struct slice payload);
+void wait_durable(struct ledger_replica *, enum waiting, uint64_t view, uint64_t s,
+                  const uint8_t *pp_hash);
+void append_begin(struct ledger_replica *);
+void append_batch(struct ledger_replica *, struct slot *);
+void append_failed(struct ledger_replica *);
+
+/* rules.c: the rules that make or break the protocol */
+bool rule_may_vote(const struct ledger_replica *, uint64_t view);
+void rule_mark_signed(struct ledger_replica *, enum ledger_signed_what, uint64_t view, uint64_t s,
+                      const uint8_t hash[static HASH_LEN]);
+bool rule_nonce_may_leave(const struct ledger_replica *, const struct slot *);
+void rule_nonce(const struct ledger_replica *, bool primary, uint64_t view, uint64_t s,
+                const uint8_t x[static HASH_LEN], uint8_t nonce[static LEDGER_NONCE_LEN]);
+void rule_abstain(struct ledger_replica *, uint64_t view);
+bool rule_floor_allows(const struct ledger_replica *, uint64_t s, const uint8_t g[static HASH_LEN]);
+
+/* job.c */
+struct job *job_take(struct ledger_replica *, enum job_kind, size_t room);
+bool job_room(struct job *, size_t room);
+void job_send(struct ledger_replica *, struct job *);
+void job_give(struct ledger_replica *, struct job *);
+void job_free_all(struct ledger_replica *);
+
+/* pool.c */
+bool pool_open(struct ledger_replica *);
+void pool_close(struct ledger_replica *);
+struct pooled *pool_find(const struct ledger_replica *, const uint8_t req_hash[static HASH_LEN]);
+void pool_remove(struct ledger_replica *, struct pooled *);
+void pool_forget(struct ledger_replica *, const uint8_t req_hash[static HASH_LEN]);
+void pool_admit(struct ledger_replica *, struct slice body, uint64_t connection);
+void pool_verified(struct ledger_replica *, struct job *);
+void pool_settle(struct ledger_replica *);
+void pool_unpark(struct ledger_replica *);
+void pool_new_view(struct ledger_replica *);
+void pool_park(struct ledger_replica *, struct pooled *);
+bool pool_has_executable(struct ledger_replica *);
+bool pool_has_expired(const struct ledger_replica *);
+struct client *client_find(const struct ledger_replica *, const uint8_t *key);
+struct client *client_make(struct ledger_replica *, const uint8_t *key);
+void client_unuse(struct ledger_replica *, struct client *);
+struct connection *connection_find(const struct ledger_replica *, uint64_t number);
+struct connection *connection_make(struct ledger_replica *, uint64_t number);
+void connection_forget(struct ledger_replica *, uint64_t number);
+void listeners_close(struct ledger_replica *);
+
+/* client.c: what clients ask and are told */
+void client_refuse(struct ledger_replica *, uint64_t connection, const uint8_t *req_hash,
+                   enum ledger_refusal_reason);
+void reply_batch(struct ledger_replica *, struct slot *);
+bool reply_receipt(struct ledger_replica *, uint64_t connection,
+                   const uint8_t req_hash[static HASH_LEN]);
+
+/* execute.c */
+int execute_batch(struct ledger_replica *, struct slot *, uint64_t s, enum ledger_kind,
+                  uint64_t first_index, const struct candidate *const *, uint32_t count,
+                  uint32_t *done, bool skip_bad, struct error *);
+struct merkle_hash execute_root(const struct ledger_replica *, const struct slot *,
+                                enum ledger_kind, uint32_t count);
+bool digest_for(const struct ledger_replica *, uint64_t s, uint8_t digest[static HASH_LEN]);
+void digest_start(struct ledger_replica *, const struct slot *);
+
+/* propose.c: the primary */
+void propose(struct ledger_replica *);
+void propose_send(struct ledger_replica *, struct slot *, int to);
+
+/* accept.c: the backups */
+void accept_pre_prepare(struct ledger_replica *, uint16_t from, struct slice message);
+void accept_verified(struct ledger_replica *, struct job *);
+void accept_run(struct ledger_replica *);
+void accept_content(struct ledger_replica *, const struct ledger_content *);
+bool accept_wants_bodies(const struct ledger_replica *);
+void accept_fetch_again(struct ledger_replica *);
+void accept_clear(struct ledger_replica *);
+bool accept_empty_batch_due(const struct ledger_replica *, uint64_t s);
+void incoming_free_all(struct ledger_replica *);
+
+/* vote.c */
+void vote_own(struct ledger_replica *, struct slot *);
+void vote_prepare(struct ledger_replica *, const struct ledger_prepare *);
+void vote_commit(struct ledger_replica *, const struct ledger_commit *);
+void vote_verified(struct ledger_replica *, struct job *);
+void vote_take_certificate(struct ledger_replica *, struct slot *,
+                           const struct ledger_certificate *);
+void vote_settle(struct ledger_replica *);
+void vote_advance(struct ledger_replica *);
+void vote_send_commit(struct ledger_replica *, const struct slot *, int to);
+bool vote_certificate(const struct ledger_replica *, const struct slot *, struct buffer *out);
+void vote_certain(struct ledger_replica *, struct slot *);
+bool vote_evidence(struct ledger_replica *, struct slot *);
+void vote_take_evidence(struct ledger_replica *, struct slot *, struct slice evidence);
+unsigned vote_unknown(const struct ledger_replica *, const struct slot *,
+                      const struct ledger_evidence *, struct ledger_signature *work,
+                      unsigned count);
+void floor_raise(struct ledger_replica *, uint64_t s);
+unsigned vote_nonces(const struct ledger_replica *, const struct slot *, uint64_t *bits);
+
+/* tip.c */
+bool tip_can_follow(struct ledger_replica *, const struct slot *);
+void tip_add(struct ledger_replica *, const struct slot *, struct slice encoded);
+bool tip_recover(struct ledger_replica *, struct slice encoded);
+bool tip_find_point(const struct ledger_replica *, uint64_t s, const uint8_t link[static HASH_LEN],
+                    const struct view_entry **after);
+
+/* view.c: leaving a view */
+void view_leave(struct ledger_replica *, uint64_t new_view);
+void view_change_sent_durable(struct ledger_replica *, uint64_t new_view);
+void view_change_message(struct ledger_replica *, uint16_t from, struct slice message);
+void view_change_verified(struct ledger_replica *, struct job *);
+bool view_change_check(const struct ledger_replica *, const struct ledger_view_change *,
+                       struct slice signed_bytes, struct job *);
+void view_change_send(struct ledger_replica *, int to);
+void view_run(struct ledger_replica *);
+unsigned view_changes_at_least(const struct ledger_replica *, uint64_t view);
+
+/* new_view.c: entering one */
+void new_view_try(struct ledger_replica *);
+void new_view_message(struct ledger_replica *, uint16_t from, struct slice message);
+void new_view_verified(struct ledger_replica *, struct job *);
+void new_view_continue(struct ledger_replica *);
+bool plan_wants(const struct ledger_replica *, const uint8_t g[static HASH_LEN]);
+void new_view_drop(struct ledger_replica *);
+void new_view_send(struct ledger_replica *, int to);
+bool new_view_first_prepare_may_leave(struct ledger_replica *);
+void new_view_check_free(struct new_view_check *);
+void new_view_follow(struct ledger_replica *, const struct ledger_new_view *,
+                     struct slice signed_bytes, struct slice vcset, uint64_t start);
+bool view_entry_push(struct ledger_replica *, uint64_t view, uint64_t base, uint64_t start,
+                     const uint8_t hash[static HASH_LEN]);
+
+/* stash.c */
+struct candidate *stash_candidates(struct ledger_replica *, const struct stash *);
+struct stash *stash_find(const struct ledger_replica *, const uint8_t g[static HASH_LEN]);
+struct stash *stash_put(struct ledger_replica *, uint64_t s, enum ledger_kind, uint64_t first_index,
+                        uint32_t count, const uint8_t g[static HASH_LEN]);
+bool stash_add(struct stash *, struct slice tx);
+void stash_slot(struct ledger_replica *, const struct slot *);
+bool stash_content(struct ledger_replica *, const struct ledger_content *);
+void stashes_free(struct ledger_replica *);
+bool content_here(const struct ledger_replica *, const struct ledger_plan *);
+
+/* early.c: messages of views that we have not entered */
+void early_hold(struct ledger_replica *, uint16_t from, struct slice message);
+void early_replay(struct ledger_replica *);
+void early_free(struct ledger_replica *);
+
+/* fetch.c: asking peers and answering them */
+bool fetch_may_ask(struct ledger_replica *);
+void fetch_send(struct ledger_replica *, int to, const struct ledger_fetch *);
+void fetch_answer(struct ledger_replica *, uint16_t from, struct slice message);
+void fetch_status(struct ledger_replica *, int to);
+void fetch_status_heard(struct ledger_replica *, uint16_t from, struct slice message);
+void fetch_evidence_heard(struct ledger_replica *, uint16_t from, struct slice message);
+void evidence_check_free(struct evidence_check *);
+void fetch_evidence_verified(struct ledger_replica *, struct job *);
+void send_to(struct ledger_replica *, int to, struct slice message); /* -1: all */
+
+/* replay.c */
+int replay_entry(struct ledger_replica *, uint8_t type, struct slice payload, struct error *);
+void replay_reset(struct ledger_replica *);
+bool replay_is_whole(const struct ledger_replica *);
+
+/* transfer.c */
+void transfer_want(struct ledger_replica *, uint64_t s, const uint8_t link[static HASH_LEN],
+                   bool committed, int source);
+void transfer_entries(struct ledger_replica *, uint16_t from, struct slice message);
+void transfer_verified(struct ledger_replica *, struct job *);
+void transfer_again(struct ledger_replica *);
+void transfer_stop(struct ledger_replica *);
+
+/* timer.c */
+void timers_settle(struct ledger_replica *);
+bool slot_is_settled(struct ledger_replica *, struct slot *);
+void timer_progress(struct ledger_replica *);
+void retransmit(struct ledger_replica *);
+
+#endif

@@ -1,0 +1,386 @@
+/*
+ * Requests that wait to be executed, by their hash.
+ *
+ *   taken → CHECKING (its signature) → READY, or PARKED while its min_index is not below the next
+ *   index → executed in a batch, or found to be a duplicate, or dropped
+ *
+ * Bounds (§5, flow control): bytes in all, requests per client, PARKED_MAX parked. A full pool
+ * drops parked requests first, then refuses. Parked requests arm no timer. A request whose
+ * signature is being checked cannot be dropped: the job points into it.
+ */
+#include "crypto/siphash.h"
+#include "ledger/replica/core.h"
+
+#define POOL_BUCKETS_FIRST 256
+#define SLAB_REQUESTS      64
+
+bool pool_open(struct ledger_replica *r)
+{
+    r->pool.buckets = calloc(POOL_BUCKETS_FIRST, sizeof(struct pooled *));
+    r->pool.bucket_count = POOL_BUCKETS_FIRST;
+    return r->pool.buckets;
+}
+
+static size_t pool_bucket(const struct ledger_replica *r, const uint8_t *req_hash)
+{
+    return siphash(r->nonce_key, req_hash, HASH_LEN) & (r->pool.bucket_count - 1);
+}
+
+void pool_close(struct ledger_replica *r)
+{
+    for (size_t i = 0; r->pool.buckets && i < r->pool.bucket_count; i++)
+        for (struct pooled *p = r->pool.buckets[i]; p; p = p->chain)
+            if (p->bytes != p->room)
+                free(p->bytes);
+    for (size_t i = 0; i < r->pool.slab_count; i++)
+        free(r->pool.slabs[i]);
+    free(r->pool.slabs);
+    free(r->pool.buckets);
+    listeners_close(r);
+}
+
+/* ---- entries ---- */
+
+static struct pooled *pooled_take(struct ledger_replica *r)
+{
+    struct pool *pool = &r->pool;
+    if (!pool->spare) {
+        struct pooled **slabs = realloc(pool->slabs, (pool->slab_count + 1) * sizeof *slabs);
+        if (!slabs)
+            return NULL;
+        pool->slabs = slabs;
+        struct pooled *slab = malloc(SLAB_REQUESTS * sizeof *slab);
+        if (!slab)
+            return NULL;
+        slabs[pool->slab_count++] = slab;
+        for (size_t i = 0; i < SLAB_REQUESTS; i++) {
+            slab[i].chain = pool->spare;
+            pool->spare = &slab[i];
+        }
+    }
+    struct pooled *p = pool->spare;
+    pool->spare = p->chain;
+    memset(p, 0, offsetof(struct pooled, room));
+    return p;
+}
+
+static void pooled_give(struct ledger_replica *r, struct pooled *p)
+{
+    if (p->bytes != p->room)
+        free(p->bytes);
+    p->chain = r->pool.spare;
+    r->pool.spare = p;
+}
+
+static struct queue *queue_of(struct ledger_replica *r, const struct pooled *p)
+{
+    switch (p->state) {
+    case POOLED_CHECKING: return &r->pool.checking;
+    case POOLED_READY: return &r->pool.ready;
+    default: return &r->pool.parked;
+    }
+}
+
+static void queue_out(struct queue *q, struct pooled *p)
+{
+    *(p->previous ? &p->previous->next : &q->first) = p->next;
+    *(p->next ? &p->next->previous : &q->last) = p->previous;
+    q->count--;
+}
+
+static void queue_in(struct queue *q, struct pooled *p)
+{
+    p->next = NULL;
+    p->previous = q->last;
+    *(q->last ? &q->last->next : &q->first) = p;
+    q->last = p;
+    q->count++;
+}
+
+static void pooled_move(struct ledger_replica *r, struct pooled *p, enum pooled_state state)
+{
+    queue_out(queue_of(r, p), p);
+    p->state = state;
+    queue_in(queue_of(r, p), p);
+}
+
+struct pooled *pool_find(const struct ledger_replica *r, const uint8_t req_hash[static HASH_LEN])
+{
+    struct pooled *p = r->pool.buckets[pool_bucket(r, req_hash)];
+    while (p && memcmp(p->candidate.req_hash, req_hash, HASH_LEN))
+        p = p->chain;
+    return p;
+}
+
+static void pool_grow(struct ledger_replica *r)
+{
+    size_t old = r->pool.bucket_count;
+    struct pooled **before = r->pool.buckets;
+    struct pooled **buckets = calloc(2 * old, sizeof(struct pooled *));
+    if (!buckets)
+        return;
+    r->pool.buckets = buckets;
+    r->pool.bucket_count = 2 * old;
+    for (size_t i = 0; i < old; i++) {
+        for (struct pooled *p = before[i], *next; p; p = next) {
+            next = p->chain;
+            size_t b = pool_bucket(r, p->candidate.req_hash);
+            p->chain = buckets[b];
+            buckets[b] = p;
+        }
+    }
+    free(before);
+}
+
+void pool_remove(struct ledger_replica *r, struct pooled *p)
+{
+    assert(p->state != POOLED_CHECKING);
+    struct pooled **at = &r->pool.buckets[pool_bucket(r, p->candidate.req_hash)];
+    while (*at != p)
+        at = &(*at)->chain;
+    *at = p->chain;
+    queue_out(queue_of(r, p), p);
+    r->pool.count--;
+    r->pool.bytes -= sizeof *p + p->candidate.body.bytes.len;
+    p->client->waiting--;
+    client_unuse(r, p->client);
+    pooled_give(r, p);
+}
+
+/* The request was executed. One that is being checked leaves when its job is back. */
+void pool_forget(struct ledger_replica *r, const uint8_t req_hash[static HASH_LEN])
+{
+    struct pooled *p = pool_find(r, req_hash);
+    if (p && p->state != POOLED_CHECKING)
+        pool_remove(r, p);
+}
+
+/* ---- taking requests ---- */
+
+static bool pool_has_room(struct ledger_replica *r, size_t bytes)
+{
+    while (r->pool.bytes + bytes > r->pool_bytes_max && r->pool.parked.first)
+        pool_remove(r, r->pool.parked.first);
+    return r->pool.bytes + bytes <= r->pool_bytes_max;
+}
+
+/* Puts the signature that is left to check into the job at hand; members of one bundle share it. */
+static bool pool_check(struct ledger_replica *r, struct pooled *p,
+                       const struct ledger_signature *left)
+{
+    if (!r->request_job && !(r->request_job = job_take(r, JOB_REQUESTS, 256)))
+        return false;
+    struct job *job = r->request_job;
+    if (!job_room(job, job->subject_count + 1))
+        return false;
+    const struct ledger_signature *last = job->count ? &job->items[job->count - 1] : NULL;
+    if (!last || memcmp(last->hash, left->hash, HASH_LEN) ||
+        memcmp(last->signature, left->signature, ED25519_SIGNATURE_LEN) ||
+        memcmp(last->public_key, left->public_key, ED25519_KEY_LEN))
+        job->items[job->count++] = *left;
+    job->references[job->subject_count].s = job->count - 1;
+    job->subjects[job->subject_count++] = p;
+    job->base.suspect |= p->suspect;
+    return true;
+}
+
+static struct pooled *pool_insert(struct ledger_replica *r, struct slice body,
+                                  struct client *client)
+{
+    struct error e;
+    struct ledger_signature left;
+    struct pooled *p = pooled_take(r);
+    if (!p)
+        return NULL;
+    p->bytes = body.len <= sizeof p->room ? p->room : malloc(body.len);
+    if (!p->bytes) {
+        p->bytes = p->room;
+        pooled_give(r, p);
+        return NULL;
+    }
+    memcpy(p->bytes, body.data, body.len);
+    if (ledger_body_decode(slice_of(p->bytes, body.len), &p->candidate.body, &e) ||
+        ledger_body_check(&p->candidate.body, r->genesis.hash, p->candidate.req_hash, &left, &e) ||
+        !pool_check(r, p, &left)) {
+        pooled_give(r, p);
+        return NULL;
+    }
+    if (r->pool.count >= r->pool.bucket_count)
+        pool_grow(r);
+    size_t b = pool_bucket(r, p->candidate.req_hash);
+    p->chain = r->pool.buckets[b];
+    r->pool.buckets[b] = p;
+    r->pool.count++;
+    r->pool.bytes += sizeof *p + body.len;
+    p->client = client;
+    client->waiting++;
+    p->state = POOLED_CHECKING;
+    queue_in(&r->pool.checking, p);
+    return p;
+}
+
+/* What is wrong with a request before its signature is looked at, or 0. */
+static unsigned pool_objection(struct ledger_replica *r, const struct ledger_body *body,
+                               struct client **client)
+{
+    const struct ledger_request *q = &body->request;
+    if (!ledger_configuration_admits(r->configuration, q->client))
+        return LEDGER_REFUSAL_STRANGER;
+    switch (client_table_check(r->kv, q->client, q->reqno)) {
+    case CLIENT_NEW: break;
+    case CLIENT_DUPLICATE: return LEDGER_REFUSAL_DUPLICATE;
+    default: return LEDGER_REFUSAL_TOO_OLD;
+    }
+    if (!pool_has_room(r, sizeof(struct pooled) + body->bytes.len))
+        return LEDGER_REFUSAL_BUSY;
+    if (!(*client = client_make(r, q->client)))
+        return LEDGER_REFUSAL_BUSY;
+    return (*client)->waiting >= r->pool_per_client ? LEDGER_REFUSAL_QUOTA : 0;
+}
+
+/* A request from a client's connection, or (0) from a replica. */
+void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connection)
+{
+    struct error e;
+    struct ledger_body body;
+    struct ledger_signature left;
+    uint8_t req_hash[HASH_LEN] = {0};
+    struct client *client = NULL;
+    if (ledger_body_decode(bytes, &body, &e) ||
+        ledger_body_check(&body, r->genesis.hash, req_hash, &left, &e)) {
+        client_refuse(r, connection, req_hash, LEDGER_REFUSAL_MALFORMED);
+        return;
+    }
+    struct pooled *p = pool_find(r, req_hash);
+    if (p) {
+        p->relayed = false;
+        if (connection) {
+            p->connection = connection;
+            p->client->connection = connection;
+        }
+        return;
+    }
+    unsigned objection = pool_objection(r, &body, &client);
+    if (client && connection)
+        client->connection = connection;
+    if (objection == LEDGER_REFUSAL_DUPLICATE && reply_receipt(r, connection, req_hash))
+        return;
+    if (objection) {
+        client_refuse(r, connection, req_hash, objection);
+        return;
+    }
+    p = pool_insert(r, bytes, client);
+    if (!p) {
+        client_unuse(r, client);
+        client_refuse(r, connection, req_hash, LEDGER_REFUSAL_BUSY);
+        return;
+    }
+    const struct connection *c = connection ? connection_find(r, connection) : NULL;
+    p->connection = connection;
+    p->suspect = c && c->suspect;
+    r->request_job->base.suspect |= p->suspect;
+}
+
+void pool_verified(struct ledger_replica *r, struct job *job)
+{
+    for (size_t i = 0; i < job->subject_count; i++) {
+        struct pooled *p = job->subjects[i];
+        const struct ledger_request *q = &p->candidate.body.request;
+        bool valid = job->valid[job->references[i].s];
+        pooled_move(r, p, q->min_index < r->next_index ? POOLED_READY : POOLED_PARKED);
+        if (!valid) {
+            struct connection *c = p->connection ? connection_find(r, p->connection) : NULL;
+            r->counters.signatures_bad++;
+            if (c)
+                c->suspect = true;
+            client_refuse(r, p->connection, p->candidate.req_hash, LEDGER_REFUSAL_SIGNATURE);
+            pool_remove(r, p);
+        } else if (client_table_check(r->kv, q->client, q->reqno) != CLIENT_NEW) {
+            pool_remove(r, p); /* executed meanwhile: its replies went to the connection */
+        } else if (p->state == POOLED_PARKED && r->pool.parked.count > PARKED_MAX) {
+            pool_remove(r, r->pool.parked.first);
+        }
+    }
+}
+
+/* There is a new primary: it has not heard of what waits. */
+void pool_new_view(struct ledger_replica *r)
+{
+    for (struct pooled *p = r->pool.ready.first; p; p = p->next)
+        p->relayed = false;
+}
+
+/* Its min_index is not below the next index. */
+void pool_park(struct ledger_replica *r, struct pooled *p)
+{
+    pooled_move(r, p, POOLED_PARKED);
+    if (r->pool.parked.count > PARKED_MAX)
+        pool_remove(r, r->pool.parked.first);
+}
+
+/* The next index has grown. */
+void pool_unpark(struct ledger_replica *r)
+{
+    for (struct pooled *p = r->pool.parked.first, *next; p; p = next) {
+        next = p->next;
+        if (p->candidate.body.request.min_index < r->next_index)
+            pooled_move(r, p, POOLED_READY);
+    }
+}
+
+/* ---- what waits ---- */
+
+/* Whether a request waits that the primary should execute; duplicates leave here. */
+bool pool_has_executable(struct ledger_replica *r)
+{
+    while (r->pool.ready.first) {
+        struct pooled *p = r->pool.ready.first;
+        const struct ledger_request *q = &p->candidate.body.request;
+        if (q->min_index < r->next_index &&
+            client_table_check(r->kv, q->client, q->reqno) == CLIENT_NEW)
+            return true;
+        if (q->min_index >= r->next_index)
+            pool_park(r, p); /* a rollback took the index back */
+        else
+            pool_remove(r, p);
+    }
+    return false;
+}
+
+/* Whether the primary starves a request that we passed on (§6): as many batches committed since as
+ * four full pools hold. */
+bool pool_has_expired(const struct ledger_replica *r)
+{
+    const struct pooled *p = r->pool.ready.first;
+    uint64_t pool_batches =
+        r->pool_bytes_max / sizeof(struct pooled) / r->configuration->max_batch + 1;
+    return p && p->relayed && r->batches_committed - p->relayed_at_batches > 4 * pool_batches;
+}
+
+/* Sends the checks on their way and, on a backup, passes verified requests on to the primary. */
+void pool_settle(struct ledger_replica *r)
+{
+    if (r->request_job) {
+        struct job *job = r->request_job;
+        r->request_job = NULL;
+        job_send(r, job);
+    }
+    struct pooled *p = r->pool.ready.last;
+    if (!p || p->relayed || !in_view(r) || is_primary(r))
+        return;
+    while (p->previous && !p->previous->relayed)
+        p = p->previous;
+    struct ledger_message_writer w;
+    r->scratch.len = 0;
+    if (!ledger_bodies_begin(&w, &r->scratch, LEDGER_MESSAGE_RELAY))
+        return;
+    for (; p && w.count < LEDGER_MESSAGE_BODIES_MAX && r->scratch.len < LEDGER_BATCH_BYTES_MAX;
+         p = p->next) {
+        if (!ledger_bodies_body(&w, p->candidate.body.bytes))
+            break;
+        p->relayed = true;
+        p->relayed_at_batches = r->batches_committed;
+    }
+    ledger_message_end(&w);
+    send_to(r, primary_of(r, r->view), slice_of_buffer(&r->scratch));
+}

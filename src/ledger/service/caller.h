@@ -1,0 +1,45 @@
+/*
+ * A client of a ledger as a process has it: the pure client (ledger/client/client.h) with
+ * connections to all replicas, keys and a clock.
+ *
+ * Everything runs on the loop of the caller. Before the loop sleeps the client settles, so calls
+ * that are made together are signed, bundled and sent together.
+ */
+#ifndef LEDGER_SERVICE_CALLER_H
+#define LEDGER_SERVICE_CALLER_H
+
+#include "crypto/secret.h"
+#include "ledger/client/client.h"
+
+#include <uv.h>
+
+struct caller;
+
+struct caller_settings {
+    struct slice genesis; /* encoded; copied */
+    unsigned identities;  /* 1 … LEDGER_CLIENT_IDENTITIES_MAX */
+    struct secret **keys; /* one for each; they outlive the caller */
+    uint64_t first_reqno; /* of each: 0 takes microseconds since 1970 */
+    uint64_t min_index;
+    uint32_t bundle_max;  /* 0: 1 */
+    uint64_t retry_us;    /* 0: the genesis' view timeout */
+    uint64_t deadline_us; /* of every call; 0: none */
+    /* A call ended. May make calls, must not close. */
+    void (*finished)(void *context, const struct ledger_outcome *);
+    void *context;
+};
+
+/* Begins to connect; calls can be made at once. ATOLL_EINVAL, ATOLL_ENOMEM, and what decoding the
+ * genesis says. */
+int caller_open(uv_loop_t *, const struct caller_settings *, struct caller **, struct error *);
+/* Forgets calls that have not ended; freed when the loop has closed the handles, and then `closed`
+ * (may be NULL) is called. */
+void caller_close(struct caller *, void (*closed)(void *context), void *context);
+
+/* To make calls with, and to look at; settling and closing are the caller's. */
+struct ledger_client *caller_client(struct caller *);
+const struct ledger_genesis *caller_genesis(const struct caller *);
+/* Replicas connected now. */
+unsigned caller_connected(const struct caller *);
+
+#endif

@@ -1,0 +1,336 @@
+/* See checkpoints.h. */
+#define _GNU_SOURCE
+#include "ledger/service/checkpoints.h"
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PREFIX     "ckpt_"
+#define META_FIXED (5 * 8 + 4 + 32 + 8 + 32 + 8)
+
+struct job {
+    struct job *next;
+    struct ledger_checkpoint checkpoint;
+    struct kv_snapshot *snapshot;
+    struct kv_checkpoint *open; /* once it is prepared */
+    uint8_t digest[HASH_LEN];
+};
+
+struct checkpoints {
+    char directory[PATH_MAX - 64];
+    uint8_t genesis[HASH_LEN];
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    pthread_t thread;
+    bool threaded, stopping;
+    struct job *todo, **todo_end, *done, **done_end;
+    struct job *kept[CHECKPOINTS_KEPT]; /* newest first */
+    checkpoint_done tell;
+    void *context;
+    uv_async_t wake;
+    void (*closed)(void *);
+    void *closed_context;
+};
+
+/* ---- meta ---- */
+
+bool checkpoint_meta_encode(const struct ledger_checkpoint *c, struct buffer *out)
+{
+    bool done = buffer_append_u64(out, c->s) && buffer_append_u64(out, c->position) &&
+                buffer_append_u64(out, c->next_index) && buffer_append_u64(out, c->gov_index) &&
+                buffer_append_u64(out, c->view) && buffer_append_u32(out, c->config) &&
+                buffer_append(out, c->pp_hash, HASH_LEN) && buffer_append_u64(out, c->before_s) &&
+                buffer_append(out, c->before_digest, HASH_LEN) &&
+                buffer_append_u64(out, c->frontier.size);
+    for (unsigned k = 0; k < MERKLE_LEVELS && done; k++) {
+        if (c->frontier.size >> k & 1)
+            done = buffer_append(out, c->frontier.subtree[k].bytes, HASH_LEN);
+    }
+    return done;
+}
+
+int checkpoint_meta_decode(struct slice bytes, struct ledger_checkpoint *c, struct error *e)
+{
+    const uint8_t *p = bytes.data;
+    if (bytes.len < META_FIXED)
+        return error_set(e, ATOLL_ECORRUPT, "the meta of a checkpoint is too short");
+    *c = (struct ledger_checkpoint){.s = load_u64(p),
+                                    .position = load_u64(p + 8),
+                                    .next_index = load_u64(p + 16),
+                                    .gov_index = load_u64(p + 24),
+                                    .view = load_u64(p + 32),
+                                    .config = load_u32(p + 40),
+                                    .before_s = load_u64(p + 76),
+                                    .frontier.size = load_u64(p + 116)};
+    memcpy(c->pp_hash, p + 44, HASH_LEN);
+    memcpy(c->before_digest, p + 84, HASH_LEN);
+    uint64_t size = c->frontier.size;
+    if (size > MERKLE_SIZE_MAX ||
+        bytes.len != META_FIXED + HASH_LEN * (size_t)__builtin_popcountll(size))
+        return error_set(e, ATOLL_ECORRUPT, "the meta of a checkpoint has the wrong length");
+    p += META_FIXED;
+    for (unsigned k = 0; k < MERKLE_LEVELS; k++) {
+        if (size >> k & 1) {
+            memcpy(c->frontier.subtree[k].bytes, p, HASH_LEN);
+            p += HASH_LEN;
+        }
+    }
+    return 0;
+}
+
+/* ---- files ---- */
+
+static void file_path(const char *directory, uint64_t s, char out[static PATH_MAX])
+{
+    snprintf(out, PATH_MAX, "%s/" PREFIX "%" PRIu64, directory, s);
+}
+
+/* The greatest s below `below` for which there is a file; 0 when there is none. With `drop`, files
+ * that are older than `keep_from` are removed on the way. */
+static uint64_t files_newest(const char *directory, uint64_t below, uint64_t keep_from)
+{
+    uint64_t newest = 0;
+    DIR *d = opendir(directory);
+    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;) {
+        char *end, path[PATH_MAX];
+        if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0)
+            continue;
+        uint64_t s = strtoull(entry->d_name + strlen(PREFIX), &end, 10);
+        if (*end != 0 || s == 0)
+            continue;
+        if (s < below && s > newest)
+            newest = s;
+        if (s < keep_from) {
+            file_path(directory, s, path);
+            unlink(path);
+        }
+    }
+    if (d)
+        closedir(d);
+    return newest;
+}
+
+static int file_load(const char *directory, uint64_t s, const struct ledger_genesis *g,
+                     struct ledger_checkpoint *out, struct kv **kv, struct error *e)
+{
+    char path[PATH_MAX];
+    struct kv_checkpoint_file file = {0};
+    file_path(directory, s, path);
+    int rc = kv_checkpoint_read(path, g->hash, g->bucket_bits, g->bucket_key, NULL, &file, kv, e);
+    if (rc != 0)
+        return rc;
+    rc = checkpoint_meta_decode(slice_of_buffer(&file.meta), out, e);
+    buffer_free(&file.meta);
+    if (rc == 0 && (out->s != s || file.s != s))
+        rc = error_set(e, ATOLL_ECORRUPT, "%s is the checkpoint of batch %" PRIu64, path, out->s);
+    if (rc != 0)
+        kv_destroy(*kv);
+    return rc;
+}
+
+int checkpoints_load(const char *directory, const struct ledger_genesis *g, uint64_t below,
+                     void (*tell)(void *, const struct error *), void *context,
+                     struct ledger_checkpoint *out, struct kv **kv, struct error *e)
+{
+    for (uint64_t s = below; (s = files_newest(directory, s, 0)) != 0;) {
+        int rc = file_load(directory, s, g, out, kv, e);
+        if (rc == 0 || rc == -ATOLL_ENOMEM)
+            return rc;
+        if (tell)
+            tell(context, e);
+    }
+    return error_set(e, ATOLL_ENOENT, "there is no checkpoint in %s", directory);
+}
+
+/* ---- the thread ---- */
+
+static void job_free(struct job *j)
+{
+    if (j == NULL)
+        return;
+    kv_checkpoint_close(j->open);
+    kv_snapshot_release(j->snapshot);
+    free(j);
+}
+
+static void job_done(struct checkpoints *c, struct job *j)
+{
+    pthread_mutex_lock(&c->lock);
+    j->next = NULL;
+    *c->done_end = j;
+    c->done_end = &j->next;
+    pthread_mutex_unlock(&c->lock);
+    uv_async_send(&c->wake);
+}
+
+/* The replica needs the digest only C batches later, so it is told when the file is there. */
+static void job_run(struct checkpoints *c, struct job *j)
+{
+    struct error e;
+    char path[PATH_MAX];
+    struct buffer meta = {0};
+    struct kv_snapshot *snapshot = j->snapshot;
+    uint64_t s = j->checkpoint.s;
+    kv_snapshot_digest(snapshot, j->digest);
+    j->snapshot = NULL;
+    int rc = kv_checkpoint_open(snapshot, &j->open, &e);
+    if (rc != 0)
+        j->open = NULL;
+    if (rc == 0 && checkpoint_meta_encode(&j->checkpoint, &meta)) {
+        file_path(c->directory, s, path);
+        rc = kv_checkpoint_write(j->open, path, c->genesis, s, meta.data, meta.len, &e);
+    }
+    buffer_free(&meta);
+    if (rc == 0)
+        files_newest(c->directory, 0, files_newest(c->directory, s, 0));
+    job_done(c, j);
+}
+
+static void *thread_run(void *argument)
+{
+    struct checkpoints *c = argument;
+    pthread_setname_np(pthread_self(), "checkpoint");
+    pthread_mutex_lock(&c->lock);
+    for (;;) {
+        while (!c->stopping && c->todo == NULL)
+            pthread_cond_wait(&c->more, &c->lock);
+        if (c->stopping)
+            break;
+        struct job *j = c->todo;
+        if ((c->todo = j->next) == NULL)
+            c->todo_end = &c->todo;
+        pthread_mutex_unlock(&c->lock);
+        job_run(c, j);
+        pthread_mutex_lock(&c->lock);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+/* ---- the loop's side ---- */
+
+static void done_tell(uv_async_t *wake)
+{
+    struct checkpoints *c = wake->data;
+    pthread_mutex_lock(&c->lock);
+    struct job *done = c->done;
+    c->done = NULL;
+    c->done_end = &c->done;
+    pthread_mutex_unlock(&c->lock);
+    while (done) {
+        struct job *j = done;
+        done = j->next;
+        job_free(c->kept[CHECKPOINTS_KEPT - 1]);
+        memmove(c->kept + 1, c->kept, (CHECKPOINTS_KEPT - 1) * sizeof *c->kept);
+        c->kept[0] = j;
+        c->tell(c->context, &j->checkpoint, j->digest);
+    }
+}
+
+int checkpoints_open(uv_loop_t *loop, const char *directory, const struct ledger_genesis *g,
+                     checkpoint_done done, void *context, struct checkpoints **out, struct error *e)
+{
+    struct checkpoints *c = calloc(1, sizeof *c);
+    *out = NULL;
+    if (c == NULL)
+        return error_set(e, ATOLL_ENOMEM, "no memory for checkpoints");
+    int rc = directory_make(directory, 0700, e);
+    if (rc != 0 || strlen(directory) >= sizeof c->directory) {
+        free(c);
+        return rc ? rc : error_set(e, ATOLL_ESIZE, "the path %s is too long", directory);
+    }
+    strcpy(c->directory, directory);
+    memcpy(c->genesis, g->hash, HASH_LEN);
+    c->todo_end = &c->todo;
+    c->done_end = &c->done;
+    c->tell = done;
+    c->context = context;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->more, NULL);
+    uv_async_init(loop, &c->wake, done_tell);
+    c->wake.data = c;
+    c->threaded = pthread_create(&c->thread, NULL, thread_run, c) == 0;
+    if (!c->threaded) {
+        checkpoints_close(c, NULL, NULL);
+        return error_set(e, ATOLL_EUNAVAIL, "no thread for checkpoints");
+    }
+    *out = c;
+    return 0;
+}
+
+void checkpoints_submit(struct checkpoints *c, const struct ledger_checkpoint *checkpoint,
+                        struct kv_snapshot *snapshot)
+{
+    struct job *j = calloc(1, sizeof *j);
+    if (j == NULL) {
+        kv_snapshot_release(snapshot);
+        return;
+    }
+    j->checkpoint = *checkpoint;
+    j->snapshot = snapshot;
+    pthread_mutex_lock(&c->lock);
+    *c->todo_end = j;
+    c->todo_end = &j->next;
+    pthread_cond_signal(&c->more);
+    pthread_mutex_unlock(&c->lock);
+}
+
+int checkpoints_chunk(struct checkpoints *c, uint64_t s, uint32_t number, struct buffer *out,
+                      uint32_t *chunks, struct error *e)
+{
+    for (unsigned i = 0; i < CHECKPOINTS_KEPT; i++) {
+        const struct job *j = c->kept[i];
+        if (j == NULL || j->open == NULL || j->checkpoint.s != s)
+            continue;
+        *chunks = kv_checkpoint_chunks(j->open);
+        return kv_checkpoint_chunk(j->open, number, out, e);
+    }
+    return error_set(e, ATOLL_ENOENT, "checkpoint %" PRIu64 " is not kept", s);
+}
+
+static void jobs_free(struct job *j)
+{
+    while (j) {
+        struct job *next = j->next;
+        job_free(j);
+        j = next;
+    }
+}
+
+static void checkpoints_free(uv_handle_t *handle)
+{
+    struct checkpoints *c = handle->data;
+    void (*closed)(void *) = c->closed;
+    void *context = c->closed_context;
+    pthread_cond_destroy(&c->more);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+    if (closed)
+        closed(context);
+}
+
+void checkpoints_close(struct checkpoints *c, void (*closed)(void *), void *context)
+{
+    pthread_mutex_lock(&c->lock);
+    c->stopping = true;
+    pthread_cond_signal(&c->more);
+    pthread_mutex_unlock(&c->lock);
+    if (c->threaded)
+        pthread_join(c->thread, NULL);
+    jobs_free(c->todo);
+    jobs_free(c->done);
+    for (unsigned i = 0; i < CHECKPOINTS_KEPT; i++)
+        job_free(c->kept[i]);
+    c->closed = closed;
+    c->closed_context = context;
+    uv_close((uv_handle_t *)&c->wake, checkpoints_free);
+}

@@ -1,0 +1,60 @@
+/*
+ * One replica as a process: the pure replica (ledger/replica/replica.h) with a log on the disk,
+ * connections, threads for signatures and checkpoints, and a clock.
+ *
+ *   DIR/genesis        the genesis, as every replica has it
+ *   DIR/replica.key    the signing key (crypto/secret.h): tells which replica this is
+ *   DIR/log/           segments, vote log, state file
+ *   DIR/checkpoints/   the last two checkpoints
+ *
+ *            links ──messages──▶ replica ──records──▶ log      (a thread that writes and syncs)
+ *              ▲                 │     │
+ *              └────messages─────┘     ├──jobs──▶ verifier     (threads)
+ *                                      └──snapshots──▶ checkpoints (a thread)
+ *
+ * Everything but those threads runs on the loop of the caller, who may run other things on it.
+ */
+#ifndef LEDGER_SERVICE_SERVER_H
+#define LEDGER_SERVICE_SERVER_H
+
+#include "ledger/log/log.h"
+#include "ledger/object/genesis.h"
+#include "ledger/replica/replica.h"
+#include "ledger/service/links.h"
+
+struct ledger_server;
+
+struct ledger_server_config {
+    const char *directory;
+    const char *passphrase; /* of the key; NULL: it is not sealed */
+    const char *listen;     /* instead of the address in the genesis; NULL: that one */
+    enum ledger_log_mode mode;
+    unsigned verify_threads; /* 0: 1 */
+    /* What people should know, one line each: a recovery, a stop, damage. May be NULL. */
+    void (*tell)(void *context, const char *line);
+    /* The replica cannot go on (the disk failed, its floor was contradicted); the server still has
+     * to be closed. May be NULL. */
+    void (*stopped)(void *context, const char *why);
+    void *context;
+};
+
+/*
+ * Opens the log, brings the replica up to its end, and begins to take part. What config points to
+ * is copied, but for the context. ATOLL_ENOENT: no genesis or key there. ATOLL_EPERM: the key is
+ * not of a replica of this genesis. ATOLL_EBUSY: another process runs this replica. ATOLL_ECORRUPT,
+ * ATOLL_EIO, ATOLL_EUNAVAIL, ATOLL_ENOMEM.
+ */
+int ledger_server_open(uv_loop_t *, const struct ledger_server_config *, struct ledger_server **,
+                       struct error *);
+/* Stops taking part and writes what is left; freed when the loop has closed the handles, and then
+ * `closed` is called (may be NULL). */
+void ledger_server_close(struct ledger_server *, void (*closed)(void *context), void *context);
+
+uint16_t ledger_server_number(const struct ledger_server *);
+const struct ledger_genesis *ledger_server_genesis(const struct ledger_server *);
+/* For looking in, and for whoever answers requests on the same loop (the HTTP view). */
+struct ledger_replica *ledger_server_replica(struct ledger_server *);
+struct ledger_log *ledger_server_log(struct ledger_server *);
+struct links_counts ledger_server_links(const struct ledger_server *);
+
+#endif
