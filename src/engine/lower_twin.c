@@ -8,16 +8,17 @@
  * small ones, of the loop. In the twin one i64 index counts rounds from 0, and addresses are sums
  * in 64 bits. Checked is
  *
- *   rounds     that the loop ends, after how many rounds, and that these are enough to be worth it;
- *   memory     that all accesses of all rounds lie below the memory's size. So nothing in a twin
- *              traps, no address wraps at 2^32, and an access that does trap does so in the loop,
- *              where it is told from the others and where memory is as it was left;
- *   zeros      what else lower_reroll.c wants to know;
+ *   rounds     that the loop ends, after how many rounds, and that they are worth it;
+ *   zeros      what else lower_reroll_match.c assumes of the loop;
+ *   memory     that all accesses of all rounds lie below the memory's size;
  *   meetings   that what a store touches over all rounds lies apart from what any other access
- *              touches, unless both are always at the same place at the same time. So rounds may
+ *              touches, unless both are always at the same place at the same time.
+ *
+ * So nothing in a twin traps, and no address wraps at 2^32: an access that traps does so in the
+ * loop, where each operator has its own place and memory is as those before it left it. Rounds may
  * run in any order, and LLVM is told: its own tests, and its limit on their number, do not apply.
- * Where accesses meet, vectors are impossible, and the loop that the guest's compiler has arranged
- * for that is better (floyd_warshall).
+ * Where accesses meet, vectors are impossible, and the loop as the guest's compiler arranged it is
+ * better (floyd_warshall).
  *
  * Shared regions in the window lie beyond the memory's size: loops that work on them run as they
  * were.
@@ -34,7 +35,7 @@
 #define ROUNDS_LEAST 16u /* fewer rounds of the twin are not worth the checks */
 #define PAIRS_MAX    48u
 #define OFFSET_MAX   (1ll << 33)
-#define STRIDE_MAX   (1 << 20) /* times 2^36 rounds: an i64 */
+#define STRIDE_MAX   (1 << 20) /* times 2^38 rounds: an i64 */
 
 static uint32_t magnitude(int32_t value)
 {
