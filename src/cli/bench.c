@@ -12,7 +12,7 @@ static const struct {
 } topics[] = {
     {"cold", bench_cold},           {"chain", bench_chain},     {"http", bench_http},
     {"state", bench_state},         {"density", bench_density}, {"training", bench_training},
-    {"inference", bench_inference}, {"churn", bench_churn},
+    {"inference", bench_inference}, {"churn", bench_churn},     {"deadline", bench_deadline},
 };
 #define TOPIC_COUNT (sizeof topics / sizeof topics[0])
 
@@ -77,7 +77,7 @@ static int bench_run(int argc, char **argv)
 
 const struct command command_bench = {
     .name = "bench",
-    .usage = "[OPTIONS] cold|chain|http|state|density|training|inference|churn|all ...",
+    .usage = "[OPTIONS] cold|chain|http|state|density|training|inference|churn|deadline|all ...",
     .summary = "measure a node on this machine",
     .description =
         "Starts a node on an empty directory and a free port, deploys small functions to\n"
@@ -91,6 +91,7 @@ const struct command command_bench = {
         "  training   many writers of one model in state; beside a plain program\n"
         "  inference  latency when some calls start cold\n"
         "  churn      more functions than may have instances\n"
+        "  deadline   how late an endless loop is ended, idle and beside busy tenants\n"
         "\n"
         "A bar that is missed is told and no error. On a machine that is busy with\n"
         "other things the table says so: such figures are not final.",

@@ -27,6 +27,17 @@ static void check(int rc, const struct error *e)
 
 /* ---- the process ---- */
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+/* A race ends the process that has it, which its supervisor sees. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "halt_on_error=1";
+}
+#endif
+#endif
+
 /* The leak check of AddressSanitizer, in a build that has it. */
 int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 

@@ -31,7 +31,6 @@ enum sim_trick {
     SIM_TRICK_REPLAY,         /* old messages of anyone, again */
     SIM_TRICK_BAD_HISTORY,    /* wrong contents, entries, chunks, evidence for who catches up */
     SIM_TRICK_AMNESIA,        /* starts anew with an empty disk */
-    SIM_TRICK_REVEAL,         /* nonces opened as soon as it signs */
     SIM_TRICK_POISON,         /* passes pps on with false bodies, Prepares in others' names */
     SIM_TRICKS,
 };

@@ -53,7 +53,7 @@ struct sim_client {
     uint64_t view;          /* of the newest reply */
     unsigned asks, ask_max, window;
     struct ask *ask;
-    bool stopped, pass_min_index, bundles;
+    bool pass_min_index, bundles;
     uint64_t patience_us;
     uint64_t answers_used;
     struct answer answer[ANSWERS];
@@ -119,12 +119,21 @@ static unsigned client_open_asks(const struct sim_client *c)
 
 bool sim_client_done(const struct sim_client *c)
 {
-    return (c->stopped || c->asks == c->ask_max) && client_open_asks(c) == 0;
+    return c->asks == c->ask_max && client_open_asks(c) == 0;
 }
 
-void sim_client_stop(struct sim_client *c)
+void sim_client_tell(struct sim_client *c)
 {
-    c->stopped = true;
+    for (unsigned i = 0; i < c->asks; i++)
+        if (ask_open(&c->ask[i]))
+            sim_world_note(world_of(c),
+                           "client %u waits for its request %llu%s of %.6f s, min_index %llu, "
+                           "procedure %u, asked %u times",
+                           c->number, (unsigned long long)c->ask[i].reqno,
+                           c->ask[i].rides || c->ask[i].bundle.len ? " (of a bundle)" : "",
+                           (double)c->ask[i].invoked_us / 1e6,
+                           (unsigned long long)c->ask[i].min_index, c->ask[i].call.proc,
+                           c->ask[i].tries);
 }
 
 /* ---- asking ---- */
@@ -309,7 +318,7 @@ static void client_think(void *ctx, void *payload)
     unsigned from = c->asks, count = 1;
 
     (void)payload;
-    if (c->stopped || c->asks == c->ask_max)
+    if (c->asks == c->ask_max)
         return;
     sim_world_after(world_of(c), sim_random_skewed(random, 0, 40000), client_think, c, NULL);
     if (client_open_asks(c) >= c->window)

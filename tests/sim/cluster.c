@@ -192,6 +192,7 @@ void sim_cluster_run(struct sim_cluster *c, const struct sim_options *options)
         sim_world_run(&c->world, c->world.now_us + 100000);
     /* So that the last batches' evidence comes into the ledger. */
     sim_world_run(&c->world, c->world.now_us + 2000000);
+    sim_tell_machines(c);
     if (!c->world.stopped)
         sim_judge(c);
 }

@@ -160,8 +160,8 @@ void sim_client_start(struct sim_client *);
 void sim_client_receive(struct sim_client *, unsigned from, const uint8_t *bytes, size_t len);
 /* Every request that can end has a receipt. */
 bool sim_client_done(const struct sim_client *);
-/* Nothing new is asked any more. */
-void sim_client_stop(struct sim_client *);
+/* Tells a trace what it waits for. */
+void sim_client_tell(struct sim_client *);
 /* What it asked and heard, for the judge: appends to operations, which has room for *count of them
  * and gets the number. */
 size_t sim_client_history(const struct sim_client *, struct sim_operation *operations, size_t room);
@@ -210,6 +210,11 @@ void sim_adversary_hear(struct sim_adversary *, unsigned from, struct slice mess
 uint64_t sim_adversary_bodies(struct sim_adversary *, unsigned from, uint16_t to);
 /* Names of all tricks, ended by NULL. */
 const char *const *sim_adversary_tricks(void);
+
+/* ---- for a trace (tell.c) ---- */
+
+void sim_tell_message(struct sim_world *, unsigned from, unsigned to, struct slice message);
+void sim_tell_machines(struct sim_cluster *);
 
 /* ---- what goes wrong (fault.c) ---- */
 

@@ -125,6 +125,7 @@ static void env_send(void *context, uint16_t to, const struct slice *parts, unsi
     assert(to < c->replicas && to != m->replica);
     sim_world_log(world_of(m), ledger_message_name(ledger_message_type(message)), m->number, to,
                   message.len);
+    sim_tell_message(world_of(m), m->number, to, message);
     if (m->correct)
         sim_witness_sent(c->witness, m, message);
     for (uint64_t bodies = sim_adversary_bodies(c->adversary, m->number, to); bodies;
@@ -474,6 +475,9 @@ static void env_stopped(void *context, const char *why)
 
     sim_world_note(world_of(m), "machine %u stopped: %s", m->number, why);
     sim_world_log(world_of(m), "stopped", m->number, 0, 0);
+    /* A full disk is a reason; that history contradicts itself is none while f bears the liars. */
+    if (m->correct && !sim_cluster_overrun(m->cluster) && !m->disk.full)
+        sim_world_violated(world_of(m), "replica %u, correct, stopped: %s", m->replica, why);
 }
 
 /* ---- life ---- */
@@ -616,7 +620,11 @@ static void core_open(struct sim_machine *m)
         sim_world_violated(world_of(m), "machine %u does not open: %s", m->number, e.text);
         return;
     }
-    if (!records_feed(m, &e) || ledger_start(m->core, &e) != 0)
+    if (records_feed(m, &e) && ledger_start(m->core, &e) == 0)
+        return;
+    if (m->disk.full)
+        sim_machine_crash(m, false, 20000); /* nothing can be written yet: tried again */
+    else
         sim_world_violated(world_of(m), "machine %u does not recover: %s", m->number, e.text);
 }
 

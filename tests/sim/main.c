@@ -320,6 +320,9 @@ int main(int argc, char **argv)
         default: return bad_usage();
         }
     }
+    /* Of a run that ends by an assertion the last events are wanted most. */
+    if (task.options.trace)
+        setvbuf(stdout, NULL, _IOLBF, 0);
     if (task.jobs < 1 || task.jobs > JOBS_MAX || optind < argc || task.first > task.last ||
         (!task.draw_replicas && (task.options.replicas < 4 || task.options.replicas > 13)))
         return bad_usage();

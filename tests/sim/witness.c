@@ -33,8 +33,7 @@ struct statement {
 struct view_vote {
     uint64_t view;
     uint8_t hash[HASH_LEN];
-    uint64_t tip_view,
-        tip_seqno; /* effective, of a ViewChange; of NEW_VIEW: tip_seqno is its lsn */
+    uint64_t tip_view, tip_seqno; /* effective, of a ViewChange */
 };
 
 /* What a replica did with a hash. */
@@ -154,7 +153,8 @@ static struct view_vote *votes_find(struct view_vote *votes, size_t count, uint6
     return NULL;
 }
 
-/* A replica follows one NewView of a view. */
+/* Notes that a NewView is on the disk. Which one is followed is seen after the event: on the way to
+ * a later view others may pass. */
 static void new_view_wrote(struct sim_witness *w, const struct sim_machine *m,
                            const struct sim_record *record)
 {
@@ -162,28 +162,46 @@ static void new_view_wrote(struct sim_witness *w, const struct sim_machine *m,
     struct ledger_new_view nv;
     struct error e;
     uint8_t hash[HASH_LEN];
-    uint64_t view;
-    struct view_vote *vote;
+    struct act *act;
 
-    if (record->len < 12)
-        return;
-    view = load_u64(record->bytes + 4);
-    hash_sha256(record->bytes, record->len, hash);
-    vote = votes_find(r->follow, r->follows, view);
-    if (vote && memcmp(vote->hash, hash, HASH_LEN) != 0)
-        sim_world_violated(&w->cluster->world, "I1: replica %u follows two NewViews of view %llu",
-                           m->replica, (unsigned long long)view);
-    if (!vote)
-        vote = votes_add(&r->follow, &r->follows);
-    if (vote->tip_seqno)
-        return;
-    vote->view = view;
-    memcpy(vote->hash, hash, HASH_LEN);
-    vote->tip_seqno = record->lsn;
     if (ledger_new_view_decode_signed(slice_of(record->bytes, record->len), &nv, &e) != 0)
         return;
     ledger_new_view_hash(&nv, hash);
-    act_of(r, hash)->mark_lsn = record->lsn;
+    act = act_of(r, hash);
+    if (!act->mark_lsn)
+        act->mark_lsn = record->lsn;
+}
+
+/* A replica follows one NewView of a view (I1). */
+static void follow_check(struct sim_witness *w, const struct sim_machine *m, uint64_t view)
+{
+    struct watched *r = &w->watched[m->replica];
+    struct view_vote *vote;
+    struct ledger_new_view nv;
+    struct error e;
+    uint8_t hash[HASH_LEN];
+
+    for (uint64_t position = m->entries; position--;) {
+        const struct sim_record *record = sim_machine_entry(m, position);
+
+        if (record->type != LEDGER_ENTRY_NEW_VIEW ||
+            ledger_new_view_decode_signed(slice_of(record->bytes, record->len), &nv, &e) != 0)
+            continue;
+        if (nv.view != view)
+            return;
+        ledger_new_view_hash(&nv, hash);
+        vote = votes_find(r->follow, r->follows, view);
+        if (vote && memcmp(vote->hash, hash, HASH_LEN) != 0)
+            sim_world_violated(&w->cluster->world,
+                               "I1: replica %u follows two NewViews of view %llu", m->replica,
+                               (unsigned long long)view);
+        if (!vote) {
+            vote = votes_add(&r->follow, &r->follows);
+            vote->view = view;
+            memcpy(vote->hash, hash, HASH_LEN);
+        }
+        return;
+    }
 }
 
 static void entry_wrote(struct sim_witness *w, const struct sim_machine *m,
@@ -253,8 +271,6 @@ void sim_witness_found(struct sim_witness *w, const struct sim_machine *m)
 
             act->mark_lsn = act->entry_lsn = act->certificate_lsn = 0;
         }
-    for (size_t i = 0; i < r->follows; i++)
-        r->follow[i].tip_seqno = 0;
     for (size_t i = 0; i < m->disk.count; i++)
         sim_witness_wrote(w, m, &m->disk.record[i]);
 }
@@ -401,7 +417,7 @@ static void nonce_sent(struct sim_witness *w, const struct sim_machine *m, uint6
     struct statement *statement = statement_find(r, view, seqno);
     struct view_vote *follow = votes_find(r->follow, r->follows, view);
     struct sim_world *world = &w->cluster->world;
-    uint64_t certificate = 0;
+    uint64_t certificate = 0, new_view = 0;
 
     if (!statement) {
         sim_world_violated(world,
@@ -410,8 +426,8 @@ static void nonce_sent(struct sim_witness *w, const struct sim_machine *m, uint6
         return;
     }
     certificate = act_of(r, statement->pp_hash)->certificate_lsn;
-    if (!w->cluster->async &&
-        (!is_durable(m, certificate) || (view && (!follow || !is_durable(m, follow->tip_seqno)))))
+    new_view = follow ? act_of(r, follow->hash)->mark_lsn : 0;
+    if (!w->cluster->async && (!is_durable(m, certificate) || (view && !is_durable(m, new_view))))
         sim_world_violated(world,
                            "I4: replica %u opened its nonce at (%llu, %llu) before the certificate "
                            "(record %llu) and NewView were durable (%llu are)",
@@ -639,6 +655,10 @@ void sim_witness_moved(struct sim_witness *w, const struct sim_machine *m,
 
     if (now->phase == LEDGER_RECOVERING)
         return;
+    /* Who has left the view passes through its history only. */
+    if ((before->view != now->view || now->s_last < before->s_last) &&
+        now->view_change_sent <= now->view)
+        follow_check(w, m, now->view);
     /* After a view change the batches that were committed are looked at again. */
     if (before->view != now->view || now->s_last < before->s_last)
         from = r->committed > 16 ? r->committed - 16 : 1;

@@ -127,5 +127,6 @@ void bench_density(struct bench *);
 void bench_training(struct bench *);
 void bench_inference(struct bench *);
 void bench_churn(struct bench *);
+void bench_deadline(struct bench *);
 
 #endif

@@ -169,7 +169,7 @@ void bench_deploy_module(const struct bench_node *n, const char *path, const cha
                          const char *manifest)
 {
     char description[128];
-    snprintf(description, sizeof description, "%s/%s.yaml", n->directory, name);
+    snprintf(description, sizeof description, "%s/manifest.yaml", n->directory);
     FILE *f = fopen(description, "we");
     if (f == NULL)
         bench_fail(1, "cannot write %s", description);
@@ -211,13 +211,19 @@ static void request_do(struct bench_node *n, enum http_method method, const char
         bench_fail(1, "%s: %s", path, e.text);
 }
 
+/* "spin" is the default tenant's, "other/spin" another's. */
+static void function_path(char out[static 128], const char *kind, const char *function)
+{
+    snprintf(out, 128, "/v1/%s/%s%s", kind, strchr(function, '/') ? "" : "default/", function);
+}
+
 void bench_call_bytes(struct bench_node *n, const char *function, const void *input, size_t len,
                       const char *start, struct bench_reply *reply)
 {
     char path[128];
     struct http_client_response response;
     const struct http_header header = http_header_text("atoll-start", start ? start : "");
-    snprintf(path, sizeof path, "/v1/fn/default/%s", function);
+    function_path(path, "fn", function);
     int64_t begun = clock_monotonic_ns();
     request_do(n, HTTP_POST, path, &header, start != NULL, input, len, &response);
     *reply = (struct bench_reply){.status = response.status,
@@ -281,7 +287,7 @@ void bench_batch(struct bench_node *n, const char *function, const char *input, 
 {
     char path[128], line[64];
     const struct http_header header = http_header_text("content-type", "application/x-ndjson");
-    snprintf(path, sizeof path, "/v1/batch/default/%s", function);
+    function_path(path, "batch", function);
     snprintf(line, sizeof line, "\"%s\"\n", input);
     while (count > 0) {
         struct buffer body = {0};

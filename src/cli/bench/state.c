@@ -32,7 +32,7 @@ static void attach_add(struct bench *b, struct bench_node *n, const char *act, c
     samples_free(&us);
 }
 
-/* Waits until the workers' memory does not change any more. */
+/* Waits until the workers have the shared value and their memory does not change any more. */
 static void memory_settled(struct bench_node *n, struct bench_memory *out)
 {
     double before;
@@ -41,7 +41,7 @@ static void memory_settled(struct bench_node *n, struct bench_memory *out)
         before = out->pss_kib;
         usleep(300000);
         bench_memory(n, out);
-        if (fabs(out->pss_kib - before) < 512)
+        if (out->pss_kib > SHARED && fabs(out->pss_kib - before) < 512)
             return;
     }
 }

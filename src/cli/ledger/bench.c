@@ -291,7 +291,7 @@ static int bench_do(struct request *r, struct error *e)
     struct result *s = calloc(1, sizeof *s);
     int rc = s ? settings_take(r, e) : error_set(e, ATOLL_ENOMEM, "no memory");
     if (rc == 0)
-        rc = cluster_start(&c, r->directory, &r->settings, (enum ledger_log_mode)r->mode, e);
+        rc = cluster_start(&c, NULL, r->directory, &r->settings, (enum ledger_log_mode)r->mode, e);
     if (rc != 0) {
         free(s);
         return rc;

@@ -52,8 +52,7 @@ int cluster_replica_start(struct cluster *c, uint32_t number, struct error *e)
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    int failed =
-        posix_spawn(&c->replicas[number], "/proc/self/exe", &actions, NULL, arguments, environ);
+    int failed = posix_spawn(&c->replicas[number], c->program, &actions, NULL, arguments, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(out[1]);
     int rc = 0;
@@ -80,13 +79,14 @@ void cluster_replica_kill(struct cluster *c, uint32_t number)
 
 /* ---- all ---- */
 
-int cluster_start(struct cluster *c, const char *directory,
+int cluster_start(struct cluster *c, const char *program, const char *directory,
                   const struct ledger_local_settings *settings, enum ledger_log_mode mode,
                   struct error *e)
 {
     const char *base = getenv("TMPDIR");
     char path[640];
-    *c = (struct cluster){.settings = *settings, .mode = mode};
+    *c = (struct cluster){
+        .settings = *settings, .mode = mode, .program = program ? program : "/proc/self/exe"};
     if (directory) {
         snprintf(c->directory, sizeof c->directory, "%s", directory);
     } else {

@@ -11,14 +11,15 @@ struct cluster {
     char directory[512];
     struct ledger_local_settings settings;
     enum ledger_log_mode mode;
+    const char *program; /* the `atoll` that replicas run; this one, unless a test says otherwise */
     struct buffer genesis;
     pid_t replicas[LEDGER_REPLICAS_MAX]; /* 0: not running */
 };
 
 /* Makes the ledger in `directory` (NULL: one of its own beneath TMPDIR) on free ports and starts
  * all replicas; returns when each says that it runs. On failure nothing is left running. */
-int cluster_start(struct cluster *, const char *directory, const struct ledger_local_settings *,
-                  enum ledger_log_mode, struct error *);
+int cluster_start(struct cluster *, const char *program, const char *directory,
+                  const struct ledger_local_settings *, enum ledger_log_mode, struct error *);
 /* One replica, which is not running. */
 int cluster_replica_start(struct cluster *, uint32_t number, struct error *);
 /* SIGKILL. */

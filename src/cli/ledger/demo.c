@@ -172,7 +172,7 @@ static int demo_run(int argc, char **argv)
     settings.view_timeout_us = 500000;
     printf("a ledger of %" PRIu64 " replicas, each a process, with %" PRIu64 " accounts\n",
            r.replicas, r.accounts);
-    int rc = cluster_start(&c, r.directory ? r.directory : "ledger-demo", &settings,
+    int rc = cluster_start(&c, NULL, r.directory ? r.directory : "ledger-demo", &settings,
                            LEDGER_LOG_STRICT, &e);
     if (rc == 0) {
         rc = demo_play(&r, &c, &e);

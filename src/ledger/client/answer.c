@@ -204,6 +204,7 @@ static void attached_answer(struct ledger_client *client, const struct answers *
     good = ledger_body_decode(receipt.tx.body, &receipt.body, &e);
     assert(good == 0);
     (void)good;
+    latency_note(client, call);
     call_answer(client, call, &receipt, slice_of_buffer(&client->receipt));
 }
 

@@ -15,8 +15,8 @@
  *
  * An answer is believed when Q replicas' signatures and opened nonces of one (view, batch) fit one
  * pre-prepare that some ReplyX brought, or when a whole receipt verifies. What is said by fewer is
- * a hint. Half of retry_us after a request was sent and not answered, one replica is asked for its
- * receipt (the one that owed the ReplyX may be faulty).
+ * a hint. A call that is not answered for longer than calls mostly take is asked for, one replica
+ * after the other: the one that owed its ReplyX may be faulty.
  *
  * Every receipt's index becomes the min_index of what is signed later: so a receipt orders what
  * follows it.

@@ -31,11 +31,12 @@ struct call {
     struct buffer body;
     uint8_t req_hash[HASH_LEN];
     uint8_t signed_hash[HASH_LEN], signature[ED25519_SIGNATURE_LEN];
-    uint64_t due_us;                           /* to be sent again, or asked for */
-    unsigned tries;                            /* how often it was sent to all */
-    bool fetched;                              /* asked for since it was last sent */
-    unsigned asked;                            /* replicas asked for its receipt so far */
-    unsigned busy;                             /* how often the primary said so */
+    uint64_t sent_us;  /* for the first time */
+    uint64_t try_us;   /* to be sent again, to all */
+    uint64_t fetch_us; /* to be asked for */
+    unsigned tries;    /* how often it was sent to all */
+    unsigned asked;    /* replicas asked for its receipt since it was sent last */
+    unsigned busy;     /* how often the primary said so */
     uint64_t refused[LEDGER_REFUSAL_LAST + 1]; /* by whom, for each reason that is final */
 };
 
@@ -97,6 +98,7 @@ struct ledger_client {
     uint16_t primary;
     uint64_t view; /* of the newest certified batch */
     uint64_t timer_us;
+    uint64_t latency_us, deviation_us; /* of answers, smoothed; 0 before the first */
     struct answers *answers;
     struct buffer message, receipt, bodies; /* reused */
     /* of a bundle being signed, bundle_max of each */
@@ -133,8 +135,12 @@ void identity_trim(struct identity *);
 
 /* ---- send.c ---- */
 
-/* When a call that was sent wants to be looked at again: after_us from now, spread by an eighth. */
-void call_schedule(struct ledger_client *, struct call *, uint64_t now, uint64_t after_us);
+/* The next time to send a call that is on its way: after_us from now, spread by an eighth; until
+ * then its receipt is asked for, or not. */
+void call_schedule(struct ledger_client *, struct call *, uint64_t now, uint64_t after_us,
+                   bool fetch);
+/* A call was answered by a quorum's replies: how long that took. */
+void latency_note(struct ledger_client *, const struct call *);
 
 /* ---- answer.c ---- */
 

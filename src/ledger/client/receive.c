@@ -64,8 +64,7 @@ static void refusal_busy(struct ledger_client *c, struct call *call, uint16_t fr
     uint64_t least = most / 16 << (call->busy < 4 ? call->busy : 4);
     wait = wait < least ? least : wait;
     call->busy++;
-    call->fetched = true; /* there is nothing to ask for: the next try is the request itself */
-    call_schedule(c, call, c->env.now_us(c->env.context), wait < most ? wait : most);
+    call_schedule(c, call, c->env.now_us(c->env.context), wait < most ? wait : most, false);
 }
 
 void refusal_take(struct ledger_client *c, uint16_t from, const struct ledger_refusal *r)

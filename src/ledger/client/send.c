@@ -1,7 +1,8 @@
 /* Signing, sending, and sending again; see client.h. */
 #include "ledger/client/core.h"
 
-#define TRIES_MAX 5 /* doublings of the time between tries */
+#define DOUBLINGS_MAX   5     /* of the time between tries, and between askings */
+#define PATIENCE_MIN_US 20000 /* before a receipt is asked for */
 
 /* Bytes of bodies in one message of requests, and of members in one bundle. */
 #define REQUESTS_BYTES_MAX (1u << 20)
@@ -16,17 +17,55 @@ static void timer_lower(struct ledger_client *c, uint64_t at_us)
     }
 }
 
-void call_schedule(struct ledger_client *c, struct call *call, uint64_t now, uint64_t after_us)
+/* How long an answer may take before its receipt is asked for: longer than most took lately,
+ * because asking costs a replica more than answering. */
+static uint64_t patience(const struct ledger_client *c)
 {
-    call->due_us = now + after_us + after_us / 8 * call->req_hash[0] / 256;
-    timer_lower(c, call->due_us);
-    timer_lower(c, call->deadline_us);
+    uint64_t most = c->settings.retry_us / 2, lately = c->latency_us + 4 * c->deviation_us;
+    if (c->latency_us == 0 || lately > most)
+        return most;
+    return lately < PATIENCE_MIN_US && PATIENCE_MIN_US < most ? PATIENCE_MIN_US : lately;
+}
+
+/* Of the replies' way, not of receipts that were asked for: those take as long as our patience, and
+ * would make it grow. */
+void latency_note(struct ledger_client *c, const struct call *call)
+{
+    if (call->tries)
+        return;
+    uint64_t took = c->env.now_us(c->env.context) - call->sent_us;
+    if (c->latency_us == 0)
+        c->latency_us = took + 1;
+    uint64_t off = took > c->latency_us ? took - c->latency_us : c->latency_us - took;
+    c->deviation_us += off / 16 - c->deviation_us / 16;
+    c->latency_us = c->latency_us - c->latency_us / 16 + took / 16 + 1;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+/* When a call that was sent wants to be looked at. */
+static uint64_t call_due(const struct call *call)
+{
+    return earlier(earlier(call->try_us, call->fetch_us), call->deadline_us);
+}
+
+void call_schedule(struct ledger_client *c, struct call *call, uint64_t now, uint64_t after_us,
+                   bool fetch)
+{
+    call->try_us = now + after_us + after_us / 8 * call->req_hash[0] / 256;
+    call->fetch_us = fetch ? now + patience(c) : 0;
+    call->asked = 0;
+    timer_lower(c, call_due(call));
 }
 
 static void call_went(struct ledger_client *c, struct call *call, uint64_t now)
 {
     call_mark_sent(c, call);
-    call_schedule(c, call, now, c->settings.retry_us / 2);
+    call->sent_us = now;
+    call_schedule(c, call, now, c->settings.retry_us, true);
 }
 
 /* ---- messages ---- */
@@ -195,31 +234,30 @@ void ledger_client_settle(struct ledger_client *c)
 
 /* ---- sending again ---- */
 
-/* Asks a replica for the receipt: first the one after that which owes the ReplyX, then the next. */
-static void receipt_fetch(struct ledger_client *c, struct call *call)
+/* Asks a replica for the receipt: first the one after that which owes the ReplyX, then the next, at
+ * growing distances. */
+static void receipt_fetch(struct ledger_client *c, struct call *call, uint64_t now)
 {
     uint64_t owes = load_u64(call->req_hash) % c->replicas;
-    uint16_t to = (uint16_t)((owes + 1 + call->asked++) % c->replicas);
+    unsigned turn = call->tries + call->asked;
+    uint16_t to = (uint16_t)((owes + 1 + turn) % c->replicas);
     c->receipt.len = 0;
     if (ledger_fetch_receipt_write(&c->receipt, call->req_hash))
         c->env.send(c->env.context, to, slice_of_buffer(&c->receipt));
+    call->fetch_us =
+        now + (patience(c) << (call->asked < DOUBLINGS_MAX ? call->asked : DOUBLINGS_MAX));
+    call->asked++;
     c->counts.fetches++;
 }
 
-/* A call is due: its receipt is asked for, then it is sent to all, and so on. */
+/* Sends a call to all. */
 static void call_again(struct ledger_client *c, struct call *call, uint64_t now, struct mail *all)
 {
-    if (!call->fetched) {
-        call->fetched = true;
-        receipt_fetch(c, call);
-    } else {
-        call->fetched = false;
-        call->tries++;
-        c->counts.retries++;
-        mail_add(c, all, call);
-    }
-    unsigned doublings = call->tries < TRIES_MAX ? call->tries : TRIES_MAX;
-    call_schedule(c, call, now, c->settings.retry_us / 2 << doublings);
+    call->tries++;
+    c->counts.retries++;
+    mail_add(c, all, call);
+    unsigned doublings = call->tries < DOUBLINGS_MAX ? call->tries : DOUBLINGS_MAX;
+    call_schedule(c, call, now, c->settings.retry_us << doublings, true);
 }
 
 static bool call_expire(struct ledger_client *c, struct call *call, uint64_t now)
@@ -235,11 +273,6 @@ static bool call_expire(struct ledger_client *c, struct call *call, uint64_t now
     return true;
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a == 0 || (b != 0 && b < a) ? b : a;
-}
-
 /* Looks after an identity's calls; when it wants to be looked after again, 0 = never. */
 static uint64_t identity_tend(struct ledger_client *c, struct identity *who, uint64_t now,
                               struct mail *all)
@@ -249,9 +282,11 @@ static uint64_t identity_tend(struct ledger_client *c, struct identity *who, uin
         struct call *call = call_sent(who, reqno);
         if (!call || call_expire(c, call, now))
             continue;
-        if (call->due_us <= now)
+        if (call->try_us <= now)
             call_again(c, call, now, all);
-        next = earlier(next, earlier(call->due_us, call->deadline_us));
+        else if (call->fetch_us && call->fetch_us <= now)
+            receipt_fetch(c, call, now);
+        next = earlier(next, call_due(call));
     }
     /* Those that wait have ascending deadlines. */
     for (;;) {

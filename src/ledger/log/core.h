@@ -55,6 +55,7 @@ struct ledger_log {
     int spare_file;
     struct vote_log votes;
     bool compact_wanted, compact_failed;
+    uint64_t vote_need; /* bytes of the vote that waits for room */
     int failure; /* negative code: the log has failed for good */
     struct error failure_error;
 

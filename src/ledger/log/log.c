@@ -327,7 +327,8 @@ static int segment_append(struct ledger_log *log, enum ledger_record_kind kind, 
 
 uint64_t log_vote_bytes(const struct ledger_log *log)
 {
-    uint64_t least = 4 * vote_log_live(&log->votes), bytes = log->config.segment_bytes / 4;
+    uint64_t least = 4 * (vote_log_live(&log->votes) + log->vote_need);
+    uint64_t bytes = log->config.segment_bytes / 4;
     return align_up(VOTE_HEAD + (least > bytes ? least : bytes), VOTE_HEAD);
 }
 
@@ -336,6 +337,7 @@ static int vote_room(struct ledger_log *log, uint64_t size, struct error *e)
 {
     struct vote_log *v = &log->votes;
     while (v->used + size > v->bytes && log->failure == 0) {
+        log->vote_need = size;
         log->compact_wanted = true;
         log->compact_failed = false;
         pthread_cond_signal(&log->work);
@@ -351,7 +353,9 @@ static int vote_room(struct ledger_log *log, uint64_t size, struct error *e)
         if (log->compact_failed)
             return error_set(e, ATOLL_ELIMIT, "the disk is full: there is no room for votes");
     }
-    return 0;
+    if (log->failure < 0)
+        *e = log->failure_error;
+    return log->failure;
 }
 
 static int vote_append(struct ledger_log *log, enum ledger_record_kind kind,
@@ -364,7 +368,7 @@ static int vote_append(struct ledger_log *log, enum ledger_record_kind kind,
     int rc = vote_room(log, log_record_size(len), e);
     size_t start = v->pending.len;
     if (rc == 0 &&
-        (!log_record_append(&v->pending, v->salt, (uint16_t)kind, 0, 0, parts, count) ||
+        (!log_record_append(&v->pending, v->salt, (uint16_t)kind, 0, v->synced, parts, count) ||
          !vote_log_note(v, (uint16_t)kind, v->pending.data + start + LOG_RECORD_HEAD, len)))
         rc = no_memory(e);
     if (rc == 0) {

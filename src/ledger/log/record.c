@@ -58,11 +58,20 @@ bool log_record_read(const uint8_t *bytes, uint64_t len, uint64_t salt, struct l
            load_u32(bytes + CRC_AT) == record_crc(salt, bytes, out->len);
 }
 
-bool log_record_search(const uint8_t *bytes, uint64_t len, uint64_t from, uint64_t salt)
+bool log_record_search(const uint8_t *bytes, uint64_t len, uint64_t from, uint64_t salt,
+                       uint64_t *position)
 {
     struct log_record r;
-    for (uint64_t at = from; at + LOG_RECORD_HEAD <= len; at += 8)
-        if (kind_known(load_u16(bytes + at + 4)) && log_record_read(bytes + at, len - at, salt, &r))
+    bool found = false;
+    for (uint64_t at = from; at + LOG_RECORD_HEAD <= len; at += 8) {
+        if (!kind_known(load_u16(bytes + at + 4)) ||
+            !log_record_read(bytes + at, len - at, salt, &r))
+            continue;
+        if (!position)
             return true;
-    return false;
+        if (!found || r.position > *position)
+            *position = r.position;
+        found = true;
+    }
+    return found;
 }

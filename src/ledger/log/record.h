@@ -38,7 +38,9 @@ bool log_record_append(struct buffer *, uint64_t salt, uint16_t kind, uint16_t e
                        uint64_t position, const struct slice *parts, unsigned count);
 /* Whether a whole and right record lies at the beginning of these bytes. */
 bool log_record_read(const uint8_t *bytes, uint64_t len, uint64_t salt, struct log_record *);
-/* Whether one lies anywhere in them, from `from` on (a multiple of 8). */
-bool log_record_search(const uint8_t *bytes, uint64_t len, uint64_t from, uint64_t salt);
+/* Whether one lies anywhere in them, from `from` on (a multiple of 8); if so, *position becomes the
+ * greatest of theirs (position may be NULL). */
+bool log_record_search(const uint8_t *bytes, uint64_t len, uint64_t from, uint64_t salt,
+                       uint64_t *position);
 
 #endif

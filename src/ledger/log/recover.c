@@ -344,7 +344,7 @@ static void last_judge(struct opening *o, size_t i, const struct buffer *bytes, 
     o->set_aside = i + 1;
     if (marked)
         segment_break(o, i, at, "bytes that were on the disk for certain");
-    else if (log_record_search(bytes->data, bytes->len, behind, s->salt))
+    else if (log_record_search(bytes->data, bytes->len, behind, s->salt, NULL))
         segment_break(o, i, at, "records behind it are good");
     else
         o->torn = !zeros(bytes->data + at, bytes->len - at);
@@ -357,15 +357,15 @@ static int segment_examine(struct opening *o, size_t i, struct buffer *bytes, st
     struct ledger_log *log = o->log;
     struct segment *s = log->segments[i];
     bool last = i + 1 == o->count;
-    uint64_t limit = last ? s->bytes : segment_limit(o, i), at;
-    bool known = limit >= SEGMENT_HEAD && limit <= s->bytes;
+    uint64_t limit = last ? s->bytes - SEGMENT_TAIL : segment_limit(o, i), at;
+    bool known = limit >= SEGMENT_HEAD && limit <= s->bytes - SEGMENT_TAIL;
     /* What the caller does not want checked is not read. */
     bool old = !last && i + 2 <= o->count && o->segments[i + 1].position <= log->config.check_from;
     if (old && known && segment_glance(log, s, limit))
         return 0;
-    int rc = segment_load(log, s, s->bytes, bytes, e);
+    int rc = segment_load(log, s, s->bytes - SEGMENT_TAIL, bytes, e);
     if (rc == 0)
-        rc = segment_scan(log, s, bytes, known ? limit : s->bytes, &at, e);
+        rc = segment_scan(log, s, bytes, known ? limit : s->bytes - SEGMENT_TAIL, &at, e);
     if (rc < 0)
         return rc;
     if (last) {
@@ -382,16 +382,19 @@ static int file_salvage(struct opening *o, const char *name, struct buffer *byte
     struct ledger_log *log = o->log;
     const struct log_files *files = &log->files;
     struct segment s = {.file = -1};
-    uint8_t head[SEGMENT_HEAD];
     struct error why;
     s.file = files->open(files->context, name, false, &why);
     if (s.file < 0)
         return 0;
-    int rc = files->read(files->context, s.file, 0, head, sizeof head, &why);
+    uint64_t size = 0;
+    int rc = files->size(files->context, s.file, &size, &why);
+    if (rc == 0 && (size < SEGMENT_HEAD + SEGMENT_TAIL || size > SEGMENT_BYTES_MAX))
+        rc = -ATOLL_ECORRUPT;
     if (rc == 0)
-        rc = segment_head_read(&s, head, log->config.genesis, name, &why);
-    if (rc == 0)
-        rc = segment_load(log, &s, s.bytes, bytes, e);
+        rc = segment_load(log, &s, size, bytes, e);
+    /* The salt stands in the head and at the end. */
+    if (rc == 0 && segment_head_read(&s, bytes->data, log->config.genesis, name, &why) < 0)
+        s.salt = load_u64(bytes->data + size - 8);
     if (rc == 0)
         signed_salvage(log, bytes->data, bytes->len, SEGMENT_HEAD, s.salt);
     files->close(files->context, s.file);
@@ -486,10 +489,11 @@ static int votes_scan(struct opening *o, const struct buffer *bytes, struct erro
             return no_memory(e);
         at += log_record_size(r.len);
     }
-    v->used = v->pending_at = at;
+    v->used = v->pending_at = v->synced = at;
+    uint64_t vouched = 0;
+    log_record_search(bytes->data, bytes->len, at, v->salt, &vouched);
     if ((v->generation == state->vote_generation && at < state->vote_offset) ||
-        v->generation < state->vote_generation ||
-        log_record_search(bytes->data, bytes->len, at, v->salt)) {
+        v->generation < state->vote_generation || vouched > at) {
         error_set(e, ATOLL_ECORRUPT, "generation %llu is damaged at byte %llu",
                   (unsigned long long)v->generation, (unsigned long long)at);
         return votes_lost(e);
@@ -559,7 +563,7 @@ static int torn_clear(struct opening *o, struct error *e)
 {
     struct ledger_log *log = o->log;
     struct segment *s = log->segments[log->segment_count - 1];
-    size_t len = (size_t)(s->bytes - o->end_at);
+    size_t len = (size_t)(s->bytes - SEGMENT_TAIL - o->end_at);
     uint8_t *nothing = calloc(1, len);
     if (!nothing)
         return no_memory(e);

@@ -10,7 +10,8 @@
  * was CLOSE   the last record of a closed segment: u64 base | u32 count | u32 0 | the frontier's
  *           hashes at its end | u32 offset of each entry base … base + count - 1. Its position is
  *           the end of the ledger.
- *   tail    the last 16 bytes of the file: u64 offset of CLOSE | u64 salt; zeros until then
+ *   tail    the last 16 bytes of the file: u64 offset of CLOSE, 0 as long as there is none |
+ *           u64 salt, again
  *
  * A segment is made whole under the name segment.new, head and room for all of it, and gets its
  * name when it is needed; by then all before it is closed and on the disk. So a crash can leave

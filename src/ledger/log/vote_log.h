@@ -4,7 +4,8 @@
  *   name    votes-GENERATION            8 digits, from 1
  *   head    4096 bytes: magic "ATLVOTE1" | u32 version = 1 | u32 0 | genesis 32 | u64 generation |
  *           u64 salt | u64 file bytes | zeros | u32 crc
- *   records from 4096 on (record.h): CERTIFICATE, VIEW_CHANGE, NEW_VIEW; position 0
+ *   records from 4096 on (record.h): CERTIFICATE, VIEW_CHANGE, NEW_VIEW; the position of each says
+ *           up to which byte the file was synchronised when the record was made
  *
  * Kept are
  *   - of the view of the greatest certificate (config, view, s), the tip: those of the last P
@@ -14,8 +15,11 @@
  * goes into a file of the next generation, which gets its name when it is on the disk; only then
  * the old one is removed. So nothing goes before what overtakes it is durable.
  *
- * A torn end and damage are told apart as in segments (segment.h). Damage cannot be made good: what
- * a replica reported prepared, or might have to, is nowhere else. It must return under a new key.
+ * A bad record is the end of a write that was cut off, or of some that reached the disk out of
+ * order, unless a good one behind it says that its bytes had been synchronised, or the state file
+ * does. Then it is damage, which cannot be made good: what a replica reported prepared, or might
+ * have to, is nowhere else. It must return under a new key. (Segments are judged more strictly,
+ * because what they lose by it can be fetched.)
  */
 #ifndef LEDGER_LOG_VOTE_LOG_H
 #define LEDGER_LOG_VOTE_LOG_H
@@ -37,7 +41,8 @@ struct vote {
 
 struct vote_log {
     uint64_t generation, salt, bytes;
-    uint64_t used; /* where the next record goes */
+    uint64_t used;   /* where the next record goes */
+    uint64_t synced; /* bytes on the disk; under the log's mutex */
     uint32_t pipeline;
     int file; /* -1: none */
     struct vote *votes;

@@ -69,6 +69,9 @@ static int votes_sync(struct ledger_log *log, uint64_t lsn, struct error *e)
     log->vote_dirty = 0;
     log->vote_synced = lsn;
     log->mark_votes = log->written_votes;
+    pthread_mutex_lock(&log->mutex);
+    log->votes.synced = log->written_votes;
+    pthread_mutex_unlock(&log->mutex);
     log->unmarked++;
     return 0;
 }
@@ -94,6 +97,15 @@ int log_mark(struct ledger_log *log, struct error *e)
 
 /* ---- segments and votes ---- */
 
+static int tail_write(struct ledger_log *log, const struct segment *s, struct error *e)
+{
+    uint8_t tail[SEGMENT_TAIL];
+    store_u64(tail, s->close_at);
+    store_u64(tail + 8, s->salt);
+    return log->files.write(log->files.context, s->file, s->bytes - SEGMENT_TAIL, tail, sizeof tail,
+                            e);
+}
+
 static int segment_named(struct ledger_log *log, struct segment *s, struct error *e)
 {
     uint8_t head[SEGMENT_HEAD];
@@ -102,6 +114,8 @@ static int segment_named(struct ledger_log *log, struct segment *s, struct error
     segment_head_make(s, log->config.genesis, head);
     segment_name(s->serial, s->position, name);
     int rc = files->write(files->context, s->file, 0, head, sizeof head, e);
+    if (rc == 0)
+        rc = tail_write(log, s, e);
     if (rc == 0)
         rc = files->sync(files->context, s->file, e);
     if (rc == 0)
@@ -127,10 +141,7 @@ static int segment_write(struct ledger_log *log, struct segment *s, bool closed,
     log->written_offset = s->flying_at + s->flying.len;
     if (!closed)
         return 0;
-    uint8_t tail[SEGMENT_TAIL];
-    store_u64(tail, s->close_at);
-    store_u64(tail + 8, s->salt);
-    rc = files->write(files->context, s->file, s->bytes - SEGMENT_TAIL, tail, sizeof tail, e);
+    rc = tail_write(log, s, e);
     return rc < 0 ? rc : files->sync(files->context, s->file, e);
 }
 
@@ -172,6 +183,7 @@ static int votes_turn(struct ledger_log *log, int file, uint64_t bytes, uint64_t
     if (!buffer_append(&v->flying, head, sizeof head) || !vote_log_write(v, &v->flying))
         return error_set(e, ATOLL_ENOMEM, "no memory for the log");
     v->used = v->pending_at = v->flying.len;
+    v->synced = 0;
     log->vote_first = 0;
     return 0;
 }
@@ -228,6 +240,7 @@ int log_votes_compact(struct ledger_log *log, struct error *e)
     log->vote_dirty = 0;
     log->vote_synced = lsn;
     pthread_mutex_lock(&log->mutex);
+    v->synced = v->flying.len;
     v->flying.len = 0;
     pthread_mutex_unlock(&log->mutex);
     if (old < 0)
@@ -255,13 +268,15 @@ static bool round_take(struct ledger_log *log, struct round *r)
     *r = (struct round){.all = true};
     pthread_mutex_lock(&log->mutex);
     r->spare = log->spare == SPARE_WANTED;
-    r->compact =
-        log->compact_wanted || (log->votes.used > log->votes.bytes / 2 && !log->compact_failed);
+    uint64_t room = log->votes.bytes - VOTE_HEAD, used = log->votes.used - VOTE_HEAD;
+    r->compact = log->compact_wanted || (used > room / 2 && !log->compact_failed);
     r->durable = log->durable;
     r->lsn = log->appended;
     r->wanted = log->wanted;
     r->forced = log->forced;
-    bool due = log->wanted > log->durable || log->pending_bytes >= LEDGER_LOG_PUSH;
+    /* The spare takes the name of the one before, so that must have gone. */
+    bool due =
+        log->wanted > log->durable || log->pending_bytes >= LEDGER_LOG_PUSH || r->spare;
     bool any = log->failure == 0 && (due || r->spare || r->compact);
     for (size_t i = log->unwritten; any && due && i < log->segment_count; i++) {
         struct segment *s = log->segments[i];

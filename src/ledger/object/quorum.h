@@ -1,7 +1,9 @@
 /*
  * What signatures a quorum's statements need checked (spec/ledger §4, §5, §9.1): of a batch's pp,
  * of Prepares opened by nonces, of a certificate. Everything but the signatures is judged here,
- * without memory; the signatures come out as work (signature.h).
+ * without memory; the signatures come out as work (signature.h), which points into the
+ * configuration, the pp (the primary's signature) and the arrays that were given: all must outlive
+ * it.
  */
 #ifndef LEDGER_OBJECT_QUORUM_H
 #define LEDGER_OBJECT_QUORUM_H

@@ -24,7 +24,8 @@ struct ledger_reader {
 
 static inline struct ledger_reader ledger_reader_of(struct slice bytes, const char *what)
 {
-    return (struct ledger_reader){bytes.data, bytes.data, bytes.data + bytes.len, what, 0, NULL};
+    const uint8_t *start = bytes.data ? bytes.data : (const uint8_t *)what; /* of no bytes */
+    return (struct ledger_reader){start, start, start + bytes.len, what, 0, NULL};
 }
 
 /* Notes a failure (code given positive), unless there is one. */

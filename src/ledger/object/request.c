@@ -140,7 +140,7 @@ int ledger_body_check(const struct ledger_body *body, const uint8_t genesis[stat
     } else {
         memcpy(left->hash, req_hash, HASH_LEN);
     }
-    left->public_key = body->request.client;
+    left->public_key = body->fields.data + HASH_LEN; /* of the bytes: the body may go first */
     left->signature = body->signature;
     return 0;
 }

@@ -80,7 +80,8 @@ void ledger_body_hash(struct slice bytes, uint8_t out[static HASH_LEN]);
 /*
  * Everything about a body that needs no signature check: the request is for this service, its key
  * is not one of small order, and a member's path has the length that its place asks for. Fills in
- * req_hash and the signature that is left to check; it points into the body. 0, or
+ * req_hash and the signature that is left to check; it points into the bytes of the body. 0, or
+ *
  *   ATOLL_EINVAL  another service's request
  *   ATOLL_EPERM   a client key of small order
  *   ATOLL_EPATH   a path that leads nowhere

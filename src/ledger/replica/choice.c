@@ -15,7 +15,7 @@ void choice_effective_tip(const struct ledger_view_change *vc, uint64_t *view, u
     const struct ledger_pp *last = &vc->certificates[vc->certificate_count - 1].pp;
     *view = last->view;
     *s = last->seqno;
-    if (vc->has_new_view && vc->nv.tip_seqno > *s)
+    if (vc->has_new_view && vc->nv.tip_seqno > *s && !MUTATED(NAIVE_TIP))
         *s = vc->nv.tip_seqno;
 }
 
@@ -55,9 +55,9 @@ int choice_binding_check(const struct choice_terms *t, const struct ledger_view_
             memcmp(pp->previous, hash, HASH_LEN))
             return error_set(e, ATOLL_EINVAL, "certificates that do not follow each other");
     }
-    if (vc->has_new_view && !links_to_new_view(vc))
+    if (vc->has_new_view && !links_to_new_view(vc) && !MUTATED(NEW_VIEW_UNBOUND))
         return error_set(e, ATOLL_EINVAL, "a NewView that its first certificate does not name");
-    if (!vc->has_new_view && vc->certificate_count < t->pipeline &&
+    if (!MUTATED(NEW_VIEW_OMITTED) && !vc->has_new_view && vc->certificate_count < t->pipeline &&
         (first->view != 0 || first->seqno != 1 || memcmp(first->previous, t->genesis, HASH_LEN)))
         return error_set(e, ATOLL_EINVAL, "too few certificates, and no NewView before them");
     return 0;

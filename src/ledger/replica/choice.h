@@ -15,6 +15,13 @@
 
 #include "ledger/object/view_change.h"
 
+/* Rules that the simulator breaks one at a time, to show that it would notice: in the objects that
+ * it compiles for that alone (tests/sim/mutation.h). Everywhere else it is false and leaves no
+ * trace. */
+#ifndef MUTATED
+#define MUTATED(rule) false
+#endif
+
 /* The terms of the service under which they stand. */
 struct choice_terms {
     uint32_t config;

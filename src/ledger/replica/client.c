@@ -119,22 +119,6 @@ void reply_batch(struct ledger_replica *r, struct slot *slot)
     }
 }
 
-/* Where a request was executed, among the recent batches. */
-static struct slot *find_executed(const struct ledger_replica *r, const uint8_t *req_hash,
-                                  uint32_t *index)
-{
-    for (uint64_t s = r->last; s && s + SLOTS_RECENT > r->last; s--) {
-        struct slot *slot = slot_in_ledger(r, s);
-        for (uint32_t i = 0; slot && i < slot->pp.count; i++) {
-            if (!memcmp(slot->txs[i].req_hash, req_hash, HASH_LEN)) {
-                *index = i;
-                return slot;
-            }
-        }
-    }
-    return NULL;
-}
-
 static bool receipt_write(struct ledger_replica *r, struct slot *slot, uint32_t i)
 {
     struct error e;
@@ -143,7 +127,7 @@ static bool receipt_write(struct ledger_replica *r, struct slot *slot, uint32_t 
     uint8_t signatures[LEDGER_REPLICAS_MAX][ED25519_SIGNATURE_LEN];
     const struct slot_tx *tx = &slot->txs[i];
     struct ledger_receipt receipt = {.pp = slot->pp, .of_transaction = true, .position = i};
-    if (!vote_evidence(r, slot) ||
+    if ((slot != &r->old && !vote_evidence(r, slot)) ||
         ledger_evidence_decode(slice_of_buffer(&slot->evidence), &evidence, &e))
         return false;
     for (unsigned k = 0, taken = 0; k < r->n; k++) {
@@ -172,13 +156,13 @@ static bool receipt_write(struct ledger_replica *r, struct slot *slot, uint32_t 
            ledger_receipt_write(&r->scratch_reply, slice_of_buffer(&r->scratch_read));
 }
 
-/* Answers with what there is about an executed request: a receipt, or our own reply. False: it is
- * not among the recent batches. */
+/* Answers with what there is about an executed request: a receipt, or our own reply. False: we do
+ * not know where it was executed, or the log cannot be read. */
 bool reply_receipt(struct ledger_replica *r, uint64_t connection,
                    const uint8_t req_hash[static HASH_LEN])
 {
     uint32_t i;
-    struct slot *slot = find_executed(r, req_hash, &i);
+    struct slot *slot = executed_find(r, req_hash, &i);
     if (!slot)
         return false;
     if (!connection)
@@ -245,7 +229,8 @@ static void client_bundle(struct ledger_replica *r, uint64_t connection, struct 
     for (uint32_t i = 0; i < bundle.count; i++) {
         size_t start = i ? r->bundle_ends[i - 1] : 0;
         /* pool_admit may answer, which uses scratch_read: the body is copied before that. */
-        pool_admit(r, slice_of(r->scratch_read.data + start, r->bundle_ends[i] - start), connection);
+        pool_admit(r, slice_of(r->scratch_read.data + start, r->bundle_ends[i] - start),
+                   connection);
     }
 }
 

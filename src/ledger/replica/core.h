@@ -46,7 +46,8 @@
 #define TRANSFER_ENTRIES_MAX (LEDGER_BATCH_MAX * (2 * LEDGER_PIPELINE_MAX + 4))
 #define CLIENTS_HEARD_MAX    65536 /* client keys whose connection or queue we know */
 #define CONNECTIONS_MAX      16384
-#define PARKED_MAX           4096 /* requests that wait for an index, of all clients */
+#define EXECUTED_MAX         (1u << 20) /* entries of the index of executed requests; two each */
+#define PARKED_MAX           4096       /* requests that wait for an index, of all clients */
 
 #define RETRANSMIT_FIRST_US    100000
 #define RETRANSMIT_LAST_US     1000000
@@ -171,6 +172,7 @@ struct view_entry {
 /* A batch's contents, kept to propose it again or to check that it is: by G. */
 struct stash {
     bool used;
+    uint64_t stamp; /* when it was looked for last */
     uint64_t s;
     enum ledger_kind kind;
     uint64_t first_index;
@@ -377,8 +379,9 @@ struct ledger_replica {
     uint64_t position, next_index, gov_index;
     uint8_t previous[HASH_LEN]; /* what the next pp's prev_pp must be */
     uint64_t last, prepared, committed;
-    uint64_t floor;               /* highest s ever committed here */
-    uint64_t hollow;              /* batches up to it came as a checkpoint */
+    uint64_t floor;  /* highest s ever committed here */
+    uint64_t hollow; /* batches up to it came as a checkpoint, the last one of this view */
+    uint64_t hollow_view;
     uint8_t (*floor_g)[HASH_LEN]; /* ring of SLOTS: G of committed batches */
     struct slot *slots;
     uint64_t *positions; /* of the PP of batch s, at s - positions_base */
@@ -387,11 +390,15 @@ struct ledger_replica {
     struct view_entry *view_entries;
     size_t view_entry_count, view_entry_capacity;
     struct stash *stashes;
+    uint64_t stash_clock;
     struct kv *kv;
     struct procedure_table *procedures;
     struct checkpoint_digest digests[4]; /* by (s / interval) mod 4 */
 
     struct pool pool;
+    struct executed_entry *executed;
+    size_t executed_size;
+    struct slot old; /* a batch from the log, for clients that ask late */
     struct incoming *incoming[SLOTS];
     struct incoming *incoming_spare;
     const struct candidate **run; /* room for one batch */
@@ -426,6 +433,7 @@ struct ledger_replica {
     struct buffer scratch, scratch_reply, scratch_read;
     bool catching_up;      /* just started: peers may know more */
     uint64_t replay_start; /* entries before it are not replayed */
+    uint64_t skipped_s;    /* the batch that is being skipped */
     bool checkpoint_seen;  /* the log has come to where the checkpoint stands */
     uint64_t logged_view;  /* of the last NEW_VIEW record read */
     struct buffer logged_new_view;
@@ -448,11 +456,14 @@ static inline bool is_primary(const struct ledger_replica *r)
     return primary_of(r, r->view) == r->self;
 }
 
-/* Follows its view and takes part in it (voting is the rules' matter). */
+uint64_t ledger_view(const struct ledger_replica *);
+
+/* Follows its view and takes part in it (voting is the rules' matter). The ledger may stand in a
+ * lower view while history is taken over. */
 static inline bool in_view(const struct ledger_replica *r)
 {
     return r->started && !r->stopped && r->view_change_sent <= r->view &&
-           r->pending.state != PENDING_FETCHING;
+           r->pending.state != PENDING_FETCHING && ledger_view(r) == r->view;
 }
 
 static inline uint64_t final_batch(const struct ledger_replica *r)
@@ -524,6 +535,15 @@ struct connection *connection_find(const struct ledger_replica *, uint64_t numbe
 struct connection *connection_make(struct ledger_replica *, uint64_t number);
 void connection_forget(struct ledger_replica *, uint64_t number);
 void listeners_close(struct ledger_replica *);
+
+/* executed.c */
+void executed_note(struct ledger_replica *, uint64_t s, const uint8_t req_hash[static HASH_LEN],
+                   const struct ledger_request *);
+struct slot *executed_find(struct ledger_replica *, const uint8_t req_hash[static HASH_LEN],
+                           uint32_t *index);
+bool executed_otherwise(struct ledger_replica *, const struct ledger_request *,
+                        const uint8_t req_hash[static HASH_LEN]);
+void executed_free(struct ledger_replica *);
 
 /* client.c: what clients ask and are told */
 void client_refuse(struct ledger_replica *, uint64_t connection, const uint8_t *req_hash,
@@ -611,14 +631,14 @@ bool view_entry_push(struct ledger_replica *, uint64_t view, uint64_t base, uint
 
 /* stash.c */
 struct candidate *stash_candidates(struct ledger_replica *, const struct stash *);
-struct stash *stash_find(const struct ledger_replica *, const uint8_t g[static HASH_LEN]);
+struct stash *stash_find(struct ledger_replica *, const uint8_t g[static HASH_LEN]);
 struct stash *stash_put(struct ledger_replica *, uint64_t s, enum ledger_kind, uint64_t first_index,
                         uint32_t count, const uint8_t g[static HASH_LEN]);
 bool stash_add(struct stash *, struct slice tx);
 void stash_slot(struct ledger_replica *, const struct slot *);
 bool stash_content(struct ledger_replica *, const struct ledger_content *);
 void stashes_free(struct ledger_replica *);
-bool content_here(const struct ledger_replica *, const struct ledger_plan *);
+bool content_here(struct ledger_replica *, const struct ledger_plan *);
 
 /* early.c: messages of views that we have not entered */
 void early_hold(struct ledger_replica *, uint16_t from, struct slice message);
@@ -629,6 +649,8 @@ void early_free(struct ledger_replica *);
 bool fetch_may_ask(struct ledger_replica *);
 void fetch_send(struct ledger_replica *, int to, const struct ledger_fetch *);
 void fetch_answer(struct ledger_replica *, uint16_t from, struct slice message);
+bool fetch_read_evidence(struct ledger_replica *, uint64_t s, struct ledger_pp *,
+                         struct buffer *evidence);
 void fetch_status(struct ledger_replica *, int to);
 void fetch_status_heard(struct ledger_replica *, uint16_t from, struct slice message);
 void fetch_evidence_heard(struct ledger_replica *, uint16_t from, struct slice message);
@@ -647,6 +669,7 @@ void transfer_want(struct ledger_replica *, uint64_t s, const uint8_t link[stati
 void transfer_entries(struct ledger_replica *, uint16_t from, struct slice message);
 void transfer_verified(struct ledger_replica *, struct job *);
 void transfer_again(struct ledger_replica *);
+bool transfer_may_stop_in(const struct ledger_replica *, uint64_t view);
 void transfer_stop(struct ledger_replica *);
 
 /* timer.c */

@@ -50,6 +50,7 @@ static int execute_one(struct ledger_replica *r, struct slot *slot, uint32_t i, 
     st->start = (uint32_t)start;
     st->len = (uint32_t)(slot->entries.len - start);
     memcpy(st->req_hash, c->req_hash, HASH_LEN);
+    executed_note(r, slot->s, c->req_hash, q);
     st->leaf = ledger_entry_leaf(LEDGER_ENTRY_TX, slice_of(slot->entries.data + start, st->len));
     return merkle_tree_append(slot->g, &st->leaf, e);
 }

@@ -145,8 +145,8 @@ static bool write_content(struct ledger_replica *r, const uint8_t *g)
 }
 
 /* Evidence of a batch whose slot is gone: it stands before the pp P later. */
-static bool read_evidence(struct ledger_replica *r, uint64_t s, struct ledger_pp *pp,
-                          struct buffer *evidence)
+bool fetch_read_evidence(struct ledger_replica *r, uint64_t s, struct ledger_pp *pp,
+                         struct buffer *evidence)
 {
     struct error e;
     uint8_t type;
@@ -170,7 +170,7 @@ static void answer_evidence(struct ledger_replica *r, uint16_t to, uint64_t s)
     r->scratch.len = 0;
     if (slot && vote_evidence(r, slot))
         done = ledger_evidence_write(&r->scratch, &slot->pp, slice_of_buffer(&slot->evidence));
-    else if (s && read_evidence(r, s, &pp, &r->scratch_read))
+    else if (s && fetch_read_evidence(r, s, &pp, &r->scratch_read))
         done = ledger_evidence_write(&r->scratch, &pp, slice_of_buffer(&r->scratch_read));
     if (done)
         send_to(r, to, slice_of_buffer(&r->scratch));
@@ -291,7 +291,8 @@ void fetch_evidence_verified(struct ledger_replica *r, struct job *job)
         r->counters.signatures_bad++;
     else if (slot && !memcmp(slot->pp_hash, hash, HASH_LEN))
         vote_take_evidence(r, slot, check->decoded.evidence_bytes);
-    else if (pp->seqno > r->committed && r->pending.state != PENDING_FETCHING)
+    else if (pp->seqno > r->committed && r->pending.state != PENDING_FETCHING &&
+             transfer_may_stop_in(r, pp->view))
         transfer_want(r, pp->seqno, hash, true, check->from);
     evidence_check_free(check);
 }

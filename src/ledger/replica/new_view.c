@@ -51,8 +51,8 @@ void new_view_try(struct ledger_replica *r)
 {
     uint64_t view = r->view_change_sent;
     if ((r->pending.state != PENDING_NONE && r->pending.view == view) ||
-        !r->own_view_change_ready || !new_view_gather(r, view))
-        return;
+        !r->own_view_change_ready || view < r->signed_new_view || !new_view_gather(r, view))
+        return; /* also when we made one before, and lost it: never another one */
     r->pending.state = PENDING_FETCHING;
     r->pending.ours = true;
     r->pending.view = view;
@@ -77,7 +77,6 @@ static void new_view_sign(struct ledger_replica *r, struct ledger_new_view *nv)
     ledger_vcset_hash(slice_of_buffer(&r->pending.vcset), nv->vcset_hash);
     ledger_new_view_hash(nv, hash);
     r->env.sign(r->env.context, hash, nv->signature);
-    rule_mark_signed(r, LEDGER_SIGNED_NEW_VIEW, nv->view, 0, hash);
 }
 
 /* The NewView of the view we are in, to one replica or to all (-1). */
@@ -286,7 +285,8 @@ static struct merkle_hash root_with_vcset(const struct ledger_replica *r, uint64
 /* The floor (§6): nothing that is committed here changes. A breach is stored by stopping. */
 static bool floor_allows(struct ledger_replica *r, const struct choice *choice)
 {
-    bool allowed = choice->base >= final_batch(r) && choice->tip_s >= r->floor;
+    bool allowed =
+        choice->base >= final_batch(r) && (choice->tip_s >= r->floor || MUTATED(NO_FLOOR));
     for (unsigned i = 0; allowed && i < choice->plan_count; i++)
         allowed = rule_floor_allows(r, choice->plan[i].seqno, choice->plan[i].batch_root);
     for (uint64_t s = choice->base; allowed && s > final_batch(r); s--) {
@@ -329,12 +329,15 @@ void new_view_follow(struct ledger_replica *r, const struct ledger_new_view *nv,
 {
     uint8_t hash[HASH_LEN];
     ledger_new_view_hash(nv, hash);
-    assert(nv->view >= r->view);
-    r->view = nv->view;
+    assert(nv->view > ledger_view(r));
     memcpy(r->previous, hash, HASH_LEN);
+    if (!view_entry_push(r, nv->view, nv->base_seqno, start, hash))
+        replica_stop(r, "no memory");
+    if (nv->view < r->view || r->abstain_view == nv->view)
+        return; /* on the way through history to a later one */
+    r->view = nv->view;
     r->new_view.len = r->new_view_vcset.len = 0;
-    if (!view_entry_push(r, nv->view, nv->base_seqno, start, hash) ||
-        !buffer_append(&r->new_view, signed_bytes.data, signed_bytes.len) ||
+    if (!buffer_append(&r->new_view, signed_bytes.data, signed_bytes.len) ||
         !buffer_append(&r->new_view_vcset, vcset.data, vcset.len))
         replica_stop(r, "no memory");
     r->plan_base = nv->base_seqno;
@@ -366,6 +369,8 @@ static void new_view_enter(struct ledger_replica *r, const struct view_entry *af
     struct slice bytes = slice_of_buffer(&signed_bytes);
     append_entry(r, LEDGER_ENTRY_NEW_VIEW, bytes, NULL);
     append_record(r, LEDGER_RECORD_NEW_VIEW, 0, bytes);
+    if (p->ours) /* behind the entries: whoever finds the mark in the log finds the NewView */
+        rule_mark_signed(r, LEDGER_SIGNED_NEW_VIEW, p->view, 0, hash);
     if (r->stopped) {
         buffer_free(&signed_bytes);
         return;

@@ -87,6 +87,7 @@ static bool start_at_checkpoint(struct ledger_replica *r, const struct ledger_ch
     slot->next_index = c->next_index;
     memcpy(slot->pp_hash, c->pp_hash, HASH_LEN);
     memcpy(r->previous, c->pp_hash, HASH_LEN);
+    r->hollow_view = c->view;
     r->hollow = r->prepared = r->committed = r->floor = c->s;
     r->frontier = c->frontier;
     r->position = r->replay_start = c->position;
@@ -177,6 +178,8 @@ void ledger_close(struct ledger_replica *r)
     job_free_all(r);
     early_free(r);
     stashes_free(r);
+    executed_free(r);
+    slot_free(&r->old);
     for (unsigned i = 0; r->slots && i < SLOTS; i++)
         slot_free(&r->slots[i]);
     for (unsigned i = 0; r->view_changes && i < r->n; i++) {
@@ -292,24 +295,41 @@ static int recover_new_view(struct ledger_replica *r, struct slice payload, stru
  * histories that were taken back: the checkpoint is found where its very pp ends at its position,
  * and lost again when the ledger is rolled back below it.
  */
-static void recover_find_checkpoint(struct ledger_replica *r, uint8_t type, uint64_t position,
-                                    struct slice payload)
+static void recover_find_checkpoint(struct ledger_replica *r, const struct ledger_pp *pp,
+                                    uint64_t position)
+{
+    uint8_t hash[HASH_LEN];
+    if (position + 1 != r->replay_start)
+        return;
+    ledger_pp_hash(pp, hash);
+    r->checkpoint_seen = !memcmp(hash, slot_find(r, r->hollow)->pp_hash, HASH_LEN);
+}
+
+/* An entry before the checkpoint: only where things are is noted. */
+static void recover_skipped(struct ledger_replica *r, uint8_t type, uint64_t position,
+                            struct slice payload)
 {
     struct error e;
     struct ledger_pp pp;
-    uint8_t hash[HASH_LEN];
-    if (type != LEDGER_ENTRY_PP || position + 1 != r->replay_start ||
-        ledger_pp_decode_signed(payload, &pp, &e))
-        return;
-    ledger_pp_hash(&pp, hash);
-    r->checkpoint_seen = !memcmp(hash, slot_find(r, r->hollow)->pp_hash, HASH_LEN);
+    struct ledger_tx tx;
+    struct ledger_body body;
+    uint8_t req_hash[HASH_LEN];
+    if (type == LEDGER_ENTRY_PP && !ledger_pp_decode_signed(payload, &pp, &e) &&
+        pp.seqno <= r->hollow && positions_set(r, pp.seqno, position)) {
+        r->skipped_s = pp.seqno;
+        recover_find_checkpoint(r, &pp, position);
+    } else if (type == LEDGER_ENTRY_TX && !ledger_tx_decode(payload, &tx, &e) &&
+               !ledger_body_decode(tx.body, &body, &e)) {
+        ledger_request_hash(body.fields, req_hash);
+        executed_note(r, r->skipped_s, req_hash, &body.request);
+    }
 }
 
 static int recover_entry(struct ledger_replica *r, uint8_t type, uint64_t position,
                          struct slice payload, struct error *e)
 {
     if (!r->checkpoint_seen) {
-        recover_find_checkpoint(r, type, position, payload);
+        recover_skipped(r, type, position, payload);
         return 0;
     }
     if (type == LEDGER_ENTRY_GENESIS) {
@@ -402,12 +422,11 @@ int ledger_start(struct ledger_replica *r, struct error *e)
     replay_reset(r);
     if (r->stopped)
         return error_set(e, ATOLL_ECORRUPT, "the replica's log: %s", r->stopped);
-    if (!r->checkpoint_seen)
-        return corrupt(e, "its ledger does not hold the batch of this checkpoint");
+    if (!r->checkpoint_seen || (r->hollow && r->last < r->hollow + r->pipeline))
+        return corrupt(e, "its ledger does not hold the batch of this checkpoint for good");
     r->started = true;
-    if (r->position == 0 &&
-        !append_entry(r, LEDGER_ENTRY_GENESIS, slice_of_buffer(&r->genesis_bytes), NULL))
-        return error_set(e, ATOLL_EIO, "the genesis cannot be written to the log");
+    if (r->position == 0)
+        append_entry(r, LEDGER_ENTRY_GENESIS, slice_of_buffer(&r->genesis_bytes), NULL);
     if (!whole) {
         uint8_t payload[LEDGER_ROLLBACK_LEN];
         ledger_rollback_encode(r->position, payload);

@@ -77,16 +77,16 @@ static int replay_batch(struct ledger_replica *r, struct error *e)
         return replay_broken(r, "the roots are not those that its pp names", e);
     slot->pp = *pp;
     ledger_pp_hash(pp, slot->pp_hash);
+    struct slot *before = evidence.len ? slot_in_ledger(r, pp->seqno - r->pipeline) : NULL;
+    if (before)
+        vote_take_evidence(r, before, evidence);
     append_batch(r, slot);
     if (r->stopped)
         return error_set(e, ATOLL_EIO, "the log cannot be written");
     if (pp->kind == LEDGER_KIND_CHECKPOINT)
         digest_start(r, slot);
-    struct slot *before = evidence.len ? slot_in_ledger(r, pp->seqno - r->pipeline) : NULL;
-    if (before) {
-        vote_take_evidence(r, before, evidence);
+    if (before)
         floor_raise(r, before->s);
-    }
     for (uint32_t i = 0; i < done; i++)
         pool_forget(r, slot->txs[i].req_hash);
     replay_reset(r);
@@ -123,8 +123,18 @@ static int replay_new_view(struct ledger_replica *r, struct slice payload, struc
     struct ledger_new_view nv;
     struct slice vcset = slice_of_buffer(&r->replay.vcset);
     if (!r->replay.has_vcset || ledger_new_view_decode_signed(payload, &nv, e) ||
-        nv.view <= r->view || nv.base_seqno != r->last)
+        nv.view <= ledger_view(r) || nv.base_seqno != r->last)
         return replay_broken(r, "a NewView out of place", e);
+    uint8_t hash[HASH_LEN], followed[HASH_LEN];
+    struct ledger_new_view now;
+    ledger_new_view_hash(&nv, hash);
+    if (nv.view == r->view && r->new_view.len &&
+        !ledger_new_view_decode_signed(slice_of_buffer(&r->new_view), &now, e)) {
+        ledger_new_view_hash(&now, followed);
+        if (memcmp(hash, followed, HASH_LEN))
+            r->abstain_view =
+                nv.view; /* its primary made two; nothing is signed under the second */
+    }
     uint64_t start = r->position;
     if (!append_entry(r, LEDGER_ENTRY_VCSET, vcset, NULL))
         return error_set(e, ATOLL_EIO, "the log cannot be written");
@@ -133,7 +143,7 @@ static int replay_new_view(struct ledger_replica *r, struct slice payload, struc
         return replay_broken(r, "the root is not the one that its NewView names", e);
     if (!append_entry(r, LEDGER_ENTRY_NEW_VIEW, payload, NULL))
         return error_set(e, ATOLL_EIO, "the log cannot be written");
-    if (r->started)
+    if (r->started && nv.view >= r->view && r->abstain_view != nv.view)
         append_record(r, LEDGER_RECORD_NEW_VIEW, 0, payload);
     new_view_follow(r, &nv, payload, vcset, start);
     if (r->view > r->view_change_sent)

@@ -49,9 +49,9 @@ int ledger_open(const struct ledger_config *, const struct ledger_env *,
  * when the log contradicts itself or the store: do not start. */
 int ledger_recover(struct ledger_replica *, enum ledger_record_kind, uint8_t entry_type,
                    uint64_t position, const void *payload, size_t len, struct error *);
-/* All records were fed. An empty log gets its genesis entry here. ATOLL_ECORRUPT as above; also
- * when the ledger does not hold the batch of the checkpoint (it was taken back): open with an older
- * one. */
+/* All records were fed. An empty log gets its genesis entry here; when the disk is too full for
+ * that the replica starts as stopped. ATOLL_ECORRUPT as above; also when the ledger does not hold
+ * the batch of the checkpoint (it was taken back): open with an older one. */
 int ledger_start(struct ledger_replica *, struct error *);
 /* Frees everything at any moment after ledger_open, with jobs out or not; those are not completed
  * any more. NULL is allowed. */

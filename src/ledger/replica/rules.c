@@ -45,9 +45,9 @@ void rule_mark_signed(struct ledger_replica *r, enum ledger_signed_what what, ui
  */
 bool rule_nonce_may_leave(const struct ledger_replica *r, const struct slot *slot)
 {
-    if (!slot->certain || !slot->own_ready || r->quarantine)
+    if ((!slot->certain && !MUTATED(NONCE_EARLY)) || !slot->own_ready || r->quarantine)
         return false;
-    if (r->view_change_sent <= slot->view)
+    if (r->view_change_sent <= slot->view || MUTATED(NONCE_AFTER_CHANGE))
         return true;
     return r->tip.view == slot->view && slot->s <= r->tip.s && slot->s + r->tip.count > r->tip.s;
 }
@@ -75,7 +75,7 @@ void rule_abstain(struct ledger_replica *r, uint64_t view)
 {
     struct ledger_batch_info info;
     struct error e;
-    if (r->signed_view != view || !r->signed_s)
+    if (r->signed_view != view || !r->signed_s || MUTATED(NO_ABSTAIN))
         return;
     if (ledger_batch_at(r, r->signed_s, &info, &e) ||
         memcmp(info.pp_hash, r->signed_hash, HASH_LEN))
@@ -85,7 +85,7 @@ void rule_abstain(struct ledger_replica *r, uint64_t view)
 /* The committed floor (§6): where we hold Q opened nonces, contents never change. */
 bool rule_floor_allows(const struct ledger_replica *r, uint64_t s, const uint8_t g[static HASH_LEN])
 {
-    if (s > r->floor || s + SLOTS <= r->floor)
+    if (s > r->floor || s + SLOTS <= r->floor || MUTATED(NO_FLOOR))
         return true;
     return memcmp(r->floor_g[s % SLOTS], g, HASH_LEN) == 0;
 }

@@ -68,8 +68,11 @@ bool slot_prepare_room(struct slot *slot, uint32_t txs)
 
 bool positions_set(struct ledger_replica *r, uint64_t s, uint64_t position)
 {
-    if (r->position_count == 0)
-        r->positions_base = s;
+    if (r->position_count == 0 || s < r->positions_base ||
+        s > r->positions_base + r->position_count) {
+        r->positions_base = s; /* batches before it are not known */
+        r->position_count = 0;
+    }
     size_t at = (size_t)(s - r->positions_base);
     if (at >= r->position_capacity) {
         size_t capacity = r->position_capacity ? 2 * r->position_capacity : 256;
@@ -103,6 +106,14 @@ struct view_entry *view_entry_find(const struct ledger_replica *r, uint64_t view
         if (r->view_entries[i].view == view)
             return &r->view_entries[i];
     return NULL;
+}
+
+/* The last view that has entries in the ledger. */
+uint64_t ledger_view(const struct ledger_replica *r)
+{
+    if (r->view_entry_count)
+        return r->view_entries[r->view_entry_count - 1].view;
+    return r->hollow_view;
 }
 
 /* ---- taking back ---- */

@@ -6,15 +6,20 @@
 
 #define STASHES (4 * LEDGER_PIPELINE_MAX)
 
-struct stash *stash_find(const struct ledger_replica *r, const uint8_t g[static HASH_LEN])
+/* Being found keeps contents: those of a plan are looked for again and again. */
+struct stash *stash_find(struct ledger_replica *r, const uint8_t g[static HASH_LEN])
 {
-    for (unsigned i = 0; r->stashes && i < STASHES; i++)
-        if (r->stashes[i].used && !memcmp(r->stashes[i].g, g, HASH_LEN))
+    for (unsigned i = 0; r->stashes && i < STASHES; i++) {
+        if (r->stashes[i].used && !memcmp(r->stashes[i].g, g, HASH_LEN)) {
+            r->stashes[i].stamp = ++r->stash_clock;
             return &r->stashes[i];
+        }
+    }
     return NULL;
 }
 
-/* Room for the contents with this G, empty; the oldest gives way. NULL: no memory. */
+/* Room for the contents with this G, empty; those not asked for the longest give way. NULL: no
+ * memory. */
 struct stash *stash_put(struct ledger_replica *r, uint64_t s, enum ledger_kind kind,
                         uint64_t first_index, uint32_t count, const uint8_t g[static HASH_LEN])
 {
@@ -27,12 +32,14 @@ struct stash *stash_put(struct ledger_replica *r, uint64_t s, enum ledger_kind k
     if (!stash) {
         stash = &r->stashes[0];
         for (unsigned i = 1; i < STASHES; i++)
-            if (r->stashes[i].s < stash->s)
+            if (r->stashes[i].stamp < stash->stamp)
                 stash = &r->stashes[i];
     }
     struct buffer entries = stash->entries;
+    uint64_t stamp = ++r->stash_clock;
     entries.len = 0;
     *stash = (struct stash){.used = true,
+                            .stamp = stamp,
                             .s = s,
                             .kind = kind,
                             .first_index = first_index,
@@ -101,7 +108,7 @@ void stashes_free(struct ledger_replica *r)
 }
 
 /* Whether we hold the contents of a planned batch, wherever. */
-bool content_here(const struct ledger_replica *r, const struct ledger_plan *plan)
+bool content_here(struct ledger_replica *r, const struct ledger_plan *plan)
 {
     if (plan->kind != LEDGER_KIND_NORMAL || stash_find(r, plan->batch_root))
         return true;

@@ -19,7 +19,7 @@
 struct stop {
     bool found;
     bool is_new_view;
-    uint64_t s;
+    uint64_t s, view;
     uint8_t hash[HASH_LEN]; /* of the pp, or of the NewView */
     size_t offset;          /* behind its last entry */
     uint64_t entries;       /* up to there */
@@ -157,12 +157,14 @@ static struct stop find_target(const struct ledger_replica *r)
         if (w.type == LEDGER_ENTRY_PP && !ledger_pp_decode_signed(w.payload, &pp, &e)) {
             ledger_pp_hash(&pp, stop.hash);
             here = !memcmp(stop.hash, t->target_link, HASH_LEN);
+            stop.view = pp.view;
             stop.is_new_view = false;
             left = pp.count;
         } else if (w.type == LEDGER_ENTRY_NEW_VIEW &&
                    !ledger_new_view_decode_signed(w.payload, &nv, &e)) {
             ledger_new_view_hash(&nv, stop.hash);
             here = !memcmp(stop.hash, t->target_link, HASH_LEN);
+            stop.view = nv.view;
             stop.is_new_view = true;
             left = 0;
         } else if (w.type == LEDGER_ENTRY_TX && left) {
@@ -197,7 +199,7 @@ static struct stop find_evidence(const struct ledger_replica *r, struct ledger_p
             !ledger_pp_decode_signed(w.payload,
                                      &pps[0 + (s = load_u64(w.payload.data + 12)) % ring], &e)) {
             now = &stops[s % ring];
-            *now = (struct stop){.s = s};
+            *now = (struct stop){.s = s, .view = pps[s % ring].view};
             ledger_pp_hash(&pps[s % ring], now->hash);
             left = pps[s % ring].count;
         } else if (w.type == LEDGER_ENTRY_TX && left) {
@@ -311,6 +313,28 @@ static bool find_overlap(const struct ledger_replica *r, const struct stop *stop
     return overlap->offset == stop->offset || overlap->s >= final_batch(r);
 }
 
+/* Whether the stop would make us follow a second NewView of our view (I1): then history has to
+ * reach a later view first. */
+static bool follows_another(const struct ledger_replica *r, const struct stop *stop)
+{
+    struct error e;
+    struct ledger_new_view nv;
+    uint8_t hash[HASH_LEN];
+    const struct view_entry *ours = view_entry_find(r, r->view);
+    struct walk w = walk_start(r);
+    const uint8_t *end = w.at + stop->offset;
+    if (stop->view != r->view || !ours)
+        return false;
+    while (w.at < end && walk_next(&w)) {
+        if (w.type != LEDGER_ENTRY_NEW_VIEW || ledger_new_view_decode_signed(w.payload, &nv, &e) ||
+            nv.view != r->view)
+            continue;
+        ledger_new_view_hash(&nv, hash);
+        return memcmp(hash, ours->hash, HASH_LEN) != 0;
+    }
+    return false;
+}
+
 /* Puts the entries between the overlap and the stop into the ledger, instead of ours. */
 static bool apply_entries(struct ledger_replica *r, const struct stop *stop,
                           const struct overlap *overlap)
@@ -330,8 +354,9 @@ static bool apply_entries(struct ledger_replica *r, const struct stop *stop,
     w.at += overlap->offset;
     while (w.at < end && walk_next(&w) && !r->stopped) {
         if (replay_entry(r, w.type, w.payload, &e)) {
-            snprintf(r->refusal, sizeof r->refusal, "%s", e.text);
-            replica_stop(r, "history that a quorum signed cannot be followed");
+            snprintf(r->refusal, sizeof r->refusal,
+                     "history that a quorum signed cannot be followed: %.180s", e.text);
+            replica_stop(r, r->refusal);
             return false;
         }
     }
@@ -353,6 +378,10 @@ static void transfer_apply(struct ledger_replica *r, const struct stop *stop, bo
         replica_stop(r, "history that a quorum signed changes what is committed here");
         return;
     }
+    if (follows_another(r, stop)) {
+        transfer_stop(r);
+        return;
+    }
     if (!apply_entries(r, stop, &overlap))
         return;
     if (committed && stop->s > r->committed) {
@@ -371,6 +400,14 @@ static void transfer_apply(struct ledger_replica *r, const struct stop *stop, bo
     }
 }
 
+/* Whether evidence of a batch of this view lets us exchange our history for its: never for that of
+ * a lower view than ours, unless we are leaving for a new one. What is committed below is the same.
+ */
+bool transfer_may_stop_in(const struct ledger_replica *r, uint64_t view)
+{
+    return view >= ledger_view(r) || r->pending.state == PENDING_FETCHING;
+}
+
 static void transfer_examine(struct ledger_replica *r)
 {
     struct transfer *t = &r->transfer;
@@ -387,7 +424,7 @@ static void transfer_examine(struct ledger_replica *r)
         return;
     }
     stop = find_evidence(r, &pp, &bytes);
-    if (!stop.found || stop.s <= r->committed)
+    if (!stop.found || stop.s <= r->committed || !transfer_may_stop_in(r, stop.view))
         return;
     if (ledger_evidence_decode(bytes, &evidence, &e))
         return;
@@ -432,7 +469,8 @@ void transfer_verified(struct ledger_replica *r, struct job *job)
         ledger_pp_hash(&check->decoded.pp, hash);
         if (!valid)
             transfer_ban(r);
-        else if (stop.found && !memcmp(stop.hash, hash, HASH_LEN))
+        else if (stop.found && !memcmp(stop.hash, hash, HASH_LEN) &&
+                 transfer_may_stop_in(r, stop.view))
             transfer_apply(r, &stop, true);
         else
             transfer_examine(r);

@@ -216,6 +216,8 @@ static uint64_t view_to_join(const struct ledger_replica *r)
 void view_run(struct ledger_replica *r)
 {
     uint64_t join = view_to_join(r);
+    if (r->pending.state != PENDING_NONE && r->pending.view <= r->view)
+        new_view_drop(r); /* history took us there meanwhile */
     if (join)
         view_leave(r, join);
     if (r->view_change_sent > r->view && primary_of(r, r->view_change_sent) == r->self)

@@ -251,6 +251,8 @@ static bool prepare_slot(struct ledger_replica *r, struct slot *slot)
         slot->prepared = true;
         r->prepared = slot->s;
         wait_durable(r, WAITING_CERTIFICATE, slot->view, slot->s, slot->pp_hash);
+        if (MUTATED(NONCE_EARLY))
+            vote_certain(r, slot);
     }
     buffer_free(&certificate);
     return done;
@@ -307,7 +309,7 @@ static void commit_slot(struct ledger_replica *r, struct slot *slot)
 /* Draws the consequences of new votes, nonces, evidence. */
 void vote_advance(struct ledger_replica *r)
 {
-    if (!in_view(r))
+    if (!in_view(r) && !MUTATED(NONCE_AFTER_CHANGE))
         return;
     for (uint64_t s = r->committed + 1; s <= r->last; s++)
         nonce_try(r, slot_find(r, s), primary_of(r, r->view));
@@ -377,7 +379,11 @@ unsigned vote_unknown(const struct ledger_replica *r, const struct slot *slot,
         if (!(evidence->bits >> i & 1) || i == primary_of(r, slot->view))
             continue;
         const struct vote *v = &slot->votes[i];
-        if (!vote_matches(slot, v) ||
+        uint8_t hash[HASH_LEN];
+        /* The Prepare that the evidence's nonce makes must be the one we hold, not only its
+         * signature: with a false nonce it is another one. */
+        ledger_prepare_hash(&v->prepare, hash);
+        if (!vote_matches(slot, v) || memcmp(hash, work[at].hash, HASH_LEN) ||
             memcmp(v->prepare.signature, work[at].signature, ED25519_SIGNATURE_LEN))
             work[left++] = work[at];
         at++;
@@ -386,14 +392,15 @@ unsigned vote_unknown(const struct ledger_replica *r, const struct slot *slot,
 }
 
 /* Valid evidence for this batch: its votes are ours from now on, and it is the evidence that the
- * ledger holds. */
+ * ledger holds, or is to hold. */
 void vote_take_evidence(struct ledger_replica *r, struct slot *slot, struct slice bytes)
 {
     struct error e;
     struct ledger_evidence evidence;
     unsigned prepare = 0, nonce = 0;
-    if (ledger_evidence_decode(bytes, &evidence, &e))
-        return;
+    if (ledger_evidence_decode(bytes, &evidence, &e) ||
+        (slot->evidence.len && slot_in_ledger(r, slot->s + r->pipeline)))
+        return; /* the ledger holds another one for it already */
     slot->evidence.len = 0;
     if (!buffer_append(&slot->evidence, bytes.data, bytes.len))
         slot->evidence.len = 0;

@@ -365,8 +365,9 @@ static int replica_open(struct ledger_server *s, struct error *e)
         int rc = store_make(s, below, &at, &kv, e);
         if (rc == 0)
             rc = replica_recover(s, &at, kv, e);
-        if (rc != -ATOLL_ESTALE || at.s == 0)
+        if ((rc != -ATOLL_ESTALE && rc != -ATOLL_ECORRUPT) || at.s == 0)
             return rc;
+        say(s, "checkpoint %" PRIu64 " is passed over: %s", at.s, e->text);
         ledger_close(s->replica);
         s->replica = NULL;
         below = at.s;

@@ -1,0 +1,325 @@
+/*
+ * A disk for the ledger's log, in memory: files.h over plain buffers, where the power can fail after
+ * any operation. What was not synchronised then survives in part: in order up to some byte, or any
+ * sectors of it, as the cut wants. Names change durably with sync_names, or before.
+ */
+#ifndef TESTS_LEDGER_DISK_H
+#define TESTS_LEDGER_DISK_H
+
+#include "base/bytes.h"
+#include "ledger/log/files.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DISK_FILES  256
+#define DISK_SECTOR 512
+
+enum disk_cut {
+    DISK_CUT_KILLED,  /* only the process: everything written stays */
+    DISK_CUT_PREFIX,  /* writes reached the disk in order, the last one in part */
+    DISK_CUT_SECTORS, /* any sectors did */
+    DISK_CUT_NOTHING, /* nothing that was not synchronised did */
+    DISK_CUTS
+};
+
+struct disk_write {
+    int file;
+    uint64_t at;
+    size_t len;
+    uint8_t *bytes;
+};
+
+struct disk_file {
+    bool used;
+    char name[LOG_NAME_MAX];         /* as the process sees it; "": removed */
+    char durable_name[LOG_NAME_MAX]; /* as the disk has it */
+    struct buffer now, durable;
+};
+
+struct disk {
+    struct disk_file files[DISK_FILES];
+    struct disk_write *writes; /* not synchronised */
+    size_t write_count, write_capacity;
+    uint64_t operations, fail_at; /* fail_at: the power is gone from this one on; 0: never */
+    uint64_t room;                /* bytes that may be allocated; 0: any */
+    uint64_t sync_fails_at;       /* this sync, counted from 1, fails; 0: none */
+    uint64_t syncs;
+    uint64_t random;
+};
+
+static inline uint64_t disk_draw(struct disk *d)
+{
+    uint64_t z = d->random += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static inline bool disk_dark(struct disk *d, struct error *e)
+{
+    d->operations++;
+    if (d->fail_at == 0 || d->operations < d->fail_at)
+        return false;
+    error_set(e, ATOLL_EIO, "the power is gone");
+    return true;
+}
+
+static inline struct disk_file *disk_named(struct disk *d, const char *name)
+{
+    for (int i = 0; i < DISK_FILES; i++)
+        if (d->files[i].used && strcmp(d->files[i].name, name) == 0)
+            return &d->files[i];
+    return NULL;
+}
+
+static int disk_open(void *context, const char *name, bool create, struct error *e)
+{
+    struct disk *d = context;
+    struct disk_file *f = disk_named(d, name);
+    if (disk_dark(d, e))
+        return -ATOLL_EIO;
+    if (f && create)
+        return error_set(e, ATOLL_EEXIST, "%s exists", name);
+    if (f)
+        return (int)(f - d->files);
+    if (!create)
+        return error_set(e, ATOLL_ENOENT, "there is no %s", name);
+    for (int i = 0; i < DISK_FILES; i++) {
+        if (d->files[i].used)
+            continue;
+        d->files[i] = (struct disk_file){.used = true};
+        snprintf(d->files[i].name, LOG_NAME_MAX, "%s", name);
+        return i;
+    }
+    return error_set(e, ATOLL_ELIMIT, "too many files");
+}
+
+static void disk_close(void *context, int file)
+{
+    (void)context, (void)file;
+}
+
+static int disk_size(void *context, int file, uint64_t *bytes, struct error *e)
+{
+    struct disk *d = context;
+    (void)e;
+    *bytes = d->files[file].now.len;
+    return 0;
+}
+
+static inline void disk_extend(struct buffer *b, uint64_t bytes)
+{
+    if (b->len < bytes && !buffer_append(b, NULL, (size_t)bytes - b->len))
+        abort();
+}
+
+/* Sizes are taken to be durable at once: what a file is made of is what can be lost. */
+static int disk_allocate(void *context, int file, uint64_t bytes, struct error *e)
+{
+    struct disk *d = context;
+    uint64_t all = bytes;
+    if (disk_dark(d, e))
+        return -ATOLL_EIO;
+    for (int i = 0; i < DISK_FILES; i++)
+        all += d->files[i].used && i != file && d->files[i].name[0] ? d->files[i].now.len : 0;
+    if (d->room > 0 && all > d->room)
+        return error_set(e, ATOLL_ELIMIT, "no room");
+    disk_extend(&d->files[file].now, bytes);
+    disk_extend(&d->files[file].durable, bytes);
+    return 0;
+}
+
+static int disk_read(void *context, int file, uint64_t at, void *data, size_t len, struct error *e)
+{
+    struct disk *d = context;
+    const struct buffer *b = &d->files[file].now;
+    if (at > b->len || len > b->len - at)
+        return error_set(e, ATOLL_ERANGE, "behind the end");
+    if (len > 0)
+        memcpy(data, b->data + at, len);
+    return 0;
+}
+
+static int disk_write_bytes(void *context, int file, uint64_t at, const void *data, size_t len,
+                            struct error *e)
+{
+    struct disk *d = context;
+    /* The write during which the power goes is one that may be on the disk. */
+    bool dark = d->fail_at > 0 && d->operations + 1 > d->fail_at;
+    bool last = d->fail_at > 0 && d->operations + 1 == d->fail_at;
+    if (disk_dark(d, e) && (dark || !last))
+        return -ATOLL_EIO;
+    if (d->write_count == d->write_capacity) {
+        d->write_capacity = d->write_capacity ? 2 * d->write_capacity : 64;
+        d->writes = realloc(d->writes, d->write_capacity * sizeof *d->writes);
+        assert(d->writes);
+    }
+    struct disk_write w = {file, at, len, malloc(len + 1)};
+    assert(w.bytes);
+    memcpy(w.bytes, data, len);
+    d->writes[d->write_count++] = w;
+    disk_extend(&d->files[file].now, at + len);
+    disk_extend(&d->files[file].durable, at + len);
+    memcpy(d->files[file].now.data + at, data, len);
+    return last ? -ATOLL_EIO : 0;
+}
+
+static inline void disk_settle(struct disk *d, int file)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < d->write_count; i++) {
+        if (d->writes[i].file == file)
+            free(d->writes[i].bytes);
+        else
+            d->writes[kept++] = d->writes[i];
+    }
+    d->write_count = kept;
+    struct disk_file *f = &d->files[file];
+    if (f->now.len > 0)
+        memcpy(f->durable.data, f->now.data, f->now.len);
+}
+
+static int disk_sync(void *context, int file, struct error *e)
+{
+    struct disk *d = context;
+    if (disk_dark(d, e))
+        return -ATOLL_EIO;
+    if (++d->syncs == d->sync_fails_at)
+        return error_set(e, ATOLL_EIO, "the disk is bad");
+    disk_settle(d, file);
+    return 0;
+}
+
+static int disk_rename(void *context, const char *from, const char *to, struct error *e)
+{
+    struct disk *d = context;
+    struct disk_file *f = disk_named(d, from), *old = disk_named(d, to);
+    if (disk_dark(d, e))
+        return -ATOLL_EIO;
+    assert(f);
+    if (old)
+        old->name[0] = '\0';
+    snprintf(f->name, LOG_NAME_MAX, "%s", to);
+    return 0;
+}
+
+static int disk_remove(void *context, const char *name, struct error *e)
+{
+    struct disk *d = context;
+    struct disk_file *f = disk_named(d, name);
+    if (disk_dark(d, e))
+        return -ATOLL_EIO;
+    assert(f);
+    f->name[0] = '\0';
+    return 0;
+}
+
+static inline void disk_forget(struct disk *d, int file)
+{
+    disk_settle(d, file);
+    buffer_free(&d->files[file].now);
+    buffer_free(&d->files[file].durable);
+    d->files[file].used = false;
+}
+
+static int disk_sync_names(void *context, struct error *e)
+{
+    struct disk *d = context;
+    if (disk_dark(d, e))
+        return -ATOLL_EIO;
+    for (int i = 0; i < DISK_FILES; i++) {
+        memcpy(d->files[i].durable_name, d->files[i].name, LOG_NAME_MAX);
+        if (d->files[i].used && !d->files[i].name[0])
+            disk_forget(d, i);
+    }
+    return 0;
+}
+
+static int disk_list(void *context, void (*visit)(void *visitor, const char *name), void *visitor,
+                     struct error *e)
+{
+    struct disk *d = context;
+    (void)e;
+    for (int i = 0; i < DISK_FILES; i++)
+        if (d->files[i].used && d->files[i].name[0])
+            visit(visitor, d->files[i].name);
+    return 0;
+}
+
+static inline struct log_files disk_files(struct disk *d)
+{
+    return (struct log_files){.context = d,
+                              .open = disk_open,
+                              .close = disk_close,
+                              .size = disk_size,
+                              .allocate = disk_allocate,
+                              .read = disk_read,
+                              .write = disk_write_bytes,
+                              .sync = disk_sync,
+                              .rename = disk_rename,
+                              .remove = disk_remove,
+                              .sync_names = disk_sync_names,
+                              .list = disk_list};
+}
+
+/* A write reaches the disk, as far as the cut lets it. */
+static inline void disk_land(struct disk *d, const struct disk_write *w, enum disk_cut cut,
+                             uint64_t *left)
+{
+    uint8_t *to = d->files[w->file].durable.data;
+    if (cut == DISK_CUT_KILLED || (cut == DISK_CUT_PREFIX && *left > 0)) {
+        size_t len = cut == DISK_CUT_PREFIX && *left < w->len ? (size_t)*left : w->len;
+        memcpy(to + w->at, w->bytes, len);
+        *left -= cut == DISK_CUT_PREFIX ? len : 0;
+    }
+    for (uint64_t at = w->at; cut == DISK_CUT_SECTORS && at < w->at + w->len;) {
+        uint64_t end = align_up(at + 1, DISK_SECTOR);
+        if (end > w->at + w->len)
+            end = w->at + w->len;
+        if (disk_draw(d) % 2)
+            memcpy(to + at, w->bytes + (at - w->at), (size_t)(end - at));
+        at = end;
+    }
+}
+
+/* The machine (or just the process) stops and starts again. */
+static inline void disk_restart(struct disk *d, enum disk_cut cut)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < d->write_count; i++)
+        bytes += d->writes[i].len;
+    uint64_t left = bytes > 0 ? disk_draw(d) % (bytes + 1) : 0;
+    for (size_t i = 0; i < d->write_count; i++) {
+        disk_land(d, &d->writes[i], cut, &left);
+        free(d->writes[i].bytes);
+    }
+    d->write_count = 0;
+    bool names = cut == DISK_CUT_KILLED || (cut != DISK_CUT_NOTHING && disk_draw(d) % 2);
+    for (int i = 0; i < DISK_FILES; i++) {
+        struct disk_file *f = &d->files[i];
+        if (!f->used)
+            continue;
+        memcpy(names ? f->durable_name : f->name, names ? f->name : f->durable_name, LOG_NAME_MAX);
+        if (f->now.len > 0)
+            memcpy(f->now.data, f->durable.data, f->now.len);
+        if (!f->name[0])
+            disk_forget(d, i);
+    }
+    d->fail_at = 0;
+}
+
+static inline void disk_free(struct disk *d)
+{
+    for (size_t i = 0; i < d->write_count; i++)
+        free(d->writes[i].bytes);
+    free(d->writes);
+    for (int i = 0; i < DISK_FILES; i++) {
+        buffer_free(&d->files[i].now);
+        buffer_free(&d->files[i].durable);
+    }
+}
+
+#endif
