@@ -8,8 +8,10 @@
 #include "engine/lower_function.h"
 #include "engine/lower_jam.h"
 #include "engine/lower_relax.h"
+#include "engine/lower_reroll.h"
 #include "engine/lower_reverse.h"
 #include "engine/lower_unroll.h"
+#include "engine/lower_widen.h"
 
 #include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
@@ -19,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOWERING_REVISION "4"
+#define LOWERING_REVISION "6"
 #define TRIPLE            "x86_64-unknown-linux-gnu"
 
 /* A shard beyond either bound is compiled at `quick` even when `opt` is asked for: some passes take
@@ -317,6 +319,16 @@ static int passes_run(struct lowering *l, LLVMTargetMachineRef machine, const ch
     return e->code;
 }
 
+static bool loops_arrange(const struct lowering *l, LLVMValueRef function)
+{
+    bool wider = l->options->cpu != CPU_V2;
+    if (!lower_jam(function) || (wider && !lower_widen(function)) || !lower_reroll(function) ||
+        !lower_unroll(function))
+        return false;
+    lower_reverse(function);
+    return true;
+}
+
 /* Weak functions are never looked into from outside: nothing is inferred across calls from here on,
  * so that calls whose results are unused, and with them traps, stay. */
 static int functions_seal(struct lowering *l, bool opt, struct error *e)
@@ -327,11 +339,8 @@ static int functions_seal(struct lowering *l, bool opt, struct error *e)
             continue;
         if (relax && !lower_relax(f))
             return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loads");
-        if (relax && opt) {
-            if (!lower_jam(f) || !lower_unroll(f))
-                return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loops");
-            lower_reverse(f);
-        }
+        if (relax && opt && !loops_arrange(l, f))
+            return error_set(e, ATOLL_ENOMEM, "no memory to analyse a function's loops");
         LLVMSetLinkage(f, LLVMWeakAnyLinkage);
     }
     return 0;

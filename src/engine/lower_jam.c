@@ -29,6 +29,7 @@
  */
 #include "engine/lower_jam.h"
 
+#include "engine/lower_edit.h"
 #include "engine/lower_jam_check.h"
 
 #include <stdlib.h>
@@ -339,29 +340,6 @@ static void jam_split_head(struct jam *j)
     }
 }
 
-/* The phis of a block, remade so that what came from one block comes from another. */
-static void phis_redirect(LLVMBuilderRef builder, LLVMBasicBlockRef block, LLVMBasicBlockRef from,
-                          LLVMBasicBlockRef to)
-{
-    LLVMValueRef phi = LLVMGetFirstInstruction(block), next;
-    for (; LLVMGetInstructionOpcode(phi) == LLVMPHI; phi = next) {
-        next = LLVMGetNextInstruction(phi);
-        LLVMPositionBuilderBefore(builder, phi);
-        LLVMValueRef made = LLVMBuildPhi(builder, LLVMTypeOf(phi), "");
-        for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
-            LLVMValueRef value = LLVMGetIncomingValue(phi, i);
-            LLVMBasicBlockRef source = LLVMGetIncomingBlock(phi, i);
-            if (source == from)
-                source = to;
-            if (value == phi)
-                value = made;
-            LLVMAddIncoming(made, &value, &source, 1);
-        }
-        LLVMReplaceAllUsesWith(phi, made);
-        LLVMInstructionEraseFromParent(phi);
-    }
-}
-
 static bool jam_is_inside(const struct jam *j, LLVMBasicBlockRef block)
 {
     if (block == j->body || block == j->check || block == j->leave)
@@ -408,7 +386,7 @@ static void jam_join(struct jam *j)
     LLVMSetSuccessor(branch, LLVMGetSuccessor(branch, 0) != j->nest->exit, j->leave);
     LLVMPositionBuilderAtEnd(j->builder, j->leave);
     LLVMBuildBr(j->builder, j->nest->exit);
-    phis_redirect(j->builder, j->nest->exit, latch, j->leave);
+    edit_phis_redirect(j->builder, j->nest->exit, latch, j->leave);
     for (uint32_t n = 0; n < j->nest->instruction_count; n++)
         jam_lead_out(j, n);
     for (uint32_t n = 0; n < j->nest->blocks[0].count; n++) {
@@ -438,7 +416,7 @@ static void jam_run(struct jam *j)
     for (uint32_t b = 0; b < j->nest->block_count; b++)
         jam_copy_block(j, b);
     jam_join(j);
-    phis_redirect(j->builder, j->nest->blocks[1].block, head, j->body);
+    edit_phis_redirect(j->builder, j->nest->blocks[1].block, head, j->body);
 }
 
 static void jam_try(LLVMBasicBlockRef head, struct nest *nest, struct jam *j)

@@ -40,7 +40,12 @@ static LLVMValueRef cast(struct lowering *l, LLVMValueRef vector, LLVMTypeRef ty
 {
     if (LLVMIsABitCastInst(vector) && LLVMTypeOf(LLVMGetOperand(vector, 0)) == type)
         return LLVMGetOperand(vector, 0);
-    return LLVMBuildBitCast(l->builder, vector, type, "");
+    LLVMValueRef as = LLVMBuildBitCast(l->builder, vector, type, "");
+    /* LLVM makes one load of a load and its bitcast, and places it where the bitcast is: that is
+     * what a trap would name. */
+    if (LLVMIsALoadInst(vector))
+        LLVMInstructionSetDebugLoc(as, LLVMInstructionGetDebugLoc(vector));
+    return as;
 }
 
 LLVMValueRef simd_cast(struct lowering *l, LLVMValueRef vector, enum simd_shape shape)

@@ -79,6 +79,35 @@
       (br_if $next (i32.lt_u (local.get $i) (local.get 0))))
     (local.get $sum))
 
+  ;; Loops that the compiler writes again: one unrolled, one over 16-byte vectors.
+  (func (export "rewritten") (param i32) (result i64)
+    (local $i i32) (local $at i32) (local $sum i64) (local $key v128)
+    (loop $next
+      (local.set $at (i32.const 0))
+      (loop $unrolled
+        (i32.store (i32.add (local.get $at) (i32.const 32768))
+          (i32.add (i32.mul (i32.load (local.get $at)) (i32.const 5)) (local.get $i)))
+        (i32.store (i32.add (local.get $at) (i32.const 32772))
+          (i32.add (i32.mul (i32.load (i32.add (local.get $at) (i32.const 4))) (i32.const 5))
+            (local.get $i)))
+        (br_if $unrolled
+          (i32.ne (local.tee $at (i32.add (local.get $at) (i32.const 8))) (i32.const 32768))))
+      (local.set $at (i32.const 0))
+      (local.set $key (i32x4.splat (i32.mul (local.get $i) (i32.const 2654435761))))
+      (loop $vectors
+        (v128.store (local.get $at)
+          (v128.xor (v128.load (i32.add (local.get $at) (i32.const 32768))) (local.get $key)))
+        (br_if $vectors
+          (i32.ne (local.tee $at (i32.add (local.get $at) (i32.const 16))) (i32.const 32768))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $i) (local.get 0))))
+    (loop $add
+      (local.set $at (i32.sub (local.get $at) (i32.const 8)))
+      (local.set $sum
+        (i64.add (i64.rotl (local.get $sum) (i64.const 9)) (i64.load (local.get $at))))
+      (br_if $add (local.get $at)))
+    (local.get $sum))
+
   ;; Loops that the compiler turns into 32-byte vectors.
   (func (export "vectorised") (param i32) (result i64)
     (local $i i32) (local $at i32) (local $sum f64)
