@@ -46,8 +46,9 @@ static struct uploaded upload_bytes(const char *name, const char *manifest, cons
     struct error e;
     struct uploaded u = {0};
     char text[512], path[PATH_MAX];
-    snprintf(text, sizeof text, "name: %s\n%s", name, manifest);
-    assert_int_equal(manifest_parse(text, strlen(text), "test", &m, &e), 0);
+    snprintf(text, sizeof text, "name: default/%s\n%s", name, manifest);
+    if (manifest_parse(text, strlen(text), NULL, &m, &e) != 0)
+        fail_msg("%s", e.text);
     snprintf(path, sizeof path, "%s/data/upload.wasm", getenv("ATOLL_HOME"));
     assert_int_equal(file_replace(path, bytes, len, 0600, &e), 0);
     registry_upload(node->registry, path, &m, NULL, upload_note, &u);
