@@ -26,9 +26,12 @@
 #define SINGLES_MAX 8 /* a group with a bad signature is not halved below this */
 /* A sum over fewer costs more than single checks. */
 #define GROUP_MIN_PORTABLE 8
-#define GROUP_MIN_IFMA     4
-#define ALIGNMENT          64
-#define NO_KEY             UINT32_MAX
+#define GROUP_MIN_IFMA     2
+/* Up to so many signatures are summed with one row of doublings instead of buckets, with vectors.
+ */
+#define FEW_MAX   8
+#define ALIGNMENT 64
+#define NO_KEY    UINT32_MAX
 
 struct batch_key {
     const uint8_t *bytes;
@@ -262,6 +265,32 @@ static size_t key_add(struct ed25519_batch *b, const struct batch_signature *sig
     return listed;
 }
 
+/* The sum over few signatures: base and `listed` keys by odd multiples, the commitments by ±1. The
+ * terms alternate between the halves of the vectors, so like ones are spread over both. */
+static struct point few_sum(const struct ed25519_batch *b, size_t from, size_t to,
+                            const struct scalar *base_scalar, size_t listed)
+{
+    struct ifma_term terms[1 + 2 * FEW_MAX];
+    struct point_lanes odd[FEW_MAX][POINT_ODD];
+    size_t count = 0;
+    terms[count].odd = point_base_odd();
+    scalar_naf(base_scalar, POINT_BASE_ODD_BITS, terms[count++].digits);
+    for (size_t i = 0; i < listed; i++) {
+        const struct batch_key *key = &b->keys[b->group_keys[i]];
+        struct scalar scalar = scalar_sum_reduce(&key->sum);
+        point_odd_multiples(&key->point, odd[i], POINT_ODD);
+        terms[count].odd = odd[i];
+        scalar_naf(&scalar, POINT_ODD_BITS, terms[count++].digits);
+    }
+    for (size_t i = from; i < to; i++) {
+        const uint64_t *z = b->coefficients[i - from];
+        struct scalar scalar = {{z[0], z[1], 0, 0}};
+        terms[count].odd = &b->signatures[i].commitment;
+        scalar_naf(&scalar, 2, terms[count++].digits);
+    }
+    return ifma_sum_terms(terms, count);
+}
+
 /* 1 when the sum over signatures [from, to) is of small order, 0 when not, negative without random
  * bytes. */
 static int group_judge(struct ed25519_batch *b, size_t from, size_t to)
@@ -279,6 +308,10 @@ static int group_judge(struct ed25519_batch *b, size_t from, size_t to)
     }
     struct scalar scalar = scalar_sum_reduce(&base_sum);
     scalar = scalar_negate(&scalar);
+    if (b->kernel == ED25519_KERNEL_IFMA && to - from <= FEW_MAX) {
+        struct point few = few_sum(b, from, to, &scalar, listed);
+        return point_is_small(&few);
+    }
     struct point_lanes base_cached = point_cache(&point_base);
     pippenger_add_full(b->pippenger, &base_cached, &scalar);
     for (size_t i = 0; i < listed; i++) {

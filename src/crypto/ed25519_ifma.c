@@ -399,3 +399,44 @@ IFMA_TARGET struct point ifma_multiply_points(const struct scalar *a, const stru
     struct point_lanes cached = point_cache(&both[1]);
     return point_add(&both[0], &cached);
 }
+
+/* Notes the multiple that each term of one half wants at a digit; how many want any. */
+static unsigned half_collect(const struct ifma_term *terms, size_t count, size_t first, int at,
+                             const struct point_lanes *wanted[static IFMA_TERMS_MAX / 2],
+                             int digit[static IFMA_TERMS_MAX / 2])
+{
+    unsigned found = 0;
+    for (size_t i = first; i < count; i += 2) {
+        int d = terms[i].digits[at];
+        if (d == 0)
+            continue;
+        digit[found] = d;
+        wanted[found++] = &terms[i].odd[(d < 0 ? -d : d) / 2];
+    }
+    return found;
+}
+
+IFMA_TARGET struct point ifma_sum_terms(const struct ifma_term *terms, size_t count)
+{
+    assert(count <= IFMA_TERMS_MAX);
+    struct point_lanes neutral = point_cache(&point_neutral);
+    const struct point_lanes *wanted[2][IFMA_TERMS_MAX / 2];
+    int digit[2][IFMA_TERMS_MAX / 2];
+    struct field8 sum = pair_neutral();
+    for (int at = SCALAR_NAF_DIGITS - 1; at >= 0; at--) {
+        sum = pair_double(&sum);
+        unsigned low = half_collect(terms, count, 0, at, wanted[0], digit[0]);
+        unsigned high = half_collect(terms, count, 1, at, wanted[1], digit[1]);
+        for (unsigned i = 0; i < low || i < high; i++) {
+            struct field8 right =
+                pair_load(i < low ? wanted[0][i] : &neutral, i < high ? wanted[1][i] : &neutral);
+            right = pair_negate(
+                right, negative_halves(i < low ? digit[0][i] : 0, i < high ? digit[1][i] : 0));
+            sum = pair_add(&sum, &right);
+        }
+    }
+    struct point both[2];
+    pair_points(&sum, both);
+    struct point_lanes cached = point_cache(&both[1]);
+    return point_add(&both[0], &cached);
+}

@@ -190,7 +190,7 @@ static void instance_free(struct instance *i)
     free(i);
 }
 
-#define KEPT_DATA_MAX (1ull << 20) /* a mapping that is left in the slot keeps its file alive */
+#define KEPT_DATA_MAX (2ull << 20) /* a mapping that is left in the slot keeps its file alive */
 
 /* What stays mapped in the slot for the next arena of the same code. */
 static struct slot slot_leave(const struct arena *a)

@@ -129,6 +129,26 @@ for ((i = 0; i < resets; i++)); do
 done
 check 'a call finds nothing that an earlier one wrote' test $left -eq 0
 
+deploy_as keeper </dev/null
+expect 0 'nor one of the same tree' acts 'again 3'
+outputs 'in memory' 0
+deploy_as keeper <<'Y'
+reset: tenant-trusted
+Y
+expect 0 'unless the manifest says so' acts 'again 3'
+check 'then it does' test "$(cat "$out")" -ge 524288
+expect 0 'of another tree' "$atoll" invoke keeper -d mark
+outputs 'it does not' 0
+id=$("$atoll" invoke acts -d 'again 3' --async)
+"$atoll" call wait "$id" --timeout 10s >/dev/null
+expect 0 'the graph' "$atoll" call graph "$id" --json
+check 'says which calls did' test "$(grep -o '"kept"' "$out" | wc -l)" -eq 2
+expect 0 'the function' "$atoll" fn show keeper
+check 'that they may' grep -q '"reset":.*"tenant-trusted"' "$out"
+printf 'name: keeper\nreset: never\n' >never.yaml
+expect 126 'a function cannot never be reset' "$atoll" deploy acts.wasm --name keeper --manifest never.yaml
+says 'which is for services' 'reset: never is for services'
+
 # ---- retries ----
 expect 1 'without retries a trap is final' acts 'flaky 2'
 acts 'flaky 0' >/dev/null

@@ -122,18 +122,45 @@ bool sim_client_done(const struct sim_client *c)
     return c->asks == c->ask_max && client_open_asks(c) == 0;
 }
 
+/* Where the request stands in the ledger of the first machine that has it. */
+static void ask_find(struct sim_client *c, const struct ask *a)
+{
+    struct ledger_tx tx;
+    struct ledger_body body;
+    struct error e;
+
+    for (unsigned m = 0; m < c->cluster->machines; m++)
+        for (uint64_t i = 0; i < c->cluster->machine[m].entries; i++) {
+            const struct sim_record *r = sim_machine_entry(&c->cluster->machine[m], i);
+
+            if (r->type == LEDGER_ENTRY_TX &&
+                ledger_tx_decode(slice_of(r->bytes, r->len), &tx, &e) == 0 &&
+                ledger_body_decode(tx.body, &body, &e) == 0 &&
+                slice_equal(body.fields, a->fields)) {
+                sim_world_note(world_of(c), "  it is transaction %llu of machine %u",
+                               (unsigned long long)tx.index, m);
+                return;
+            }
+        }
+    sim_world_note(world_of(c), "  no ledger has it");
+}
+
 void sim_client_tell(struct sim_client *c)
 {
-    for (unsigned i = 0; i < c->asks; i++)
-        if (ask_open(&c->ask[i]))
-            sim_world_note(world_of(c),
-                           "client %u waits for its request %llu%s of %.6f s, min_index %llu, "
-                           "procedure %u, asked %u times",
-                           c->number, (unsigned long long)c->ask[i].reqno,
-                           c->ask[i].rides || c->ask[i].bundle.len ? " (of a bundle)" : "",
-                           (double)c->ask[i].invoked_us / 1e6,
-                           (unsigned long long)c->ask[i].min_index, c->ask[i].call.proc,
-                           c->ask[i].tries);
+    for (unsigned i = 0; i < c->asks; i++) {
+        const struct ask *a = &c->ask[i];
+
+        if (!ask_open(a))
+            continue;
+        sim_world_note(world_of(c),
+                       "client %u waits for its request %llu%s of %.6f s, min_index %llu, "
+                       "procedure %u, asked %u times",
+                       c->number, (unsigned long long)a->reqno,
+                       a->rides || a->bundle.len ? " (of a bundle)" : "",
+                       (double)a->invoked_us / 1e6, (unsigned long long)a->min_index, a->call.proc,
+                       a->tries);
+        ask_find(c, a);
+    }
 }
 
 /* ---- asking ---- */

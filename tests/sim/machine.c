@@ -44,9 +44,6 @@ static void machine_look(struct sim_machine *m)
         before.s_committed != m->status.s_committed)
         sim_world_log(world_of(m), "progress", m->number, m->status.view << 32 | m->status.s_last,
                       m->status.s_committed);
-    if (m->status.phase != LEDGER_RECOVERING && m->status.phase != LEDGER_STOPPED &&
-        m->status.phase != LEDGER_QUARANTINE)
-        m->quarantine = false;
     if (m->correct)
         sim_witness_moved(m->cluster->witness, m, &before);
 }
@@ -480,6 +477,14 @@ static void env_stopped(void *context, const char *why)
         sim_world_violated(world_of(m), "replica %u, correct, stopped: %s", m->replica, why);
 }
 
+static void env_rejoined(void *context)
+{
+    struct sim_machine *m = context;
+
+    m->quarantine = false;
+    sim_world_log(world_of(m), "rejoined", m->number, 0, 0);
+}
+
 /* ---- life ---- */
 
 void sim_machine_open(struct sim_machine *m, struct sim_cluster *c, unsigned number,
@@ -603,6 +608,7 @@ static void core_open(struct sim_machine *m)
         .digest = env_digest,
         .checkpoint_chunk = env_checkpoint_chunk,
         .stopped = env_stopped,
+        .rejoined = env_rejoined,
     };
     struct ledger_config config = {
         .genesis = slice_of_buffer(&c->genesis_bytes),

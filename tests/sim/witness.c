@@ -170,6 +170,8 @@ static void new_view_wrote(struct sim_witness *w, const struct sim_machine *m,
     act = act_of(r, hash);
     if (!act->mark_lsn)
         act->mark_lsn = record->lsn;
+    if (record->kind == LEDGER_RECORD_ENTRY)
+        act->entry_lsn = record->lsn;
 }
 
 /* A replica follows one NewView of a view (I1). */
@@ -275,7 +277,7 @@ void sim_witness_found(struct sim_witness *w, const struct sim_machine *m)
         sim_witness_wrote(w, m, &m->disk.record[i]);
     /* A NewView that was lost with the power was followed by nothing that left. */
     for (size_t i = 0; i < r->follows; i++)
-        if (!act_of(r, r->follow[i].hash)->mark_lsn)
+        if (!act_of(r, r->follow[i].hash)->entry_lsn)
             r->follow[i--] = r->follow[--r->follows];
 }
 

@@ -340,6 +340,38 @@ static void vectors_multiply_points_as_the_portable_code_does(void **state)
     }
 }
 
+/* Terms in forms of every width, the base point's among them. */
+static void vectors_sum_few_terms_as_the_portable_code_does(void **state)
+{
+    (void)state;
+    if (!ifma_available())
+        skip();
+    static struct ifma_term terms[IFMA_TERMS_MAX];
+    static struct point_lanes odd[IFMA_TERMS_MAX][POINT_ODD];
+    const struct scalar zero = {{0}};
+    for (size_t count = 0; count <= IFMA_TERMS_MAX; count++) {
+        struct point wanted = point_neutral;
+        for (size_t i = 0; i < count; i++) {
+            struct term t;
+            term_draw(&t, i % 3 != 0);
+            bool base = i == 4;
+            struct point multiple =
+                point_multiply(base ? &zero : &t.scalar, &t.point, base ? &t.scalar : &zero);
+            struct point_lanes cached = point_cache(&multiple);
+            wanted = point_add(&wanted, &cached);
+            point_odd_multiples(&t.point, odd[i], POINT_ODD);
+            terms[i].odd = base ? point_base_odd() : odd[i];
+            scalar_naf(&t.scalar,
+                       base    ? POINT_BASE_ODD_BITS
+                       : i % 3 ? POINT_ODD_BITS
+                               : 2,
+                       terms[i].digits);
+        }
+        struct point found = ifma_sum_terms(terms, count);
+        point_expect(&found, &wanted);
+    }
+}
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -355,6 +387,7 @@ int main(void)
         cmocka_unit_test(vectors_multiply_as_the_portable_code_does),
         cmocka_unit_test(vectors_decode_as_the_portable_code_does),
         cmocka_unit_test(vectors_multiply_points_as_the_portable_code_does),
+        cmocka_unit_test(vectors_sum_few_terms_as_the_portable_code_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

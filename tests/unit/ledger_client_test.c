@@ -512,6 +512,40 @@ static void a_receipt_answers_a_call_and_a_forged_one_does_not(void **state)
     batch_free(&b);
 }
 
+static void a_receipt_of_a_batch_that_is_known_need_not_bring_good_signatures(void **state)
+{
+    (void)state;
+    static struct batch b;
+    struct ledger_tx tx;
+    struct error e;
+    client_open(1, 0, 0);
+    call(0);
+    call(0);
+    ledger_client_settle(client);
+    batch_execute(&b, 0, 1);
+    /* A ReplyX with the first transaction only. */
+    struct ledger_message_writer w;
+    struct buffer message = {0};
+    struct merkle_hash path[MERKLE_LEVELS];
+    assert_int_equal(merkle_tree_path(b.tree, 0, 2, path, &e), 1);
+    assert_true(ledger_replyx_begin(&w, &message, &b.pp) &&
+                ledger_replyx_tx(&w, slice_of_buffer(&b.txs[0]), 0, path, 1));
+    ledger_message_end(&w);
+    ledger_client_on_message(client, 1, slice_of_buffer(&message));
+    for (uint16_t i = 0; i < 3; i++)
+        reply_from(&b, i);
+    assert_int_equal(ended_count, 1);
+    /* Its receipt is put together from the replies, whatever the signatures that came. */
+    receipt_from(&b, 3, 1, true);
+    assert_int_equal(ended_count, 2);
+    assert_int_equal(ledger_tx_decode(slice_of_buffer(&b.txs[1]), &tx, &e), 0);
+    assert_int_equal(ended[1].outcome.index, tx.index);
+    receipts_hold();
+    client_close();
+    batch_free(&b);
+    buffer_free(&message);
+}
+
 static void a_number_that_the_key_used_elsewhere_is_reported(void **state)
 {
     (void)state;
@@ -979,6 +1013,7 @@ int main(void)
         cmocka_unit_test(answers_that_come_late_or_twice_end_nothing_twice),
         cmocka_unit_test(a_replica_cannot_make_the_client_remember_without_bound),
         cmocka_unit_test(a_receipt_answers_a_call_and_a_forged_one_does_not),
+        cmocka_unit_test(a_receipt_of_a_batch_that_is_known_need_not_bring_good_signatures),
         cmocka_unit_test(a_number_that_the_key_used_elsewhere_is_reported),
         cmocka_unit_test(a_refusal_for_good_needs_a_correct_replica),
         cmocka_unit_test(a_busy_primary_is_asked_again_later_and_no_other_is_believed),

@@ -1,4 +1,5 @@
 /* `atoll ledger call`: one transaction, from request to checked receipt. */
+#include "base/clock.h"
 #include "base/file.h"
 #include "cli/ledger/ledger.h"
 #include "cli/report.h"
@@ -11,7 +12,7 @@
 #include <string.h>
 
 struct request {
-    const char *genesis, *key, *passphrase_file, *receipt;
+    const char *genesis, *key, *passphrase_file, *receipt, *request;
     int64_t deadline_ns;
     bool json;
 };
@@ -135,6 +136,60 @@ static void finished(void *context, const struct ledger_outcome *o)
     uv_stop(uv_default_loop());
 }
 
+/* ---- a request as a file ---- */
+
+static bool base64_append(struct buffer *out, const uint8_t *bytes, size_t len)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < len; i += 3) {
+        size_t left = len - i < 3 ? len - i : 3;
+        uint32_t bits = (uint32_t)bytes[i] << 16;
+        bits |= left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0;
+        bits |= left > 2 ? bytes[i + 2] : 0;
+        char four[4] = {digits[bits >> 18], digits[bits >> 12 & 63],
+                        left > 1 ? digits[bits >> 6 & 63] : '=',
+                        left > 2 ? digits[bits & 63] : '='};
+        if (!buffer_append(out, four, sizeof four))
+            return false;
+    }
+    return buffer_append(out, "\n", 1);
+}
+
+/* Signs the request and writes it, in the form that POST /v1/call takes. */
+static int request_write(const struct request *r, struct secret *key, const struct buffer *genesis,
+                         const struct smallbank_call *what, struct error *e)
+{
+    uint8_t args[SMALLBANK_ARGS_MAX], hash[HASH_LEN], signature[ED25519_SIGNATURE_LEN];
+    char hex[2 * HASH_LEN + 1];
+    struct buffer fields = {0}, body = {0}, text = {0};
+    struct ledger_genesis *g = malloc(sizeof *g);
+    int rc = g ? ledger_genesis_decode(slice_of_buffer(genesis), g, e)
+               : error_set(e, ATOLL_ENOMEM, "no memory");
+    struct ledger_request q = {.reqno = (uint64_t)clock_ns(CLOCK_REALTIME) / 1000,
+                               .proc = what->proc,
+                               .args = slice_of(args, smallbank_args_encode(what, args))};
+    if (rc == 0) {
+        memcpy(q.genesis, g->hash, HASH_LEN);
+        memcpy(q.client, secret_public(key), ED25519_KEY_LEN);
+        bool made = ledger_request_encode(&q, &fields);
+        ledger_request_hash(slice_of_buffer(&fields), hash);
+        secret_sign(key, hash, sizeof hash, signature);
+        made = made && ledger_body_encode_alone(slice_of_buffer(&fields), signature, &body) &&
+               base64_append(&text, body.data, body.len);
+        rc = made ? file_replace(r->request, text.data, text.len, 0644, e)
+                  : error_set(e, ATOLL_ENOMEM, "no memory for a request");
+    }
+    if (rc == 0) {
+        hash_hex(hash, hex);
+        printf("%s\n", hex);
+    }
+    buffer_free(&fields);
+    buffer_free(&body);
+    buffer_free(&text);
+    free(g);
+    return rc;
+}
+
 static int call_do(struct call *c, struct secret *key, const struct buffer *genesis,
                    const struct smallbank_call *what, struct error *e)
 {
@@ -170,6 +225,8 @@ static int call_prepare(const struct request *r, struct secret **key, struct buf
     int rc = ledger_passphrase_read(r->passphrase_file, &passphrase, e);
     if (rc == 0)
         rc = secret_read(r->key, passphrase, key, e);
+    if (passphrase)
+        explicit_bzero(passphrase, strlen(passphrase));
     free(passphrase);
     return rc == 0 ? file_read(r->genesis, LEDGER_MESSAGE_MAX, genesis, e) : rc;
 }
@@ -183,6 +240,10 @@ static int call_run(int argc, char **argv)
         {"key", 0, OPTION_TEXT, "FILE", "the client's key (atoll ledger keygen)", &r.key, NULL},
         {"passphrase-file", 0, OPTION_TEXT, "FILE", "of the key", &r.passphrase_file, NULL},
         {"receipt", 0, OPTION_TEXT, "FILE", "keep the receipt there", &r.receipt, NULL},
+        {"request", 0, OPTION_TEXT, "FILE",
+         "send nothing: write the signed request there, in base64, for\n"
+         "POST /v1/call of any replica's HTTP view, and print its hash",
+         &r.request, NULL},
         {"timeout", 0, OPTION_DURATION, "TIME", "how long to wait (default 30s)", &r.deadline_ns,
          NULL},
         {"json", 0, OPTION_FLAG, NULL, "print one JSON object", &r.json, NULL},
@@ -194,7 +255,7 @@ static int call_run(int argc, char **argv)
     struct call c = {.request = &r, .exit_code = EXIT_ATOLL};
     struct error e;
     int code;
-    if (!ledger_options(&command_ledger_call, options, 6, argc, argv, 1, 4, &operands, &code))
+    if (!ledger_options(&command_ledger_call, options, 7, argc, argv, 1, 4, &operands, &code))
         return code;
     int rc = call_parse(&operands, &what, &e);
     free(operands.items);
@@ -202,6 +263,8 @@ static int call_run(int argc, char **argv)
         rc = call_prepare(&r, &key, &genesis, &e);
     if (rc != 0)
         code = EXIT_USAGE;
+    else if (r.request)
+        code = (rc = request_write(&r, key, &genesis, &what, &e)) ? exit_code_of(&e) : EXIT_OK;
     else if ((rc = call_do(&c, key, &genesis, &what, &e)) == 0)
         code = c.exit_code;
     else

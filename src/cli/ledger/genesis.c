@@ -35,12 +35,14 @@ static int replica_parse(struct draft *d, const char *text, struct error *e)
     uint32_t i = c->replica_count;
     const char *at = text, *fields[4];
     size_t lens[4];
-    char key[128];
+    char key[LEDGER_ADDRESS_MAX];
     for (int k = 0; k < 4; k++) {
         fields[k] = at;
         lens[k] = strcspn(at, ",");
-        at += lens[k] + (k < 3 && at[lens[k]] == ',');
-        if (lens[k] == 0 || lens[k] >= sizeof key || (k == 3 && at[lens[k]] != 0))
+        at += lens[k];
+        bool ends_well = k < 3 ? *at == ',' : *at == 0;
+        at += k < 3 && ends_well;
+        if (lens[k] == 0 || lens[k] >= LEDGER_ADDRESS_MAX || !ends_well)
             return error_set(e, ATOLL_EINVAL,
                              "--replica wants ADDRESS:PORT,KEY,MEMBER,MEMBERKEY, not \"%s\"", text);
     }

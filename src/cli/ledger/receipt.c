@@ -1,41 +1,59 @@
-/* `atoll ledger receipt`: checks and shows receipts; needs no network and no replica. */
+/* `atoll ledger receipt`: gets, shows and checks receipts; only getting needs a replica. */
+#include "ledger/object/receipt.h"
 #include "base/file.h"
 #include "cli/ledger/ledger.h"
+#include "cli/ledger/source.h"
 #include "cli/report.h"
 #include "ledger/kv/smallbank.h"
-#include "ledger/object/receipt_batch.h"
+#include "ledger/object/json.h"
+#include "net/http_client.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+/* While the evidence for a receipt is incomplete the replica is asked again. */
+#define GET_TRIES    20
+#define GET_PAUSE_NS 500000000
 
 struct request {
-    const char *genesis;
+    const char *genesis, *ledger, *node, *output;
     bool json;
 };
 
 /* What was found about one file. */
 struct verdict {
+    const char *path;
+    struct buffer file;
     struct ledger_receipt_info info;
-    bool read, foreign;
+    bool read, foreign, found; /* found: its entry stands in the ledger */
     int code;
     struct error error;
 };
 
-static void receipt_check(const char *path, const struct ledger_genesis *g, struct buffer *file,
-                          struct verdict *v)
+/* ---- reading and judging ---- */
+
+static void verdict_read(struct verdict *v, const char *path, struct slice *receipt,
+                         uint8_t genesis[static HASH_LEN])
+{
+    *v = (struct verdict){.path = path};
+    v->code = file_read(path, LEDGER_RECEIPT_FILE_MAX, &v->file, &v->error);
+    if (v->code == 0)
+        v->code =
+            ledger_receipt_file_decode(slice_of_buffer(&v->file), receipt, genesis, &v->error);
+    v->read = v->code == 0;
+}
+
+static void verdict_judge(struct verdict *v, const char *path, const struct ledger_genesis *g)
 {
     struct ledger_keys keys = ledger_keys_of(g);
     struct slice receipt;
     uint8_t genesis[HASH_LEN];
-    *v = (struct verdict){.code = file_read(path, LEDGER_RECEIPT_FILE_MAX, file, &v->error)};
+    verdict_read(v, path, &receipt, genesis);
     if (v->code != 0)
         return;
-    v->code = ledger_receipt_file_decode(slice_of_buffer(file), &receipt, genesis, &v->error);
-    if (v->code != 0)
-        return;
-    v->read = true;
     if (memcmp(genesis, g->hash, HASH_LEN) != 0) {
         v->foreign = true;
         v->code = error_set(&v->error, ATOLL_EINVAL, "it is of another ledger");
@@ -43,6 +61,8 @@ static void receipt_check(const char *path, const struct ledger_genesis *g, stru
     }
     v->code = ledger_receipt_verify(receipt, &keys, NULL, &v->info, &v->error);
 }
+
+/* ---- showing ---- */
 
 static void signers_format(uint64_t bits, char *out, size_t size)
 {
@@ -70,115 +90,261 @@ static void receipt_print(const struct ledger_receipt *r)
         q->proc, smallbank_procedure_name(q->proc), r->tx.status, r->tx.output.len, q->min_index);
 }
 
-static cJSON *receipt_object(const struct ledger_receipt *r)
+static const char *verdict_rule(const struct verdict *v)
 {
-    char text[2 * HASH_LEN + 1];
-    cJSON *o = cJSON_CreateObject(), *signers = cJSON_AddArrayToObject(o, "signers");
-    snprintf(text, sizeof text, "%" PRIu64, r->pp.view);
-    cJSON_AddStringToObject(o, "view", text);
-    snprintf(text, sizeof text, "%" PRIu64, r->pp.seqno);
-    cJSON_AddStringToObject(o, "batch", text);
-    for (unsigned i = 0; i < 64; i++) {
-        if (r->bits >> i & 1)
-            cJSON_AddItemToArray(signers, cJSON_CreateNumber(i));
-    }
-    if (!r->of_transaction)
-        return o;
-    snprintf(text, sizeof text, "%" PRIu64, r->tx.index);
-    cJSON_AddStringToObject(o, "index", text);
-    hash_hex(r->body.request.client, text);
-    cJSON_AddStringToObject(o, "client", text);
-    snprintf(text, sizeof text, "%" PRIu64, r->body.request.reqno);
-    cJSON_AddStringToObject(o, "reqno", text);
-    cJSON_AddNumberToObject(o, "procedure", r->body.request.proc);
-    cJSON_AddNumberToObject(o, "status", r->tx.status);
-    return o;
+    return v->foreign || !v->read                ? "file"
+           : v->info.failed == LEDGER_RULE_HOLDS ? "ledger"
+                                                 : ledger_rule_name(v->info.failed);
 }
 
-static void verdict_print(const char *path, const struct verdict *v, bool json)
+static void verdict_print(const struct verdict *v, bool json)
 {
     bool shown = v->read && !v->foreign && v->info.failed != LEDGER_RULE_FORMAT;
     if (json) {
-        cJSON *o = shown ? receipt_object(&v->info.receipt) : cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "file", path);
+        cJSON *o = shown ? ledger_receipt_json(&v->info.receipt) : cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "file", v->path);
         cJSON_AddBoolToObject(o, "valid", v->code == 0);
         if (v->code != 0) {
-            cJSON_AddStringToObject(
-                o, "rule", v->foreign || !v->read ? "file" : ledger_rule_name(v->info.failed));
+            cJSON_AddStringToObject(o, "rule", verdict_rule(v));
             cJSON_AddStringToObject(o, "reason", v->error.text);
         }
         json_print(o, false);
         return;
     }
     if (v->code == 0)
-        printf("%s: valid\n", path);
+        printf("%s: valid%s\n", v->path, v->found ? ", and in the ledger" : "");
     else if (v->read && !v->foreign)
-        printf("%s: NOT valid: %s: %s\n", path, ledger_rule_name(v->info.failed), v->error.text);
+        printf("%s: NOT valid: %s: %s\n", v->path, verdict_rule(v), v->error.text);
     else
-        printf("%s: NOT valid: %s\n", path, v->error.text);
+        printf("%s: NOT valid: %s\n", v->path, v->error.text);
     if (shown)
         receipt_print(&v->info.receipt);
+}
+
+/* ---- verify ---- */
+
+struct search {
+    struct verdict *verdicts;
+    size_t count;
+};
+
+/* A batch was re-proposed with other roots after a view change, but its transactions, and so their
+ * entries, stay as they were: the entry is what must stand in the ledger. */
+static int entry_compare(void *context, uint64_t position, uint8_t type, struct slice payload,
+                         struct error *e)
+{
+    const struct search *s = context;
+    (void)position;
+    (void)e;
+    if (type != LEDGER_ENTRY_TX)
+        return 0;
+    for (size_t i = 0; i < s->count; i++) {
+        struct verdict *v = &s->verdicts[i];
+        if (v->code == 0 && slice_equal(v->info.receipt.tx_bytes, payload))
+            v->found = true;
+    }
+    return 0;
+}
+
+/* Looks for them all in one pass. */
+static int ledger_search(const char *path, const struct ledger_genesis *g, struct search *s,
+                         struct error *e)
+{
+    struct source source;
+    struct fragment_head head;
+    int rc = source_open(path, &source, e);
+    if (rc != 0)
+        return rc;
+    rc = source_visit(&source, 0, UINT64_MAX, &head, entry_compare, s, e);
+    source_close(&source);
+    if (rc == 0 && memcmp(head.genesis, g->hash, HASH_LEN) != 0)
+        rc = error_set(e, ATOLL_EINVAL, "%s is another ledger", path);
+    for (size_t i = 0; i < s->count && rc == 0; i++) {
+        struct verdict *v = &s->verdicts[i];
+        if (v->code == 0 && !v->found)
+            v->code = error_set(&v->error, ATOLL_ENOENT,
+                                v->info.receipt.of_transaction
+                                    ? "it holds, but %s does not have its transaction"
+                                    : "it is of a whole batch, which is not looked for in %s",
+                                path);
+    }
+    return rc;
 }
 
 static int receipts_verify(const struct request *r, const struct text_list *files, size_t from,
                            struct error *e)
 {
     struct ledger_genesis *g = malloc(sizeof *g);
+    struct search s = {calloc(files->count - from, sizeof(struct verdict)), files->count - from};
     struct buffer bytes = {0};
-    int rc =
-        g ? ledger_genesis_read(r->genesis, &bytes, g, e) : error_set(e, ATOLL_ENOMEM, "no memory");
-    size_t bad = 0;
-    for (size_t i = from; rc == 0 && i < files->count; i++) {
-        struct buffer file = {0};
-        struct verdict v;
-        receipt_check(files->items[i], g, &file, &v);
-        verdict_print(files->items[i], &v, r->json);
-        bad += v.code != 0;
-        buffer_free(&file);
+    int rc = g && s.verdicts ? ledger_genesis_read(r->genesis, &bytes, g, e)
+                             : error_set(e, ATOLL_ENOMEM, "no memory");
+    int bad = 0;
+    for (size_t i = 0; rc == 0 && i < s.count; i++)
+        verdict_judge(&s.verdicts[i], files->items[from + i], g);
+    if (rc == 0 && r->ledger)
+        rc = ledger_search(r->ledger, g, &s, e);
+    for (size_t i = 0; i < s.count && s.verdicts; i++) {
+        if (rc == 0)
+            verdict_print(&s.verdicts[i], r->json);
+        bad |= s.verdicts[i].code != 0;
+        buffer_free(&s.verdicts[i].file);
     }
     buffer_free(&bytes);
+    free(s.verdicts);
     free(g);
-    return rc != 0 ? rc : bad > 0;
+    return rc != 0 ? rc : bad;
+}
+
+/* ---- show ---- */
+
+/* Without a genesis nothing can be said about its truth. */
+static int receipts_show(const struct request *r, const struct text_list *files, size_t from,
+                         struct error *e)
+{
+    for (size_t i = from; i < files->count; i++) {
+        struct verdict v;
+        struct slice receipt;
+        uint8_t genesis[HASH_LEN];
+        char hex[2 * HASH_LEN + 1];
+        verdict_read(&v, files->items[i], &receipt, genesis);
+        int rc = v.code;
+        *e = v.error;
+        if (rc == 0)
+            rc = ledger_receipt_decode(receipt, &v.info.receipt, e);
+        hash_hex(genesis, hex);
+        if (rc == 0 && r->json) {
+            cJSON *o = ledger_receipt_json(&v.info.receipt);
+            cJSON_AddStringToObject(o, "genesis", hex);
+            json_print(o, false);
+        } else if (rc == 0) {
+            printf("%s, of ledger %s, not checked\n", v.path, hex);
+            receipt_print(&v.info.receipt);
+        } else {
+            error_prefix(e, "%s", v.path);
+        }
+        buffer_free(&v.file);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- get ---- */
+
+static int get_once(struct http_client *client, const struct url *url, const char *output,
+                    struct error *e)
+{
+    const struct http_header accept = http_header_text("accept", "application/octet-stream");
+    const struct http_client_request request = {
+        .method = HTTP_GET, .url = url, .headers = &accept, .header_count = 1};
+    struct http_client_response response = {0};
+    int rc = http_client_request(client, &request, &response, e);
+    if (rc == 0 && response.status == 202)
+        rc = error_set(e, ATOLL_EAGAIN, "the evidence for it is not complete yet");
+    else if (rc == 0 && response.status == 404)
+        rc = error_set(e, ATOLL_ENOENT, "the replica has no such transaction");
+    else if (rc == 0 && response.status != 200)
+        rc = error_set(e, ATOLL_EREJECTED, "the replica answers %u: %.*s", response.status,
+                       (int)(response.body.len < 300 ? response.body.len : 300),
+                       (const char *)response.body.data);
+    if (rc == 0)
+        rc = file_replace(output, response.body.data, response.body.len, 0644, e);
+    http_client_response_free(&response);
+    return rc;
+}
+
+static bool is_hash(const char *text)
+{
+    return strlen(text) == 2 * HASH_LEN && strspn(text, "0123456789abcdef") == 2 * HASH_LEN;
+}
+
+static int receipt_get(const struct request *r, const char *which, struct error *e)
+{
+    const struct http_client_options options = {.body_max = LEDGER_RECEIPT_FILE_MAX};
+    struct http_client *client;
+    struct url url;
+    char text[512];
+    uint64_t index;
+    if (!is_hash(which) && !text_parse_count(which, &index))
+        return error_set(e, ATOLL_EINVAL, "%s is neither an index nor the hash of a request",
+                         which);
+    size_t len = strlen(r->node);
+    snprintf(text, sizeof text, "%.*s/v1/%s/%s/receipt",
+             (int)(len && r->node[len - 1] == '/' ? len - 1 : len), r->node,
+             is_hash(which) ? "request" : "tx", which);
+    int rc = url_parse(text, &url, e);
+    if (rc == 0)
+        rc = http_client_create(&options, &client, e);
+    if (rc != 0)
+        return rc;
+    for (int i = 0; i < GET_TRIES; i++) {
+        rc = get_once(client, &url, r->output, e);
+        if (rc != -ATOLL_EAGAIN)
+            break;
+        nanosleep(&(struct timespec){0, GET_PAUSE_NS}, NULL);
+    }
+    http_client_destroy(client);
+    return rc;
+}
+
+/* ---- the command ---- */
+
+static int action_run(const struct request *r, const struct text_list *operands, struct error *e)
+{
+    const char *action = operands->items[0];
+    if (strcmp(action, "show") == 0)
+        return receipts_show(r, operands, 1, e);
+    if (strcmp(action, "verify") == 0)
+        return r->genesis ? receipts_verify(r, operands, 1, e)
+                          : error_set(e, ATOLL_EINVAL, "which ledger? give --genesis FILE");
+    if (strcmp(action, "get") != 0)
+        return error_set(e, ATOLL_EINVAL, "there is no action %s; try get, show, verify", action);
+    if (r->node == NULL || r->output == NULL || operands->count != 2)
+        return error_set(e, ATOLL_EINVAL, "give --node URL, --output FILE and one INDEX or HASH");
+    return receipt_get(r, operands->items[1], e);
 }
 
 static int receipt_run(int argc, char **argv)
 {
     struct request r = {0};
     const struct option_spec options[] = {
-        {"genesis", 0, OPTION_TEXT, "FILE", "the ledger's genesis: all that is trusted", &r.genesis,
-         NULL},
+        {"genesis", 0, OPTION_TEXT, "FILE", "verify: the ledger's genesis, all that is trusted",
+         &r.genesis, NULL},
+        {"ledger", 0, OPTION_TEXT, "DIR|FILE",
+         "verify: the transactions must also stand in this ledger (a\n"
+         "replica's directory or an export)",
+         &r.ledger, NULL},
+        {"node", 0, OPTION_TEXT, "URL", "get: the HTTP view of a replica", &r.node, NULL},
+        {"output", 'o', OPTION_TEXT, "FILE", "get: where to", &r.output, NULL},
         {"json", 0, OPTION_FLAG, NULL, "print one JSON object for each receipt", &r.json, NULL},
     };
     struct text_list operands = {0};
     struct error e;
     int code;
-    if (!ledger_options(&command_ledger_receipt, options, 2, argc, argv, 2, SIZE_MAX, &operands,
+    if (!ledger_options(&command_ledger_receipt, options, 5, argc, argv, 2, SIZE_MAX, &operands,
                         &code))
         return code;
-    if (strcmp(operands.items[0], "verify") != 0) {
-        code = usage_error(&command_ledger_receipt, "there is no action %s", operands.items[0]);
-    } else if (r.genesis == NULL) {
-        code = usage_error(&command_ledger_receipt, "which ledger? give --genesis FILE");
-    } else {
-        int rc = receipts_verify(&r, &operands, 1, &e);
-        if (rc < 0)
-            report_error(&e);
-        code = rc == 0 ? EXIT_OK : rc > 0 ? EXIT_NEGATIVE : exit_code_of(&e);
-    }
+    int rc = action_run(&r, &operands, &e);
+    if (rc < 0)
+        report_error(&e);
     free(operands.items);
-    return code;
+    if (rc == -ATOLL_EINVAL)
+        return EXIT_USAGE;
+    return rc == 0 ? EXIT_OK : rc > 0 || rc == -ATOLL_EAGAIN ? EXIT_NEGATIVE : exit_code_of(&e);
 }
 
 const struct command command_ledger_receipt = {
     .name = "ledger receipt",
-    .usage = "verify --genesis FILE RECEIPT...",
-    .summary = "check receipts offline",
+    .usage = "verify --genesis FILE RECEIPT... | show RECEIPT... | get --node URL -o FILE INDEX",
+    .summary = "check receipts offline, show and get them",
     .description =
-        "Checks that receipts hold: the transaction is in the batch, the client signed it, Q "
-        "replicas\n"
-        "signed the batch and declared themselves prepared, and the index is above the one the\n"
-        "client had seen. Nothing but the genesis is trusted, nobody is asked. Exit code 1 when "
-        "one\n"
-        "does not hold.",
+        "verify  checks that receipts hold: the transaction is in the batch, the client signed\n"
+        "        it, Q replicas signed the batch and declared themselves prepared, and the index\n"
+        "        is above the one the client had seen. Nothing but the genesis is trusted, nobody\n"
+        "        is asked. Exit code 1 when one does not hold\n"
+        "show    tells what is in receipts without checking them\n"
+        "get     asks a replica (atoll ledger node --http) for the receipt of a transaction, by\n"
+        "        its index or its request's hash; waits some seconds for its evidence",
     .run = receipt_run,
 };

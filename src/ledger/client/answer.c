@@ -81,7 +81,8 @@ static struct answers *answers_of(struct ledger_client *client, uint16_t from, u
 }
 
 /* The candidate with this pre-prepare, new if the replica has named none yet. */
-static struct candidate *candidate_of(struct answers *a, uint16_t from, const struct ledger_pp *pp)
+static struct candidate *candidate_of(struct ledger_client *client, struct answers *a,
+                                      uint16_t from, const struct ledger_pp *pp)
 {
     uint8_t pp_hash[HASH_LEN];
     ledger_pp_hash(pp, pp_hash);
@@ -94,6 +95,7 @@ static struct candidate *candidate_of(struct answers *a, uint16_t from, const st
     struct candidate *c = named ? NULL : calloc(1, sizeof *c);
     if (!c)
         return NULL;
+    c->serial = ++client->candidates_made;
     c->origin = from;
     c->pp = *pp;
     memcpy(c->pp_hash, pp_hash, HASH_LEN);
@@ -171,7 +173,7 @@ static bool candidate_certify(struct ledger_client *client, struct candidate *c)
 /* ---- answering ---- */
 
 static void attached_answer(struct ledger_client *client, const struct answers *a,
-                            const struct candidate *c, const struct attached *t)
+                            const struct candidate *c, const struct attached *t, bool replied)
 {
     struct call *call = call_sent(&client->identities[t->identity], t->reqno);
     uint8_t signatures[LEDGER_REPLICAS_MAX][ED25519_SIGNATURE_LEN];
@@ -204,17 +206,20 @@ static void attached_answer(struct ledger_client *client, const struct answers *
     good = ledger_body_decode(receipt.tx.body, &receipt.body, &e);
     assert(good == 0);
     (void)good;
-    latency_note(client, call);
+    if (replied)
+        latency_note(client, call);
     call_answer(client, call, &receipt, slice_of_buffer(&client->receipt));
 }
 
+/* Answers the calls attached to a certified candidate; replied: by what replicas sent of
+ * themselves. */
 static void candidate_answer(struct ledger_client *client, const struct answers *a,
-                             struct candidate *c)
+                             struct candidate *c, bool replied)
 {
     uint32_t count = c->attached_count;
     c->attached_count = 0;
     for (uint32_t i = 0; i < count; i++)
-        attached_answer(client, a, c, &c->attached[i]);
+        attached_answer(client, a, c, &c->attached[i], replied);
 }
 
 static void candidate_progress(struct ledger_client *client, const struct answers *a,
@@ -227,7 +232,7 @@ static void candidate_progress(struct ledger_client *client, const struct answer
         if (!candidate_certify(client, c))
             return;
     }
-    candidate_answer(client, a, c);
+    candidate_answer(client, a, c, true);
 }
 
 /* ---- replies ---- */
@@ -272,8 +277,11 @@ static struct call *tx_call(struct ledger_client *client, const struct ledger_pp
     return call;
 }
 
+/* Mostly a call is attached once; only one that liars named in other batches has to be searched. */
 static bool is_attached(const struct candidate *c, const struct call *call)
 {
+    if (call->attached == 0 || call->attached == c->serial)
+        return call->attached != 0;
     for (uint32_t i = 0; i < c->attached_count; i++)
         if (c->attached[i].reqno == call->reqno && c->attached[i].identity == call->identity)
             return true;
@@ -296,7 +304,7 @@ static struct attached *attached_place(struct candidate *c)
     return &c->attached[c->attached_count];
 }
 
-static void tx_attach(struct candidate *c, const struct call *call, const struct ledger_reply_tx *t)
+static void tx_attach(struct candidate *c, struct call *call, const struct ledger_reply_tx *t)
 {
     struct attached *at = attached_place(c);
     if (!at)
@@ -310,6 +318,7 @@ static void tx_attach(struct candidate *c, const struct call *call, const struct
     at->position = t->position;
     at->path_len = t->path_len;
     at->tx_len = t->tx.len;
+    call->attached = c->serial;
     c->attached_count++;
 }
 
@@ -329,11 +338,32 @@ void replyx_take(struct ledger_client *client, uint16_t from, struct ledger_repl
         /* Only what concerns a call of ours is worth remembering. */
         if (!a && !(a = answers_of(client, from, reply->pp.view, reply->pp.seqno)))
             return;
-        if (!c && !(c = candidate_of(a, from, &reply->pp)))
+        if (!c && !(c = candidate_of(client, a, from, &reply->pp)))
             return;
         if (!is_attached(c, call))
             tx_attach(c, call, &t);
     }
     if (c)
         candidate_progress(client, a, c);
+}
+
+bool receipt_is_known(struct ledger_client *client, const struct ledger_receipt *receipt)
+{
+    const struct ledger_reply_tx t = {receipt->tx_bytes, receipt->position, receipt->path_len,
+                                      receipt->path};
+    const struct ledger_pp *pp = &receipt->pp;
+    struct answers *a = client->answers;
+    while (a && (a->view != pp->view || a->seqno != pp->seqno))
+        a = a->next;
+    struct candidate *c = a ? a->candidates : NULL;
+    uint8_t pp_hash[HASH_LEN];
+    ledger_pp_hash(pp, pp_hash);
+    while (c && (!c->certified || memcmp(c->pp_hash, pp_hash, HASH_LEN) != 0))
+        c = c->next;
+    struct call *call = c ? tx_call(client, pp, &t) : NULL;
+    if (!call)
+        return false;
+    tx_attach(c, call, &t);
+    candidate_answer(client, a, c, false);
+    return true;
 }

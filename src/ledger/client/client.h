@@ -10,8 +10,8 @@
  * LEDGER_CLIENT_WINDOW requests of a key are on their way, and never with numbers further apart,
  * because the replicas remember for no longer which numbers were executed. ledger_client_settle
  * signs what has room, alone or in bundles, and sends it to the primary. What is not answered after
- * retry_us goes to all replicas, with the same bytes, again and again, twice as far apart each
- * time: it is executed at most once.
+ * retry_us (longer, while answers take long) goes to all replicas, with the same bytes, again and
+ * again, twice as far apart each time: it is executed at most once.
  *
  * An answer is believed when Q replicas' signatures and opened nonces of one (view, batch) fit one
  * pre-prepare that some ReplyX brought, or when a whole receipt verifies. What is said by fewer is

@@ -37,6 +37,7 @@ struct call {
     unsigned tries;    /* how often it was sent to all */
     unsigned asked;    /* replicas asked for its receipt since it was sent last */
     unsigned busy;     /* how often the primary said so */
+    uint64_t attached; /* the serial of the candidate that it was attached to last; 0 = none */
     uint64_t refused[LEDGER_REFUSAL_LAST + 1]; /* by whom, for each reason that is final */
 };
 
@@ -62,6 +63,7 @@ struct attached {
 /* One pre-prepare that a ReplyX named for a (view, seqno). */
 struct candidate {
     struct candidate *next;
+    uint64_t serial; /* its own, from 1 */
     uint16_t origin; /* whose ReplyX; each replica may name one */
     struct ledger_pp pp;
     uint8_t pp_hash[HASH_LEN];
@@ -100,6 +102,7 @@ struct ledger_client {
     uint64_t timer_us;
     uint64_t latency_us, deviation_us; /* of answers, smoothed; 0 before the first */
     struct answers *answers;
+    uint64_t candidates_made;
     struct buffer message, receipt, bodies; /* reused */
     /* of a bundle being signed, bundle_max of each */
     struct ledger_request *requests;
@@ -146,6 +149,9 @@ void latency_note(struct ledger_client *, const struct call *);
 
 void answers_close(struct ledger_client *);
 void reply_take(struct ledger_client *, uint16_t from, const struct ledger_reply *);
+/* A receipt of a batch whose quorum has replied: answers the call from those replies, which were
+ * checked. False when the batch is not known so well, or the call is none of ours. */
+bool receipt_is_known(struct ledger_client *, const struct ledger_receipt *);
 void replyx_take(struct ledger_client *, uint16_t from, struct ledger_replyx *);
 
 /* ---- receive.c ---- */

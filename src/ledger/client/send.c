@@ -2,6 +2,7 @@
 #include "ledger/client/core.h"
 
 #define DOUBLINGS_MAX   5     /* of the time between tries, and between askings */
+#define RETRY_STRETCH   8     /* times retry_us, at most, when answers take long */
 #define PATIENCE_MIN_US 20000 /* before a receipt is asked for */
 
 /* Bytes of bodies in one message of requests, and of members in one bundle. */
@@ -17,14 +18,29 @@ static void timer_lower(struct ledger_client *c, uint64_t at_us)
     }
 }
 
-/* How long an answer may take before its receipt is asked for: longer than most took lately,
- * because asking costs a replica more than answering. */
+/* What hardly any answer takes longer than, as things are. */
+static uint64_t lately(const struct ledger_client *c)
+{
+    return c->latency_us + 4 * c->deviation_us;
+}
+
+/* How long a request may go without an answer before it is sent to all: a service that is slow
+ * because it is busy is not helped by hearing everything again. */
+static uint64_t retry_after(const struct ledger_client *c)
+{
+    uint64_t least = c->settings.retry_us, wanted = 2 * lately(c);
+    uint64_t most = least * RETRY_STRETCH;
+    return wanted < least ? least : wanted < most ? wanted : most;
+}
+
+/* How long an answer may take before its receipt is asked for, which costs a replica more than
+ * answering. */
 static uint64_t patience(const struct ledger_client *c)
 {
-    uint64_t most = c->settings.retry_us / 2, lately = c->latency_us + 4 * c->deviation_us;
-    if (c->latency_us == 0 || lately > most)
+    uint64_t most = retry_after(c) / 2;
+    if (c->latency_us == 0 || lately(c) > most)
         return most;
-    return lately < PATIENCE_MIN_US && PATIENCE_MIN_US < most ? PATIENCE_MIN_US : lately;
+    return lately(c) < PATIENCE_MIN_US && PATIENCE_MIN_US < most ? PATIENCE_MIN_US : lately(c);
 }
 
 /* Of the replies' way, not of receipts that were asked for: those take as long as our patience, and
@@ -34,8 +50,10 @@ void latency_note(struct ledger_client *c, const struct call *call)
     if (call->tries)
         return;
     uint64_t took = c->env.now_us(c->env.context) - call->sent_us;
-    if (c->latency_us == 0)
+    if (c->latency_us == 0) {
         c->latency_us = took + 1;
+        c->deviation_us = took / 2;
+    }
     uint64_t off = took > c->latency_us ? took - c->latency_us : c->latency_us - took;
     c->deviation_us += off / 16 - c->deviation_us / 16;
     c->latency_us = c->latency_us - c->latency_us / 16 + took / 16 + 1;
@@ -65,7 +83,7 @@ static void call_went(struct ledger_client *c, struct call *call, uint64_t now)
 {
     call_mark_sent(c, call);
     call->sent_us = now;
-    call_schedule(c, call, now, c->settings.retry_us, true);
+    call_schedule(c, call, now, retry_after(c), true);
 }
 
 /* ---- messages ---- */
@@ -257,7 +275,7 @@ static void call_again(struct ledger_client *c, struct call *call, uint64_t now,
     c->counts.retries++;
     mail_add(c, all, call);
     unsigned doublings = call->tries < DOUBLINGS_MAX ? call->tries : DOUBLINGS_MAX;
-    call_schedule(c, call, now, c->settings.retry_us << doublings, true);
+    call_schedule(c, call, now, retry_after(c) << doublings, true);
 }
 
 static bool call_expire(struct ledger_client *c, struct call *call, uint64_t now)

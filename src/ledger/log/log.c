@@ -196,22 +196,27 @@ int log_frontier_back(struct ledger_log *log, uint64_t position, struct error *e
         }
     }
     const struct segment *source = frontier_source(log, position);
+    struct merkle_frontier frontier;
     struct buffer entry = {0};
     uint8_t type;
-    int rc = source ? 0 : error_set(e, ATOLL_ECORRUPT, "no segment begins before the rollback");
-    if (rc == 0)
-        log->frontier = source->frontier;
-    for (uint64_t at = source ? source->position : 0; at < position && rc == 0; at++) {
+    if (!source)
+        return error_set(e, ATOLL_ECORRUPT, "no segment begins before the rollback");
+    frontier = source->frontier;
+    int rc = 0;
+    for (uint64_t at = source->position; at < position && rc == 0; at++) {
         rc = ledger_log_read(log, at, &entry, &type, e);
         if (rc < 0)
             break;
         struct merkle_hash leaf = ledger_entry_leaf(type, slice_of_buffer(&entry));
-        rc = merkle_frontier_append(&log->frontier, &leaf, e);
+        rc = merkle_frontier_append(&frontier, &leaf, e);
     }
     buffer_free(&entry);
+    if (rc < 0)
+        return rc;
+    log->frontier = frontier;
     for (unsigned k = 0; k < FRONTIERS; k++)
         log->frontiers[k].size = 0;
-    return rc;
+    return 0;
 }
 
 void ledger_log_frontier(const struct ledger_log *log, struct merkle_frontier *out)
@@ -267,10 +272,12 @@ static int entry_follow(struct ledger_log *log, uint8_t entry_type, const struct
 static int rollback_follow(struct ledger_log *log, uint64_t position, struct error *e)
 {
     int rc = log_frontier_back(log, position, e);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < log->segment_count; i++)
         segment_rollback(log->segments[i], position, i + 1 == log->segment_count);
     log->end = position;
-    return rc;
+    return 0;
 }
 
 /* Puts a record among the pending bytes of the open segment; *own becomes an entry's leaf. */

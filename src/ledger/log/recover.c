@@ -150,10 +150,12 @@ static int rollback_take(struct ledger_log *log, const struct segment *s, uint64
                          struct error *e)
 {
     int rc = log_frontier_back(log, position, e);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < log->segment_count; i++)
         segment_rollback(log->segments[i], position, log->segments[i] == s);
     log->end = position;
-    return rc;
+    return 0;
 }
 
 /* What one record means when a segment is gone through. A negative code: it contradicts the ones
@@ -537,6 +539,8 @@ static int votes_open(struct opening *o, struct error *e)
         rc = files->read(files->context, log->votes.file, 0, bytes.data, bytes.len, e);
     if (rc == 0) {
         rc = vote_log_head_read(&log->votes, bytes.data, log->config.genesis, name, e);
+        if (rc == 0 && (log->votes.generation != o->votes || log->votes.bytes != size))
+            rc = error_set(e, ATOLL_ECORRUPT, "the head of %s contradicts its name or size", name);
         if (rc == -ATOLL_ECORRUPT)
             votes_lost(e);
     }

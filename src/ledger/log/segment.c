@@ -133,7 +133,8 @@ bool segment_close_read(struct segment *s, const struct log_record *r, uint64_t 
         return false;
     uint64_t base = load_u64(r->payload), count = load_u32(r->payload + 8);
     size_t hashes = frontier_len(r->position);
-    if (r->len != CLOSE_HEAD + hashes + 4 * count || base + count != r->position)
+    if (r->len != CLOSE_HEAD + hashes + 4 * count || base > r->position ||
+        base + count != r->position)
         return false;
     frontier_take(end, r->position, r->payload + CLOSE_HEAD);
     s->base = base;

@@ -8,6 +8,7 @@
 #define VERSION    1u
 #define MACHINE_AT 96
 #define CRC_AT     (STATE_SLOT - 4)
+#define COUNT_MAX  (UINT64_C(1) << 62)
 
 enum { FLAG_CLEAN = 1, FLAG_ASYNC = 2, FLAG_QUARANTINE = 4, FLAGS = 7 };
 
@@ -48,7 +49,8 @@ bool state_slot_read(const uint8_t slot[static STATE_SLOT], const uint8_t genesi
                              .async = flags & FLAG_ASYNC,
                              .quarantine = flags & FLAG_QUARANTINE};
     memcpy(s->machine, slot + MACHINE_AT, STATE_MACHINE_SIZE);
-    return true;
+    /* Neither ever gets near this by counting. */
+    return s->generation <= COUNT_MAX && s->starts <= COUNT_MAX;
 }
 
 bool state_file_choose(const uint8_t slots[static 2 * STATE_SLOT], const uint8_t genesis[static 32],

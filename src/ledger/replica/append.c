@@ -85,7 +85,8 @@ static void waiter_done(struct ledger_replica *r, const struct waiter *w)
     case WAITING_NEW_VIEW:
         if (r->view == w->view) {
             r->new_view_ready = true;
-            new_view_send(r, -1);
+            if (is_primary(r))
+                new_view_send(r, -1);
         }
         break;
     }

@@ -78,7 +78,10 @@ struct pooled {
     struct client *client;
     struct pooled *chain;           /* in its bucket */
     struct pooled *next, *previous; /* in the queue of its state */
-    uint8_t *bytes;                 /* of the body: room[], or allocated */
+    uint8_t *other;                 /* another body of the request, while this one is checked */
+    size_t other_len;
+    uint64_t other_connection;
+    uint8_t *bytes; /* of the body: room[], or allocated */
     uint8_t room[POOLED_INLINE];
 };
 
@@ -405,6 +408,7 @@ struct ledger_replica {
     struct early *early;
     struct held_view_change *view_changes;
     struct buffer own_view_change;
+    uint64_t own_view_change_view; /* that it is for, as the log says */
     bool own_view_change_ready;
     struct tip tip;
     struct pending_view pending;
@@ -421,7 +425,8 @@ struct ledger_replica {
 
     uint64_t signed_view, signed_s; /* the last (view, s) that was marked */
     uint8_t signed_hash[HASH_LEN];
-    uint64_t signed_new_view; /* view + 1 of the last NewView we signed */
+    uint64_t signed_view_change; /* of the last ViewChange that the log says we signed */
+    uint64_t signed_new_view;    /* view + 1 of the last NewView we signed */
 
     bool view_timer_set;
     uint64_t view_timer_at;
@@ -480,6 +485,7 @@ struct slot *slot_find(const struct ledger_replica *, uint64_t s); /* NULL: not 
 struct slot *slot_make(struct ledger_replica *, uint64_t s, uint64_t view);
 struct slot *slot_in_ledger(const struct ledger_replica *, uint64_t s);
 bool slot_prepare_room(struct slot *, uint32_t txs);
+struct slot *slot_make_hollow(struct ledger_replica *, const struct ledger_pp *);
 void slot_votes_clear(struct ledger_replica *, struct slot *);
 int ledger_end_at(const struct ledger_replica *, uint64_t s, uint64_t *position);
 void rollback_to_batch(struct ledger_replica *, uint64_t s, const struct view_entry *after);

@@ -54,6 +54,7 @@ struct ledger_verify_job {
 struct ledger_checkpoint {
     uint64_t s;
     uint64_t position;   /* entries of the ledger up to the end of batch s */
+    uint64_t needed;     /* position of the first entry that ledger_recover must be fed */
     uint64_t next_index; /* of the next transaction */
     uint64_t gov_index;
     uint64_t view; /* that the batch stands in */

@@ -290,6 +290,8 @@ void fetch_evidence_verified(struct ledger_replica *r, struct job *job)
         valid = valid && job->valid[i];
     struct slot *slot = slot_in_ledger(r, pp->seqno);
     ledger_pp_hash(pp, hash);
+    if (valid && pp->seqno <= r->hollow && (!slot || !slot->evidence.len))
+        slot = slot_make_hollow(r, pp);
     if (!valid)
         r->counters.signatures_bad++;
     else if (slot && !memcmp(slot->pp_hash, hash, HASH_LEN))

@@ -134,6 +134,21 @@ static bool new_view_check(struct ledger_replica *r, const struct ledger_new_vie
     return true;
 }
 
+/* Whether our log says that we followed another NewView of this view before we were stopped (I1).
+ */
+static bool followed_another(const struct ledger_replica *r, const struct ledger_new_view *nv)
+{
+    struct error e;
+    struct ledger_new_view logged;
+    uint8_t hash[HASH_LEN], logged_hash[HASH_LEN];
+    if (!r->logged_new_view.len || r->logged_view != nv->view ||
+        ledger_new_view_decode_signed(slice_of_buffer(&r->logged_new_view), &logged, &e))
+        return false;
+    ledger_new_view_hash(nv, hash);
+    ledger_new_view_hash(&logged, logged_hash);
+    return memcmp(hash, logged_hash, HASH_LEN) != 0;
+}
+
 void new_view_message(struct ledger_replica *r, uint16_t from, struct slice message)
 {
     struct error e;
@@ -147,7 +162,8 @@ void new_view_message(struct ledger_replica *r, uint16_t from, struct slice mess
     }
     uint64_t view = m->nv.view;
     if (view <= r->view || view < r->view_change_sent || primary_of(r, view) == r->self ||
-        (r->pending.state != PENDING_NONE && r->pending.view >= view))
+        (r->pending.state != PENDING_NONE && r->pending.view >= view) ||
+        followed_another(r, &m->nv))
         goto drop;
     if (!buffer_append(&check->message, message.data, message.len) ||
         ledger_new_view_message_decode(slice_of_buffer(&check->message), &check->decoded, &e) ||
@@ -211,8 +227,6 @@ static bool evidence_here(struct ledger_replica *r, uint64_t base, bool ask)
 {
     bool all = true;
     for (uint64_t s = base > r->pipeline ? base - r->pipeline + 1 : 1; s <= base; s++) {
-        if (s <= r->hollow)
-            continue;
         struct slot *slot = slot_in_ledger(r, s);
         if (slot && vote_evidence(r, slot))
             continue;
@@ -340,6 +354,9 @@ void new_view_follow(struct ledger_replica *r, const struct ledger_new_view *nv,
     if (!buffer_append(&r->new_view, signed_bytes.data, signed_bytes.len) ||
         !buffer_append(&r->new_view_vcset, vcset.data, vcset.len))
         replica_stop(r, "no memory");
+    /* Behind the NewView the batches are final, or planned once more. */
+    r->prepared = r->prepared > nv->base_seqno ? r->prepared : nv->base_seqno;
+    r->committed = r->committed > nv->base_seqno ? r->committed : nv->base_seqno;
     r->plan_base = nv->base_seqno;
     r->plan_end = nv->tip_seqno;
     r->plan_count = nv->plan_count;
@@ -375,13 +392,11 @@ static void new_view_enter(struct ledger_replica *r, const struct view_entry *af
         buffer_free(&signed_bytes);
         return;
     }
-    bool ours = p->ours;
     uint64_t view = p->view;
     new_view_follow(r, &p->nv, bytes, slice_of_buffer(&p->vcset), start);
     buffer_free(&signed_bytes);
     new_view_drop(r);
-    if (ours)
-        wait_durable(r, WAITING_NEW_VIEW, view, 0, hash);
+    wait_durable(r, WAITING_NEW_VIEW, view, 0, hash);
     if (r->view > r->view_change_sent)
         r->view_change_sent = r->view;
     pool_new_view(r);

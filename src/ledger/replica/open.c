@@ -248,7 +248,7 @@ static int recover_signed(struct ledger_replica *r, struct slice payload, struct
     if (mark.what == LEDGER_SIGNED_NEW_VIEW && mark.view + 1 > r->signed_new_view)
         r->signed_new_view = mark.view + 1;
     if (mark.what == LEDGER_SIGNED_VIEW_CHANGE && mark.view > r->view_change_sent)
-        r->view_change_sent = mark.view;
+        r->view_change_sent = r->signed_view_change = mark.view;
     if (mark.what != LEDGER_SIGNED_PP && mark.what != LEDGER_SIGNED_PREPARE)
         return 0;
     if (mark.view < r->signed_view || (mark.view == r->signed_view && mark.seqno < r->signed_s))
@@ -269,7 +269,7 @@ static int recover_view_change(struct ledger_replica *r, struct slice payload, s
     if (!rc && ledger_view_change_decode_signed(payload, vc, e))
         rc = corrupt(e, "a ViewChange that does not decode");
     if (!rc && vc->new_view >= r->view_change_sent) {
-        r->view_change_sent = vc->new_view;
+        r->view_change_sent = r->own_view_change_view = vc->new_view;
         r->own_view_change.len = 0;
         if (!buffer_append(&r->own_view_change, payload.data, payload.len))
             rc = error_set(e, ATOLL_ENOMEM, "no memory");
@@ -284,6 +284,8 @@ static int recover_new_view(struct ledger_replica *r, struct slice payload, stru
     if (ledger_new_view_decode_signed(payload, &nv, e))
         return corrupt(e, "a NewView that does not decode");
     r->logged_view = nv.view;
+    if (primary_of(r, nv.view) == r->self && nv.view >= r->signed_new_view)
+        r->signed_new_view = nv.view + 1; /* ours; the mark may be lost */
     if (nv.view > r->view_change_sent)
         r->view_change_sent = nv.view; /* nothing is signed below a view that was entered */
     r->logged_new_view.len = 0;
@@ -319,6 +321,7 @@ static void recover_skipped(struct ledger_replica *r, uint8_t type, uint64_t pos
     if (type == LEDGER_ENTRY_PP && !ledger_pp_decode_signed(payload, &pp, &e) &&
         pp.seqno <= r->hollow && positions_set(r, pp.seqno, position)) {
         r->skipped_s = pp.seqno;
+        slot_make_hollow(r, &pp);
         recover_find_checkpoint(r, &pp, position);
     } else if (type == LEDGER_ENTRY_TX && !ledger_tx_decode(payload, &tx, &e) &&
                !ledger_body_decode(tx.body, &body, &e)) {
@@ -376,7 +379,8 @@ int ledger_recover(struct ledger_replica *r, enum ledger_record_kind kind, uint8
 static void start_batches(struct ledger_replica *r)
 {
     struct error e;
-    r->committed = r->prepared = r->floor > r->last ? r->last : r->floor;
+    uint64_t known = r->floor > r->plan_base ? r->floor : r->plan_base;
+    r->committed = r->prepared = known > r->last ? r->last : known;
     for (unsigned i = 0; i < r->tip.count; i++) {
         struct ledger_certificate c;
         uint8_t hash[HASH_LEN];
@@ -439,8 +443,10 @@ int ledger_start(struct ledger_replica *r, struct error *e)
     start_votes(r);
     if (r->view && is_primary(r))
         wait_durable(r, WAITING_NEW_VIEW, r->view, 0, r->previous);
-    if (r->view_change_sent > r->view && r->own_view_change.len)
+    if (r->view_change_sent > r->view && r->own_view_change_view == r->view_change_sent)
         wait_durable(r, WAITING_VIEW_CHANGE, r->view_change_sent, 0, NULL);
+    else if (r->view_change_sent > r->view && r->signed_view_change == r->view_change_sent)
+        view_leave(r, r->view_change_sent + 1); /* signed, perhaps, and lost: never signed anew */
     r->quarantine_view = r->view > r->view_change_sent ? r->view : r->view_change_sent;
     r->catching_up = true;
     fetch_status(r, -1);

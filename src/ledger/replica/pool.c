@@ -26,12 +26,18 @@ static size_t pool_bucket(const struct ledger_replica *r, const uint8_t *req_has
     return siphash(r->nonce_key, req_hash, HASH_LEN) & (r->pool.bucket_count - 1);
 }
 
+static void pooled_free(struct pooled *p)
+{
+    if (p->bytes != p->room)
+        free(p->bytes);
+    free(p->other);
+}
+
 void pool_close(struct ledger_replica *r)
 {
     for (size_t i = 0; r->pool.buckets && i < r->pool.bucket_count; i++)
         for (struct pooled *p = r->pool.buckets[i]; p; p = p->chain)
-            if (p->bytes != p->room)
-                free(p->bytes);
+            pooled_free(p);
     for (size_t i = 0; i < r->pool.slab_count; i++)
         free(r->pool.slabs[i]);
     free(r->pool.slabs);
@@ -66,6 +72,8 @@ static struct pooled *pooled_take(struct ledger_replica *r)
 
 static void pooled_give(struct ledger_replica *r, struct pooled *p)
 {
+    free(p->other);
+    p->other = NULL;
     if (p->bytes != p->room)
         free(p->bytes);
     p->chain = r->pool.spare;
@@ -238,6 +246,20 @@ static unsigned pool_objection(struct ledger_replica *r, const struct ledger_bod
     return (*client)->waiting >= r->pool_per_client ? LEDGER_REFUSAL_QUOTA : 0;
 }
 
+/* Another body of the request, with another signature, while the first one's is being checked: it
+ * is heard if that turns out to be false. Only the latest is kept; clients ask again. */
+static void pooled_keep_other(struct pooled *p, struct slice bytes, uint64_t connection)
+{
+    uint8_t *copy = malloc(bytes.len);
+    if (!copy)
+        return;
+    memcpy(copy, bytes.data, bytes.len);
+    free(p->other);
+    p->other = copy;
+    p->other_len = bytes.len;
+    p->other_connection = connection;
+}
+
 /* A request from a client's connection, or (0) from a replica. */
 void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connection)
 {
@@ -252,6 +274,10 @@ void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connectio
         return;
     }
     struct pooled *p = pool_find(r, req_hash);
+    if (p && p->state == POOLED_CHECKING && !slice_equal(p->candidate.body.bytes, bytes)) {
+        pooled_keep_other(p, bytes, connection);
+        return;
+    }
     if (p) {
         p->relayed = false;
         if (connection) {
@@ -296,7 +322,13 @@ void pool_verified(struct ledger_replica *r, struct job *job)
             if (c)
                 c->suspect = true;
             client_refuse(r, p->connection, p->candidate.req_hash, LEDGER_REFUSAL_SIGNATURE);
+            struct slice other = {p->other, p->other_len};
+            uint64_t connection = p->other_connection;
+            p->other = NULL;
             pool_remove(r, p);
+            if (other.data)
+                pool_admit(r, other, connection);
+            free((void *)other.data);
         } else if (client_table_check(r->kv, q->client, q->reqno) != CLIENT_NEW) {
             pool_remove(r, p); /* executed meanwhile: its replies went to the connection */
         } else if (p->state == POOLED_PARKED && r->pool.parked.count > PARKED_MAX) {

@@ -44,8 +44,8 @@ struct ledger_config {
 /* 0 and *out, or ATOLL_EINVAL, ATOLL_ENOMEM. Both pointers of the arguments are copied from. */
 int ledger_open(const struct ledger_config *, const struct ledger_env *,
                 struct ledger_replica **out, struct error *);
-/* One record of the log, in the order of the lsns, as env->append got it (parts joined). Records
- * before a checkpoint are fed too, or `position`s may begin at the checkpoint's. ATOLL_ECORRUPT
+/* One record of the log, in the order of the lsns, as env->append got it (parts joined). With a
+ * checkpoint, entries may begin at any position up to its `needed`. ATOLL_ECORRUPT
  * when the log contradicts itself or the store: do not start. */
 int ledger_recover(struct ledger_replica *, enum ledger_record_kind, uint8_t entry_type,
                    uint64_t position, const void *payload, size_t len, struct error *);

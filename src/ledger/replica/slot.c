@@ -64,6 +64,32 @@ bool slot_prepare_room(struct slot *slot, uint32_t txs)
     return true;
 }
 
+/*
+ * A batch at or before the checkpoint that we started from: its pp is all that is kept of it. The
+ * last P of them are needed, because batches after the checkpoint carry their evidence.
+ */
+struct slot *slot_make_hollow(struct ledger_replica *r, const struct ledger_pp *pp)
+{
+    uint8_t hash[HASH_LEN];
+    struct slot *slot = slot_find(r, pp->seqno);
+    ledger_pp_hash(pp, hash);
+    if (pp->seqno > r->hollow || pp->seqno + r->pipeline <= r->hollow)
+        return NULL;
+    if (pp->seqno == r->hollow) {
+        if (!slot || memcmp(slot->pp_hash, hash, HASH_LEN))
+            return NULL;
+        slot->pp = *pp;
+        return slot;
+    }
+    slot = slot_make(r, pp->seqno, pp->view);
+    if (!slot)
+        return NULL;
+    slot->pp = *pp;
+    memcpy(slot->pp_hash, hash, HASH_LEN);
+    slot->in_ledger = slot->prepared = slot->committed = true;
+    return slot;
+}
+
 /* ---- positions ---- */
 
 bool positions_set(struct ledger_replica *r, uint64_t s, uint64_t position)

@@ -277,13 +277,14 @@ static int client_open(struct caller *c, struct error *e)
         memcpy(identities[i].public_key, secret_public(c->keys[i]), ED25519_KEY_LEN);
         identities[i].first_reqno = first;
     }
-    const struct ledger_client_settings settings = {.genesis = &c->genesis,
-                                                    .identities = identities,
-                                                    .identity_count = s->identities,
-                                                    .min_index = s->min_index,
-                                                    .bundle_max = s->bundle_max ? s->bundle_max : 1,
-                                                    .retry_us = s->retry_us,
-                                                    .deadline_us = s->deadline_us};
+    const struct ledger_client_settings settings = {
+        .genesis = &c->genesis,
+        .identities = identities,
+        .identity_count = s->identities,
+        .min_index = s->min_index,
+        .bundle_max = s->bundle_max ? s->bundle_max : 1,
+        .retry_us = s->retry_us ? s->retry_us : c->genesis.configuration.view_timeout_us / 2,
+        .deadline_us = s->deadline_us};
     int rc = ledger_client_open(&settings, &env, &c->client, e);
     free(identities);
     return rc;

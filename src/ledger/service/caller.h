@@ -22,7 +22,8 @@ struct caller_settings {
     uint64_t first_reqno; /* of each: 0 takes microseconds since 1970 */
     uint64_t min_index;
     uint32_t bundle_max;  /* 0: 1 */
-    uint64_t retry_us;    /* 0: the genesis' view timeout */
+    uint64_t retry_us;    /* 0: half the view timeout, so that backups
+                           * learn early what a dead primary owes */
     uint64_t deadline_us; /* of every call; 0: none */
     /* A call ended. May make calls, must not close. */
     void (*finished)(void *context, const struct ledger_outcome *);

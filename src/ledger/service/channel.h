@@ -77,5 +77,7 @@ int channel_send(struct channel *, const struct slice *parts, unsigned count, st
 /* What waits for the socket; the owner takes bytes from its start by channel_sent. */
 const struct buffer *channel_outgoing(const struct channel *);
 void channel_sent(struct channel *, size_t len);
+/* Bytes it keeps of either direction. */
+size_t channel_held(const struct channel *);
 
 #endif

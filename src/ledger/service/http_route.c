@@ -5,9 +5,8 @@
 #define _GNU_SOURCE
 #include "ledger/service/http_route.h"
 
-#include "ledger/check/json.h"
 #include "ledger/check/lookup.h"
-#include "ledger/object/receipt.h"
+#include "ledger/object/json.h"
 #include "ledger/service/http_view.h"
 #include "net/url.h"
 
@@ -71,6 +70,60 @@ static struct ledger_entry_source view_source(struct http_view *v)
 {
     struct ledger_log *log = ledger_server_log(v->server);
     return (struct ledger_entry_source){log, log_read, ledger_log_end(log)};
+}
+
+/* ---- forms of JSON ---- */
+
+static void number_add(cJSON *o, const char *name, uint64_t number)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, number);
+    cJSON_AddStringToObject(o, name, text);
+}
+
+/* What is in an entry, for people; its bytes are what counts. */
+static void entry_tell(cJSON *o, uint8_t type, struct slice payload)
+{
+    struct ledger_pp pp;
+    struct ledger_tx tx;
+    struct ledger_body body;
+    struct error e;
+    if (type == LEDGER_ENTRY_PP && ledger_pp_decode_signed(payload, &pp, &e) == 0) {
+        number_add(o, "view", pp.view);
+        number_add(o, "batch", pp.seqno);
+        cJSON_AddStringToObject(o, "kind", ledger_kind_name(pp.kind));
+        number_add(o, "first_index", pp.first_index);
+        cJSON_AddNumberToObject(o, "count", pp.count);
+    }
+    if (type == LEDGER_ENTRY_TX && ledger_tx_decode(payload, &tx, &e) == 0) {
+        number_add(o, "index", tx.index);
+        cJSON_AddNumberToObject(o, "status", tx.status);
+        if (ledger_body_decode(tx.body, &body, &e) == 0)
+            cJSON_AddItemToObject(o, "request", ledger_request_json(&body));
+    }
+}
+
+static cJSON *entry_json(uint64_t position, uint8_t type, struct slice payload)
+{
+    static const char digits[] = "0123456789abcdef";
+    cJSON *o = cJSON_CreateObject();
+    char *hex = malloc(2 * payload.len + 1);
+    for (size_t i = 0; hex && i < payload.len; i++) {
+        hex[2 * i] = digits[payload.data[i] >> 4];
+        hex[2 * i + 1] = digits[payload.data[i] & 15];
+    }
+    if (hex)
+        hex[2 * payload.len] = 0;
+    number_add(o, "position", position);
+    cJSON_AddStringToObject(o, "type", ledger_entry_name((enum ledger_entry_type)type));
+    entry_tell(o, type, payload);
+    /* An entry without its bytes would be none: no memory for them means no answer. */
+    if (hex == NULL || cJSON_AddStringToObject(o, "payload", hex) == NULL) {
+        cJSON_Delete(o);
+        o = NULL;
+    }
+    free(hex);
+    return o;
 }
 
 /* ---- POST /v1/call ---- */
@@ -229,11 +282,11 @@ static void tx_answer(struct http_view *v, struct http_request *r, uint64_t inde
                       const char *status, const struct ledger_lookup *found)
 {
     cJSON *o = cJSON_CreateObject();
-    ledger_json_number(o, "index", index);
+    number_add(o, "index", index);
     cJSON_AddStringToObject(o, "status", status);
     if (found) {
-        ledger_json_number(o, "view", found->pp.view);
-        ledger_json_number(o, "batch", found->pp.seqno);
+        number_add(o, "view", found->pp.view);
+        number_add(o, "batch", found->pp.seqno);
     }
     view_json(v, r, 200, o, 0);
 }
@@ -317,7 +370,7 @@ static void receipt_answer(struct http_view *v, struct http_request *r, struct s
     } else if (ledger_receipt_decode(bytes, &receipt, &e) != 0) {
         view_problem(v, r, 503, e.text);
     } else {
-        view_json(v, r, 200, ledger_json_receipt(&receipt, genesis), 0);
+        view_json(v, r, 200, ledger_receipt_json(&receipt), 0);
     }
 }
 
@@ -410,7 +463,12 @@ void route_ledger(struct http_view *v, struct http_request *r)
         /* One entry at least, however large. */
         if (rc != 0 || (at > from && sum > VIEW_ENTRIES_BYTES))
             break;
-        cJSON_AddItemToArray(list, ledger_json_entry(at, type, slice_of_buffer(&bytes)));
+        cJSON *entry = entry_json(at, type, slice_of_buffer(&bytes));
+        if (entry == NULL) {
+            rc = error_set(&e, ATOLL_ENOMEM, "this replica has no memory for the answer");
+            break;
+        }
+        cJSON_AddItemToArray(list, entry);
     }
     buffer_free(&bytes);
     if (rc != 0) {
@@ -418,8 +476,8 @@ void route_ledger(struct http_view *v, struct http_request *r)
         view_problem(v, r, 503, e.text);
         return;
     }
-    ledger_json_number(o, "next", at);
-    ledger_json_number(o, "end", source.end);
+    number_add(o, "next", at);
+    number_add(o, "end", source.end);
     view_json(v, r, 200, o, 0);
 }
 
@@ -427,7 +485,7 @@ void route_ledger(struct http_view *v, struct http_request *r)
 
 void route_config(struct http_view *v, struct http_request *r)
 {
-    cJSON *o = ledger_json_genesis(ledger_server_genesis(v->server));
+    cJSON *o = ledger_genesis_json(ledger_server_genesis(v->server));
     cJSON_AddNumberToObject(o, "replica", ledger_server_number(v->server));
     view_json(v, r, 200, o, 0);
 }

@@ -3,9 +3,11 @@
  *
  * All share one listening port. Between two replicas the one with the higher number connects, and
  * again with growing pauses as long as that fails; a second connection of the same peer replaces
- * the first. Whoever connects has HANDSHAKE_MS to say who it is. Messages are best effort: what a
- * slow peer does not take in time is dropped beyond LINKS_OUTGOING_MAX, a client that slow is
- * disconnected.
+ * the first. Whoever connects has LINKS_HANDSHAKE_MS to say who it is. Messages are best effort:
+ * what a slow peer does not take in time is dropped beyond LINKS_OUTGOING_MAX; a client that lets
+ * LINKS_CLIENT_OUTGOING_MAX wait is disconnected. Clients need no key to connect, so all they hold
+ * together is bounded, too: beyond LINKS_CLIENTS_BYTES those who hold most are disconnected. A peer
+ * that acknowledges nothing for LINKS_SILENCE_MS is taken for gone and connected to anew.
  *
  * Sending only fills buffers; links_flush, once after a burst of events, hands them to the kernel.
  *
@@ -19,8 +21,12 @@
 #include <uv.h>
 
 #define LINKS_CLIENTS_MAX  4096        /* connections that are not replicas' */
+#define LINKS_STRANGERS_MAX 512 /* connections that have not said yet who they are */
 #define LINKS_OUTGOING_MAX (64u << 20) /* bytes that wait for one peer */
+#define LINKS_CLIENT_OUTGOING_MAX (16u << 20) /* and for one client */
+#define LINKS_CLIENTS_BYTES (256u << 20) /* that wait in either direction for all clients */
 #define LINKS_HANDSHAKE_MS 5000
+#define LINKS_SILENCE_MS 10000
 
 struct links;
 

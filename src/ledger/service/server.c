@@ -179,6 +179,15 @@ static int env_checkpoint_chunk(void *context, uint64_t s_checkpoint, uint32_t n
     return checkpoints_chunk(s->checkpoints, s_checkpoint, number, out, chunks, &e);
 }
 
+static void env_rejoined(void *context)
+{
+    struct ledger_server *s = context;
+    struct error e;
+    if (ledger_log_rejoined(s->log, &e) != 0)
+        server_fail(s, e.text);
+    say(s, "replica %u has rejoined after an unclean stop of its machine", s->identity.role);
+}
+
 static void env_stopped(void *context, const char *why)
 {
     struct ledger_server *s = context;
@@ -240,21 +249,10 @@ static void logged(uv_async_t *async)
 static void settle(uv_prepare_t *prepare)
 {
     struct ledger_server *s = prepare->data;
-    struct ledger_status status;
-    struct error e;
     if (s->failed)
         return;
     ledger_settle(s->replica);
     links_flush(s->links);
-    if (!s->quarantine)
-        return;
-    ledger_status(s->replica, &status);
-    if (status.phase == LEDGER_QUARANTINE)
-        return;
-    s->quarantine = false;
-    if (ledger_log_rejoined(s->log, &e) != 0)
-        server_fail(s, e.text);
-    say(s, "replica %u has rejoined after an unclean stop of its machine", s->identity.role);
 }
 
 /* ---- beginning ---- */
@@ -334,6 +332,7 @@ static int replica_recover(struct ledger_server *s, const struct ledger_checkpoi
                                    .sign = env_sign,
                                    .digest = env_digest,
                                    .checkpoint_chunk = env_checkpoint_chunk,
+                                   .rejoined = env_rejoined,
                                    .stopped = env_stopped};
     struct ledger_config config = {.genesis = slice_of_buffer(&s->genesis_bytes),
                                    .replica = s->identity.role,

@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include "node/worker/process.h"
 
-#include "base/turn.h"
 #include "node/worker/confine.h"
 
 #include <errno.h>
@@ -79,9 +78,7 @@ static int threads_start(struct worker *w, struct error *e)
     if (!w->threads || pthread_attr_init(&attributes) != 0)
         return error_set(e, ATOLL_ENOMEM, "no memory for the threads of a worker");
     pthread_attr_setstacksize(&attributes, THREAD_STACK);
-    turn_set(TURN_SHORT_NS); /* for the timekeeper */
     int rc = pthread_create(&w->timekeeper.thread, &attributes, timekeeper_main, w);
-    turn_set(0);
     for (uint32_t k = 0; rc == 0 && k < w->thread_count; k++) {
         w->threads[k].worker = w;
         rc = pthread_create(&w->threads[k].thread, &attributes, guest_main, &w->threads[k]);

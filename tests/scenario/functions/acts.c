@@ -8,6 +8,7 @@
  *   sleep N    waits N ms         out N      N bytes of output      log N    N lines of log
  *   eat N      takes N MiB        mark       whether earlier calls left anything in memory
  *   leave N    starts N endless calls and ends
+ *   again N    has "keeper" do mark N times, one after the other; the sum of what it found
  *   flaky N    traps N times, then succeeds  push N     makes every word of "whole" N, durably
  *   add N      adds 1 to the sum at "sum" N times, each time merged
  */
@@ -193,6 +194,18 @@ static int32_t add(uint64_t times)
     return atoll_state_push(h, 0, 8, ATOLL_PUSH_DIRTY, 0) < 0 ? 98 : number_output(times);
 }
 
+static int32_t again(uint64_t n)
+{
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        atoll_call_t id;
+        if (atoll_chain("keeper", 6, "mark", 4, NULL, &id) < 0)
+            return 90;
+        sum += act_result(id);
+    }
+    return number_output(sum);
+}
+
 ATOLL_FUNCTION(acts)
 {
     int64_t len = atoll_input_read(0, input, sizeof input - 1);
@@ -242,6 +255,8 @@ ATOLL_FUNCTION(acts)
         return eat(n);
     if (strcmp(act, "mark") == 0)
         return mark();
+    if (strcmp(act, "again") == 0)
+        return again(n);
     if (strcmp(act, "flaky") == 0)
         return flaky(n);
     if (strcmp(act, "push") == 0)

@@ -1,0 +1,232 @@
+#!/usr/bin/env bash
+# The ledger as its operators and clients use it: keys, genesis, replicas, calls, receipts, HTTP,
+# checks, restarts.
+. "$(dirname "$0")/tap.bash"
+ledger() { "$atoll" ledger "$@"; }
+
+declare -A pids
+replica_start() { # directory arguments...: waits until it says that it runs
+    local dir=$1
+    shift
+    "$atoll" ledger node "$@" "$dir" >"$dir.out" 2>"$dir.err" &
+    pids[$dir]=$!
+    for _ in $(seq 100); do
+        grep -q '^replica ' "$dir.out" && return 0
+        kill -0 "${pids[$dir]}" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$dir.out" "$dir.err"
+    return 1
+}
+
+replica_stop() { # directory: orderly; its exit code
+    kill -TERM "${pids[$1]}" && wait "${pids[$1]}"
+}
+
+replicas_end() {
+    for pid in "${pids[@]}"; do
+        kill -9 "$pid" 2>/dev/null
+    done
+    rm -rf "$work"
+}
+trap replicas_end EXIT
+
+http_port() { # directory
+    sed -n 's/^HTTP at port //p' "$1.out"
+}
+
+get() { # path arguments...: status on the first line, then the body
+    local path=$1
+    shift
+    curl -s -o "$work/body" -w '%{http_code}' "$@" "$url$path" >"$work/status"
+    cat "$work/status"
+    echo
+    cat "$work/body"
+}
+
+status_is() { # name status path arguments...
+    local name=$1 wanted=$2
+    shift 2
+    get "$@" >"$out"
+    check "$name" test "$(cat "$work/status")" = "$wanted"
+}
+
+# ---- keys and genesis by hand ----
+echo 'the tide comes in twice' >"$work/passphrase"
+echo 'another' >"$work/wrong"
+expect 0 'a key is made' ledger keygen "$work/client.key"
+check 'its file is for its owner alone' test "$(stat -c %a "$work/client.key")" = 600
+expect 0 'a key is sealed under a passphrase' ledger keygen --passphrase-file "$work/passphrase" "$work/sealed.key"
+sealed=$(cat "$out")
+check 'and larger for it' test "$(stat -c %s "$work/sealed.key")" = 108
+expect 0 'the passphrase opens it' ledger keygen --show --passphrase-file "$work/passphrase" "$work/sealed.key"
+prints 'it is the same key' "$sealed"
+expect 126 'another does not' ledger keygen --show --passphrase-file "$work/wrong" "$work/sealed.key"
+expect 126 'none does not either' ledger keygen --show "$work/sealed.key"
+expect 125 'a key is never overwritten' ledger keygen "$work/client.key"
+says 'which it says' 'xist'
+
+port=$((10000 + RANDOM % 20000))
+replicas=()
+for i in 0 1 2 3; do
+    mkdir "$work/r$i"
+    seal=()
+    [ $i = 3 ] && seal=(--passphrase-file "$work/passphrase")
+    key=$(ledger keygen "${seal[@]}" "$work/r$i/replica.key")
+    member=$(ledger keygen "$work/r$i/member.key")
+    replicas+=(--replica "127.0.0.1:$((port + i)),$key,member-$i,$member")
+done
+make_genesis() { ledger genesis "${replicas[@]}" --accounts 1000 --pipeline 2 --checkpoint 20 --timeout 1s "$@"; }
+expect 125 'three replicas are too few' ledger genesis "${replicas[@]:0:6}" -o "$work/genesis"
+expect 0 'a genesis is made of four replicas' make_genesis --name tide -o "$work/genesis"
+expect 0 'and shown' ledger genesis "$work/genesis"
+check 'with its name' grep -q 'ledger *tide' "$out"
+check 'and what it bears' grep -q 'replicas 4, of which 1 may be faulty' "$out"
+expect 0 'another genesis of the same replicas' make_genesis -o "$work/genesis.other"
+for i in 0 1 2 3; do
+    cp "$work/genesis" "$work/r$i/genesis"
+done
+
+# ---- four replicas ----
+for i in 0 1 2; do
+    check "replica $i starts" replica_start "$work/r$i" --http 127.0.0.1:0
+done
+expect 126 'a sealed replica key needs its passphrase' ledger node "$work/r3"
+check 'replica 3 starts with it' replica_start "$work/r3" --passphrase-file "$work/passphrase"
+url=http://127.0.0.1:$(http_port "$work/r1")
+expect 125 'a second process on one directory is refused' ledger node --listen 127.0.0.1:0 "$work/r0"
+says 'because the first has it' 'another|in use|already'
+call() { ledger call --genesis "$work/genesis" --key "$work/client.key" "$@"; }
+expect 0 'a balance is asked' call balance 7
+check 'and told' grep -qE 'status 0, 200000 cents' "$out"
+expect 0 'money is paid, with a receipt' call --receipt "$work/pay.rcpt" pay 7 8 1500
+expect 0 'it has left' call --json balance 7
+check 'exactly' grep -q '"value":\s*"198500"' "$out"
+expect 1 'what is not there is not paid' call pay 7 8 100000000
+expect 2 'a procedure that there is not is refused' call mint 7
+expect 0 'a sealed client key calls, too' ledger call --genesis "$work/genesis" --key "$work/sealed.key" \
+    --passphrase-file "$work/passphrase" --receipt "$work/sealed.rcpt" balance 8
+
+# ---- receipts, offline ----
+verify() { ledger receipt verify --genesis "$work/genesis" "$@"; }
+expect 0 'receipts hold' verify "$work/pay.rcpt" "$work/sealed.rcpt"
+check 'both' test "$(grep -c ': valid' "$out")" = 2
+index=$(sed -n 's/^  transaction \([0-9]*\):.*/\1/p' "$out" | head -1)
+size=$(stat -c %s "$work/pay.rcpt")
+broken=0
+for at in 60 100 300 $((size / 2)) $((size - 40)) $((size - 1)); do
+    cp "$work/pay.rcpt" "$work/bit.rcpt"
+    byte=$(od -An -tu1 -j "$at" -N1 "$work/pay.rcpt")
+    printf "\\x$(printf %x $((byte ^ 1)))" | dd of="$work/bit.rcpt" bs=1 seek="$at" conv=notrunc 2>/dev/null
+    verify "$work/bit.rcpt" >"$out" 2>"$err"
+    [ $? = 1 ] && broken=$((broken + 1))
+done
+check 'with one bit changed they do not, anywhere' test $broken = 6
+expect 1 'nor under another genesis' ledger receipt verify --genesis "$work/genesis.other" "$work/pay.rcpt"
+check 'which is said' grep -q 'another ledger' "$out"
+expect 0 'a receipt is shown without a genesis' ledger receipt show --json "$work/pay.rcpt"
+check 'but no root to compare with' sh -c "! grep -q batch_root '$out'"
+expect 2 'verifying wants a genesis' ledger receipt verify "$work/pay.rcpt"
+
+# ---- HTTP ----
+status_is 'the view is well' 200 /healthz
+status_is 'it tells the configuration' 200 /v1/config
+check 'by name' grep -q '"name":"tide"' "$work/body"
+status_is 'a transaction is known' 200 "/v1/tx/$index"
+check 'as committed' grep -q '"status":"COMMITTED"' "$work/body"
+status_is 'one that is to come is not' 200 /v1/tx/999999
+check 'yet' grep -q '"status":"UNKNOWN"' "$work/body"
+status_is 'there is no transaction 0' 200 /v1/tx/0
+check 'ever' grep -q '"status":"INVALID"' "$work/body"
+zeros=$(printf '0%.0s' $(seq 64))
+status_is 'an index is that of one request' 200 "/v1/tx/$index?request=$zeros"
+check 'and of no other' grep -q '"status":"INVALID"' "$work/body"
+for bad in /v1/tx/07 /v1/tx/-1 /v1/tx/18446744073709551616 "/v1/tx/1?x=1" "/v1/tx/1?request=12" \
+    /v1/request/abc/receipt "/v1/ledger?from=2&to=1" "/v1/ledger?from=x"; do
+    status_is "$bad is refused" 400 "$bad"
+done
+status_is 'what there is not is not there' 404 /v1/nothing
+status_is 'a receipt of nothing neither' 404 /v1/tx/999999/receipt
+status_is 'nor of a request that nobody made' 404 "/v1/request/$zeros/receipt"
+status_is 'a path has its methods' 405 /v1/config -X DELETE
+status_is 'a page from elsewhere learns nothing' 403 /v1/config -H 'Host: evil.example'
+expect 0 'a receipt is got by its index' ledger receipt get --node "$url" -o "$work/got.rcpt" "$index"
+expect 0 'it holds' verify "$work/got.rcpt"
+check 'and is of that transaction' grep -q "transaction $index:" "$out"
+status_is 'it comes as JSON, too' 200 "/v1/tx/$index/receipt"
+check 'without what has to be computed' sh -c "! grep -qE 'batch_root|nonce_commit' '$work/body'"
+status_is 'but as nothing else' 406 "/v1/tx/$index/receipt" -H 'Accept: image/png'
+expect 0 'a request is signed for later' call --request "$work/request" pay 8 9 25
+hash=$(cat "$out")
+status_is 'it is handed in over HTTP' 202 /v1/call --data-binary "@$work/request" -H 'Content-Type: text/plain'
+check 'and named' grep -q "\"$hash\"" "$work/body"
+expect 0 'its receipt is got by its hash' ledger receipt get --node "$url" -o "$work/posted.rcpt" "$hash"
+expect 0 'and holds' verify "$work/posted.rcpt"
+status_is 'handing it in again changes nothing' 202 /v1/call --data-binary "@$work/request" -H 'Content-Type: text/plain'
+tr 'A-Ya-y' 'B-Zb-z' <"$work/request" >"$work/request.bad"
+status_is 'a damaged one is refused' 400 /v1/call --data-binary "@$work/request.bad" -H 'Content-Type: text/plain'
+status_is 'what is no base64 is refused' 400 /v1/call --data-binary '***' -H 'Content-Type: text/plain'
+status_is 'and another media type' 415 /v1/call --data-binary '{}' -H 'Content-Type: application/json'
+head -c 6000000 /dev/zero | tr '\0' 'A' >"$work/huge"
+status_is 'and too much' 413 /v1/call --data-binary "@$work/huge" -H 'Content-Type: text/plain'
+base64 -d "$work/request" >"$work/request.bytes"
+status_is 'bytes are taken, too' 202 /v1/call --data-binary "@$work/request.bytes" -H 'Content-Type: application/octet-stream'
+status_is 'the ledger is read' 200 '/v1/ledger?from=0&to=3'
+check 'from its genesis on' grep -q '"position":"0","type":"genesis"' "$work/body"
+check 'and tells where to go on' grep -q '"next":"3"' "$work/body"
+status_is 'metrics are told' 200 /v1/metrics
+check 'with three peers' grep -qx 'atoll_ledger_peers 3' "$work/body"
+
+# ---- the ledger, offline ----
+expect 0 'the ledger is checked while it runs' ledger check "$work/r2"
+expect 0 'and exported' ledger export -o "$work/all.lfrag" "$work/r2"
+expect 0 'the export holds, too' ledger check --genesis "$work/genesis" "$work/all.lfrag"
+expect 1 'under its own genesis only' ledger check --genesis "$work/genesis.other" "$work/all.lfrag"
+expect 0 'a part is exported' ledger export -o "$work/part.lfrag" --from 3 --to 5 "$work/r2"
+prints 'as long as it was asked for' '2 entries'
+expect 0 'it is dumped' ledger dump "$work/all.lfrag"
+check 'in words' grep -qi 'genesis' "$out"
+cp "$work/all.lfrag" "$work/bad.lfrag"
+printf 'x' | dd of="$work/bad.lfrag" bs=1 seek=$(($(stat -c %s "$work/bad.lfrag") / 2)) conv=notrunc 2>/dev/null
+expect 1 'a damaged export is refused' ledger check --genesis "$work/genesis" "$work/bad.lfrag"
+expect 0 'receipts stand in the ledger' verify --ledger "$work/r0" "$work/pay.rcpt" "$work/posted.rcpt"
+check 'which is said' test "$(grep -c 'and in the ledger' "$out")" = 2
+expect 1 'but not in a piece without them' verify --ledger "$work/part.lfrag" "$work/posted.rcpt"
+
+# ---- stopping and starting ----
+check 'replica 1 stops in order' replica_stop "$work/r1"
+expect 0 'three go on' call pay 1 2 100
+for i in 0 2 3; do
+    check "replica $i stops" replica_stop "$work/r$i"
+done
+expect 124 'nobody answers when none runs' timeout 3 "$atoll" ledger call --genesis "$work/genesis" --key "$work/client.key" --timeout 60s balance 7
+for i in 0 1 2; do
+    check "replica $i starts again" replica_start "$work/r$i" --http 127.0.0.1:0
+done
+check 'replica 3, too' replica_start "$work/r3" --passphrase-file "$work/passphrase"
+url=http://127.0.0.1:$(http_port "$work/r1")
+expect 0 'nothing is forgotten' call balance 7
+check 'to the cent' grep -q '198500 cents' "$out"
+expect 0 'old receipts are still to be had' ledger receipt get --node "$url" -o "$work/again.rcpt" "$index"
+expect 0 'and hold' verify --ledger "$work/r3" "$work/again.rcpt"
+for i in 0 1 2 3; do
+    replica_stop "$work/r$i" || check "replica $i stops again" false
+done
+expect 0 'the ledger is whole' ledger check "$work/r1"
+
+# ---- a whole ledger at once, and its primary dies ----
+expect 0 'a local ledger is made' ledger genesis --local "$work/local" --accounts 100 --port $((port + 10))
+check 'with four replicas' test -f "$work/local/replica-3/replica.key"
+expect 125 'never over another' ledger genesis --local "$work/local"
+expect 0 'the demonstration runs' ledger demo --dir "$work/demo" --time 6s --accounts 1000
+check 'with its view change' grep -q 'is the primary now' "$out"
+receipt=$(find "$work/demo/receipts" -name '*.rcpt' | head -1)
+expect 0 'its receipts hold' ledger receipt verify --genesis "$work/demo/genesis" --ledger "$work/demo/replica-1" "$receipt"
+
+crash=$(dirname "$atoll")/tests/scenario/ledger-crash
+if [ -x "$crash" ]; then
+    check 'receipts survive six rounds of kill -9' "$crash" "$atoll" "$work/crash" 6
+else
+    skip 'receipts survive six rounds of kill -9' 'ledger-crash is not built beside the command'
+fi
+finish
