@@ -225,7 +225,10 @@ void sim_fault_start(struct sim_cluster *c, uint64_t until_us)
     for (unsigned i = 0; i < FAULT_KINDS; i++) {
         unsigned often = c->stormy && is_of_network((enum fault)i) ? 800 : 400;
 
-        if (c->async && i == FAULT_POWER_ALL)
+        /* With asynchronous durability a machine without power counts as one more faulty one until
+         * it has rejoined: one at most, and none beyond f. */
+        if (c->async &&
+            (i == FAULT_POWER_ALL || (i == FAULT_POWER && c->options.faulty >= c->faulty_max)))
             continue;
         p->weight[i] = sim_random_chance(r, often) ? (unsigned)sim_random_range(r, 1, 10) : 0;
         p->weights += p->weight[i];

@@ -98,6 +98,8 @@ static void a_receipt_shows_no_root_that_a_reader_must_compute(void **state)
     char *text = cJSON_PrintUnformatted(o);
     hash_hex(batch.pp.batch_root, hex);
     assert_null(strstr(text, hex));
+    hash_hex(batch.pp.nonce_commit, hex);
+    assert_null(strstr(text, hex));
     cJSON_free(text);
     cJSON_Delete(o);
     buffer_free(&bytes);

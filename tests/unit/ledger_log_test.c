@@ -313,6 +313,7 @@ static void records_come_back_in_order_after_a_clean_stop(void **state)
         for (int i = 0; i < 250; i++)
             assert_int_equal(step(r), 0);
         check_ledger(r->log, r, r->count);
+        check_all(r);
         assert_int_equal(ledger_log_close(r->log, true, &e), 0);
         r->durable = r->count;
         disk_restart(d, DISK_CUT_NOTHING);

@@ -248,6 +248,7 @@ void reply_take(struct ledger_client *client, uint16_t from, const struct ledger
         return;
     a->replies[from] = *reply;
     a->reply_bits |= UINT64_C(1) << from;
+    a->heard_us = client->env.now_us(client->env.context);
     for (struct candidate *c = a->candidates; c; c = c->next)
         candidate_progress(client, a, c);
 }
@@ -345,6 +346,19 @@ void replyx_take(struct ledger_client *client, uint16_t from, struct ledger_repl
     }
     if (c)
         candidate_progress(client, a, c);
+}
+
+bool answers_want_replyx(const struct ledger_client *client, uint64_t since_us)
+{
+    for (const struct answers *a = client->answers; a; a = a->next) {
+        bool certified = false;
+        for (const struct candidate *c = a->candidates; c; c = c->next)
+            certified |= c->certified;
+        if (!certified && a->heard_us >= since_us &&
+            (unsigned)__builtin_popcountll(a->reply_bits) >= client->quorum)
+            return true;
+    }
+    return false;
 }
 
 bool receipt_is_known(struct ledger_client *client, const struct ledger_receipt *receipt)

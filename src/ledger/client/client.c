@@ -279,6 +279,8 @@ void call_answer(struct ledger_client *c, struct call *call, const struct ledger
                                      .output = receipt->tx.output,
                                      .receipt = bytes};
     ledger_client_saw(c, receipt->tx.index);
+    if (call->sent_us > c->answered_us)
+        c->answered_us = call->sent_us;
     if (receipt->tx.index <= receipt->body.request.min_index) {
         outcome.result = -ATOLL_ERANGE;
         outcome.text = "the request was executed before an index that its client had seen: keep "

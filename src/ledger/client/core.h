@@ -79,6 +79,7 @@ struct answers {
     struct answers *next; /* newest first */
     uint16_t origin;
     uint64_t view, seqno;
+    uint64_t heard_us; /* of the last reply */
     uint64_t reply_bits;
     struct candidate *candidates;
     struct ledger_reply replies[]; /* N */
@@ -101,6 +102,7 @@ struct ledger_client {
     uint64_t view; /* of the newest certified batch */
     uint64_t timer_us;
     uint64_t latency_us, deviation_us; /* of answers, smoothed; 0 before the first */
+    uint64_t answered_us;              /* when the latest of the calls answered so far was sent */
     struct answers *answers;
     uint64_t candidates_made;
     struct buffer message, receipt, bodies; /* reused */
@@ -149,6 +151,8 @@ void latency_note(struct ledger_client *, const struct call *);
 
 void answers_close(struct ledger_client *);
 void reply_take(struct ledger_client *, uint16_t from, const struct ledger_reply *);
+/* Whether a quorum has replied about a batch since then, and nobody has said what is in it. */
+bool answers_want_replyx(const struct ledger_client *, uint64_t since_us);
 /* A receipt of a batch whose quorum has replied: answers the call from those replies, which were
  * checked. False when the batch is not known so well, or the call is none of ours. */
 bool receipt_is_known(struct ledger_client *, const struct ledger_receipt *);

@@ -252,10 +252,23 @@ void ledger_client_settle(struct ledger_client *c)
 
 /* ---- sending again ---- */
 
+/* Whether a replica may have the receipt by now: calls sent after this one were answered, or
+ * replies came whose ReplyX did not, or it went to all before. Else everything is late, and asking
+ * makes it later. */
+static bool receipt_expected(const struct ledger_client *c, const struct call *call)
+{
+    return call->tries > 0 || call->sent_us < c->answered_us ||
+           answers_want_replyx(c, call->sent_us);
+}
+
 /* Asks a replica for the receipt: first the one after that which owes the ReplyX, then the next, at
  * growing distances. */
 static void receipt_fetch(struct ledger_client *c, struct call *call, uint64_t now)
 {
+    if (!receipt_expected(c, call)) {
+        call->fetch_us = now + patience(c);
+        return;
+    }
     uint64_t owes = load_u64(call->req_hash) % c->replicas;
     unsigned turn = call->tries + call->asked;
     uint16_t to = (uint16_t)((owes + 1 + turn) % c->replicas);

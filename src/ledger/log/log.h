@@ -88,9 +88,9 @@ int ledger_log_close(struct ledger_log *, bool orderly, struct error *);
 
 /*
  * Gives the records in order: those of the segments from the one that has entry `from` on (0: all),
- * then the votes that are kept. What was signed last is among them, from wherever one begins. Once,
- * after opening and before the first append. Ends early when visit returns a negative code, with
- * that code; ATOLL_EIO, ATOLL_ENOMEM.
+ * then the votes that are kept. What was signed last is among them, from wherever one begins. For
+ * the time after opening: it waits until what was appended is on the disk. Ends early when visit
+ * returns a negative code, with that code; ATOLL_EIO, ATOLL_ENOMEM.
  */
 typedef int ledger_log_visit(void *context, enum ledger_record_kind, uint8_t entry_type,
                              uint64_t position, const void *payload, size_t len, struct error *);

@@ -874,12 +874,34 @@ static int segment_replay(struct ledger_log *log, struct segment *s, struct buff
     return rc;
 }
 
+/* Waits until everything appended is in the files. */
+static int appended_settle(struct ledger_log *log, struct error *e)
+{
+    pthread_mutex_lock(&log->mutex);
+    log->wanted = log->appended;
+    pthread_cond_signal(&log->work);
+    while (log->durable < log->appended && log->failure == 0) {
+        if (log->thread_runs) {
+            pthread_cond_wait(&log->done, &log->mutex);
+            continue;
+        }
+        pthread_mutex_unlock(&log->mutex);
+        log_writer_round(log);
+        pthread_mutex_lock(&log->mutex);
+    }
+    int rc = log->failure;
+    if (rc < 0)
+        *e = log->failure_error;
+    pthread_mutex_unlock(&log->mutex);
+    return rc;
+}
+
 int ledger_log_replay(struct ledger_log *log, uint64_t from, ledger_log_visit *visit, void *context,
                       struct error *e)
 {
     size_t first = 0;
     struct buffer bytes = {0};
-    int rc = 0;
+    int rc = appended_settle(log, e);
     for (size_t i = 0; i < log->segment_count; i++)
         if (from > 0 && log->segments[i]->position <= from)
             first = i;

@@ -6,8 +6,9 @@
  *   head    4096 bytes: magic "ATLSEG01" | u32 version = 1 | u32 0 | genesis 32 | u64 serial |
  *           u64 position | u64 salt | u64 file bytes | u64 end of the previous segment's records |
  *           the frontier's hashes, one for each bit of position, lowest first | zeros | u32 crc
- *   records from 4096 on (record.h): ENTRY, ROLLBACK, SIGNED; the first is the last SIGNED there
- * was CLOSE   the last record of a closed segment: u64 base | u32 count | u32 0 | the frontier's
+ *   records from 4096 on (record.h): ENTRY, ROLLBACK, SIGNED; it begins with the last SIGNED marks
+ *           there were, whatever segment they stood in
+ *   CLOSE   the last record of a closed segment: u64 base | u32 count | u32 0 | the frontier's
  *           hashes at its end | u32 offset of each entry base … base + count - 1. Its position is
  *           the end of the ledger.
  *   tail    the last 16 bytes of the file: u64 offset of CLOSE, 0 as long as there is none |

@@ -446,10 +446,11 @@ static void writer_sleep(struct ledger_log *log)
 void *log_writer_main(void *argument)
 {
     struct ledger_log *log = argument;
+    pthread_setname_np(pthread_self(), "log");
     for (;;) {
         while (log_writer_round(log))
             continue;
-        pthread_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
         if (log->stop)
             break;
         bool idle = log->failure < 0 ||

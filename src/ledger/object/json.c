@@ -156,7 +156,6 @@ cJSON *ledger_receipt_json(const struct ledger_receipt *receipt)
                         hex_add(o, "ledger_root", pp->ledger_root, HASH_LEN) &&
                         u64_add(o, "first_index", pp->first_index) &&
                         number_add(o, "count", pp->count) &&
-                        hex_add(o, "nonce_commit", pp->nonce_commit, HASH_LEN) &&
                         u64_add(o, "evidence_bits", pp->evidence_bits) &&
                         u64_add(o, "gov_index", pp->gov_index) &&
                         hex_add(o, "kv_digest", pp->kv_digest, HASH_LEN) &&

@@ -3,8 +3,8 @@
  * hashed or read back. Digests, keys, signatures and bytes are lower-case hex; numbers of 64 bits
  * are decimal strings, others are numbers.
  *
- * A receipt's view leaves out batch_root, which whoever checks it has to compute: a verifier that
- * compares with a supplied root checks nothing.
+ * A receipt's view leaves out batch_root and nonce_commit, which whoever checks it has to compute:
+ * a verifier that compares with supplied ones checks nothing.
  *
  * All return an object that the caller deletes (cJSON_Delete), or NULL when memory is exhausted.
  */

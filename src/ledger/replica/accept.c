@@ -156,11 +156,26 @@ drop:
     return false;
 }
 
+/*
+ * What its primary signed covers neither the bodies nor the evidence of a message: only one that
+ * the primary sent itself can be held against it. One that another replica passed on is dropped
+ * when it does not fit, and gives way to the primary's own.
+ */
+static void incoming_refuse(struct ledger_replica *r, struct incoming *in)
+{
+    if (in->passed_on) {
+        r->counters.messages_dropped++;
+        incoming_drop(r, in->decoded.pp.seqno);
+        return;
+    }
+    in->state = INCOMING_BAD;
+    r->pp_rejected = true;
+}
+
 void accept_pre_prepare(struct ledger_replica *r, uint16_t from, struct slice message)
 {
     struct error e;
     struct ledger_pre_prepare_message m;
-    (void)from;
     if (ledger_pre_prepare_decode(message, &m, &e)) {
         r->counters.messages_dropped++;
         return;
@@ -170,10 +185,13 @@ void accept_pre_prepare(struct ledger_replica *r, uint16_t from, struct slice me
         s > r->last + 2 * r->pipeline)
         return;
     struct incoming *in = r->incoming[s % SLOTS];
-    if (in && in->decoded.pp.seqno == s && in->decoded.pp.view == m.pp.view)
+    bool passed_on = from != primary_of(r, m.pp.view);
+    if (in && in->decoded.pp.seqno == s && in->decoded.pp.view == m.pp.view &&
+        (passed_on || !in->passed_on))
         return; /* the first is being judged; another one would be an equivocation */
     if (!(in = incoming_take(r)))
         return;
+    in->passed_on = passed_on;
     if (!buffer_append(&in->message, message.data, message.len) ||
         ledger_pre_prepare_decode(slice_of_buffer(&in->message), &in->decoded, &e)) {
         incoming_give(r, in);
@@ -214,8 +232,7 @@ void accept_verified(struct ledger_replica *r, struct job *job)
     }
     in->checked = true;
     if (!valid) {
-        in->state = INCOMING_BAD;
-        r->pp_rejected = true;
+        incoming_refuse(r, in);
     } else if (in->wants) {
         in->state = INCOMING_WANTS_BODIES;
         incoming_fetch(r, in);
@@ -293,8 +310,7 @@ void accept_content(struct ledger_replica *r, const struct ledger_content *conte
     }
     if (!fits) {
         job_give(r, job);
-        in->state = INCOMING_BAD;
-        r->pp_rejected = true;
+        incoming_refuse(r, in);
         return;
     }
     in->wants = 0;
@@ -465,10 +481,9 @@ void accept_run(struct ledger_replica *r)
         if (v == VERDICT_WAIT)
             return;
         if (v == VERDICT_BAD) {
-            in->state = INCOMING_BAD;
-            r->pp_rejected = true;
             r->counters.batches_refused++;
             snprintf(r->refusal, sizeof r->refusal, "%s", e.text);
+            incoming_refuse(r, in);
             return;
         }
         incoming_drop(r, s);

@@ -196,8 +196,12 @@ static void client_hello(struct ledger_replica *r, uint64_t connection, struct s
     }
     for (uint32_t i = 0; i < count; i++) {
         struct client *c = client_make(r, keys + (size_t)i * ED25519_KEY_LEN);
+        /* Anybody can name any key: what another connection listens for stays its own until a
+         * request with a valid signature comes from elsewhere. */
+        if (c && !c->connection)
+            client_listen(r, c, connection);
         if (c)
-            c->connection = connection;
+            client_unuse(r, c);
     }
 }
 

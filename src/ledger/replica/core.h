@@ -46,6 +46,7 @@
 #define TRANSFER_ENTRIES_MAX (LEDGER_BATCH_MAX * (2 * LEDGER_PIPELINE_MAX + 4))
 #define CLIENTS_HEARD_MAX    65536 /* client keys whose connection or queue we know */
 #define CONNECTIONS_MAX      16384
+#define LISTENS_MAX          4096       /* keys that one connection may listen for */
 #define EXECUTED_MAX         (1u << 20) /* entries of the index of executed requests; two each */
 #define PARKED_MAX           4096       /* requests that wait for an index, of all clients */
 
@@ -54,6 +55,12 @@
 #define IDLE_US                50000
 #define FETCH_AGAIN_US         100000
 #define VIEW_TIMEOUT_DOUBLINGS 6
+/* Answers that one peer may cause: a burst, and what it may go on with. Each counts as at least
+ * ANSWER_COST_MIN bytes. */
+#define ANSWERS_BURST     (64u << 20)
+#define ANSWERS_PER_US    256
+#define ANSWER_COST_MIN   (16u << 10)
+#define TRANSFER_STALL_US 10000000 /* a source without a vouched batch for so long is left */
 
 /* ---- requests ---- */
 
@@ -103,6 +110,7 @@ struct connection {
     uint64_t number;
     uint64_t batch_stamp; /* the replying that saw it last */
     bool suspect;         /* sent a bad signature */
+    uint32_t listens;     /* keys that it has ever listened for */
     struct connection *chain;
 };
 
@@ -116,7 +124,7 @@ struct pool {
     size_t slab_count;
     struct client **clients;
     size_t client_buckets, client_count;
-    struct client *client_spare;
+    size_t client_hand; /* the bucket from which the next client is forgotten for another */
     struct connection **connections;
     size_t connection_buckets, connection_count;
 };
@@ -126,6 +134,7 @@ struct pool {
 struct vote {
     bool held;          /* a Prepare is here, its signature valid or being checked */
     bool valid;         /* checked */
+    bool passed_on;     /* not checked, and not from its own sender */
     bool nonce_held;    /* a nonce that opens the replica's commitment */
     bool nonce_waiting; /* one that cannot be checked yet */
     struct ledger_prepare prepare;
@@ -189,7 +198,8 @@ enum incoming_state { INCOMING_CHECKING, INCOMING_READY, INCOMING_WANTS_BODIES, 
 
 struct incoming {
     enum incoming_state state;
-    bool dropped; /* nobody wants it; free it when its job is back */
+    bool passed_on; /* came from another replica than its primary */
+    bool dropped;   /* nobody wants it; free it when its job is back */
     bool job_out;
     bool checked;
     struct buffer message;
@@ -267,7 +277,7 @@ struct tip {
 };
 
 /* A NewView that is being made or checked, until it is in force. */
-enum pending_view_state { PENDING_NONE, PENDING_CHECKING, PENDING_FETCHING };
+enum pending_view_state { PENDING_NONE, PENDING_FETCHING };
 
 struct pending_view {
     enum pending_view_state state;
@@ -276,7 +286,6 @@ struct pending_view {
     struct buffer vcset;
     struct ledger_new_view nv; /* ours: made when it is entered */
     struct choice choice;
-    uint64_t generation;
 };
 
 /* A NEW_VIEW message whose signatures are being checked. */
@@ -285,7 +294,7 @@ struct new_view_check {
     struct ledger_new_view_message decoded;
     struct ledger_view_change *vcs;
     struct choice choice;
-    uint64_t generation;
+    uint16_t from;
 };
 
 struct early {
@@ -306,6 +315,7 @@ struct transfer {
     uint16_t source;
     uint64_t banned; /* replicas that sent what does not fit */
     uint64_t asked_at;
+    uint64_t begun_at; /* when we began to gather from this source */
     bool job_out;
     uint64_t generation; /* grows whenever what is held is thrown away */
 };
@@ -332,6 +342,10 @@ struct peer {
     bool heard;
     uint64_t first_last; /* the last batch of its first STATUS since we started */
     uint64_t told_at;
+    unsigned evidence_jobs; /* EVIDENCE of it that is being checked */
+    bool new_view_job;      /* a NEW_VIEW of it is being checked */
+    uint64_t answers_at;    /* when `answers` was right */
+    uint64_t answers;       /* bytes of answers that it may still cause */
 };
 
 struct checkpoint_digest {
@@ -416,7 +430,6 @@ struct ledger_replica {
     struct replay replay;
     struct peer *peers;
     uint64_t asked_at; /* when we last asked for what a view change needs */
-    unsigned evidence_jobs;
 
     struct job *jobs_out, *jobs_spare, *vote_job, *request_job;
     struct waiter *waiters;
@@ -538,6 +551,7 @@ bool pool_has_expired(const struct ledger_replica *);
 struct client *client_find(const struct ledger_replica *, const uint8_t *key);
 struct client *client_make(struct ledger_replica *, const uint8_t *key);
 void client_unuse(struct ledger_replica *, struct client *);
+void client_listen(struct ledger_replica *, struct client *, uint64_t connection);
 struct connection *connection_find(const struct ledger_replica *, uint64_t number);
 struct connection *connection_make(struct ledger_replica *, uint64_t number);
 void connection_forget(struct ledger_replica *, uint64_t number);
@@ -585,7 +599,7 @@ void incoming_free_all(struct ledger_replica *);
 
 /* vote.c */
 void vote_own(struct ledger_replica *, struct slot *);
-void vote_prepare(struct ledger_replica *, const struct ledger_prepare *);
+void vote_prepare(struct ledger_replica *, uint16_t from, const struct ledger_prepare *);
 void vote_commit(struct ledger_replica *, const struct ledger_commit *);
 void vote_verified(struct ledger_replica *, struct job *);
 void vote_take_certificate(struct ledger_replica *, struct slot *,

@@ -154,7 +154,8 @@ bool fetch_read_evidence(struct ledger_replica *r, uint64_t s, struct ledger_pp 
     struct error e;
     uint8_t type;
     uint64_t after = s + r->pipeline;
-    if (s < r->positions_base || after - r->positions_base >= r->position_count)
+    if (s < r->positions_base || s - r->positions_base >= r->position_count ||
+        after - r->positions_base >= r->position_count)
         return false;
     uint64_t pp_at = r->positions[s - r->positions_base];
     uint64_t evidence_at = r->positions[after - r->positions_base] - 1;
@@ -212,10 +213,36 @@ static void answer_checkpoint(struct ledger_replica *r, uint16_t to, const struc
         send_to(r, to, slice_of_buffer(&r->scratch));
 }
 
+/* Whether the peer may have another answer: nobody makes us read and send without end. */
+static bool answer_allowed(struct ledger_replica *r, struct peer *peer)
+{
+    uint64_t now = r->env.now_us(r->env.context), passed = now - peer->answers_at;
+    if (!peer->answers_at || passed > ANSWERS_BURST / ANSWERS_PER_US)
+        peer->answers = ANSWERS_BURST;
+    else
+        peer->answers += passed * ANSWERS_PER_US;
+    if (peer->answers > ANSWERS_BURST)
+        peer->answers = ANSWERS_BURST;
+    peer->answers_at = now;
+    return peer->answers >= ANSWER_COST_MIN;
+}
+
+static void answer_charge(struct peer *peer, size_t bytes)
+{
+    uint64_t cost = bytes > ANSWER_COST_MIN ? bytes : ANSWER_COST_MIN;
+    peer->answers -= cost < peer->answers ? cost : peer->answers;
+}
+
 void fetch_answer(struct ledger_replica *r, uint16_t from, struct slice message)
 {
     struct error e;
     struct ledger_fetch f;
+    struct peer *peer = &r->peers[from];
+    if (!answer_allowed(r, peer)) {
+        r->counters.messages_dropped++;
+        return;
+    }
+    r->scratch.len = 0;
     if (ledger_fetch_decode(message, &f, &e)) {
         r->counters.messages_dropped++;
         return;
@@ -235,6 +262,7 @@ void fetch_answer(struct ledger_replica *r, uint16_t from, struct slice message)
     case LEDGER_MESSAGE_FETCH_CHECKPOINT: answer_checkpoint(r, from, &f); break;
     default: break;
     }
+    answer_charge(peer, r->scratch.len);
 }
 
 /* ---- evidence ---- */
@@ -250,7 +278,7 @@ void fetch_evidence_heard(struct ledger_replica *r, uint16_t from, struct slice 
     }
     const struct slot *slot = slot_in_ledger(r, m.pp.seqno);
     if (m.pp.seqno + SLOTS_RECENT <= r->last || (slot && slot->evidence.len) ||
-        r->evidence_jobs >= 4 * r->pipeline)
+        r->peers[from].evidence_jobs >= 4 * r->pipeline)
         return;
     struct evidence_check *check = calloc(1, sizeof *check);
     struct job *job = NULL;
@@ -265,7 +293,7 @@ void fetch_evidence_heard(struct ledger_replica *r, uint16_t from, struct slice 
     job->count = (size_t)count;
     check->from = from;
     job->subject = check;
-    r->evidence_jobs++;
+    r->peers[from].evidence_jobs++;
     job_send(r, job);
     return;
 drop:
@@ -285,7 +313,7 @@ void fetch_evidence_verified(struct ledger_replica *r, struct job *job)
     const struct ledger_pp *pp = &check->decoded.pp;
     bool valid = true;
     uint8_t hash[HASH_LEN];
-    r->evidence_jobs--;
+    r->peers[check->from].evidence_jobs--;
     for (size_t i = 0; i < job->count; i++)
         valid = valid && job->valid[i];
     struct slot *slot = slot_in_ledger(r, pp->seqno);

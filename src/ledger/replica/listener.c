@@ -1,6 +1,7 @@
 /*
  * Which clients we have heard of, on which connection each listens, and how many of its requests
- * wait. Both tables are bounded; a client with neither connection nor request is forgotten.
+ * wait. Both tables are bounded; a client with neither connection nor request is forgotten, and
+ * when there are too many one without requests: anybody can listen for keys that nobody has.
  *
  * The buckets are chosen by SipHash under a key of our own: client keys can be made to measure.
  */
@@ -45,11 +46,27 @@ static void clients_grow(struct ledger_replica *r)
     free(before);
 }
 
-/* The client's entry, new if need be. NULL: too many, or no memory. */
+/* Makes room: forgets the next client without requests. It listens again by its next request. */
+static bool client_evict(struct ledger_replica *r)
+{
+    for (size_t i = 0; i < r->pool.client_buckets; i++) {
+        size_t b = r->pool.client_hand++ & (r->pool.client_buckets - 1);
+        for (struct client *c = r->pool.clients[b]; c; c = c->chain) {
+            if (c->waiting)
+                continue;
+            c->connection = 0;
+            client_unuse(r, c);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The client's entry, new if need be. NULL: too many that wait, or no memory. */
 struct client *client_make(struct ledger_replica *r, const uint8_t *key)
 {
     struct client *c = client_find(r, key);
-    if (c || r->pool.client_count == CLIENTS_HEARD_MAX)
+    if (c || (r->pool.client_count == CLIENTS_HEARD_MAX && !client_evict(r)))
         return c;
     if (!r->pool.clients) {
         if (!(r->pool.clients = calloc(64, sizeof(struct client *))))
@@ -79,6 +96,16 @@ void client_unuse(struct ledger_replica *r, struct client *c)
     *at = c->chain;
     free(c);
     r->pool.client_count--;
+}
+
+/* The client's replies go to this connection from now on. */
+void client_listen(struct ledger_replica *r, struct client *c, uint64_t connection)
+{
+    struct connection *to = connection_find(r, connection);
+    if (!to || c->connection == connection || to->listens == LISTENS_MAX)
+        return;
+    to->listens++;
+    c->connection = connection;
 }
 
 /* ---- connections ---- */
@@ -118,9 +145,12 @@ void connection_forget(struct ledger_replica *r, uint64_t number)
     while ((*at)->number != number)
         at = &(*at)->chain;
     struct connection *gone = *at;
+    bool listened = gone->listens > 0;
     *at = gone->chain;
     free(gone);
     r->pool.connection_count--;
+    if (!listened)
+        return;
     for (size_t i = 0; i < r->pool.client_buckets; i++) {
         for (struct client *c = r->pool.clients[i], *next; c; c = next) {
             next = c->chain;

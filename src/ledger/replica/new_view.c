@@ -2,8 +2,9 @@
  * Entering a view: the NewView, made by its primary or checked by everyone else, and what must be
  * here before (§6).
  *
- *   NONE → CHECKING (signatures of a NewView that came) → FETCHING (the ledger up to the rollback
- *   point; the primary also the contents of the plan and the evidence it needs) → entered
+ *   a NewView that came → its signatures are checked, one of every sender at a time
+ *   NONE → FETCHING (the ledger up to the rollback point; the primary also the contents of the plan
+ *   and the evidence it needs) → entered
  *
  * Nothing changes before everything is here: then the ledger is rolled back to the point, VCSET and
  * NEW_VIEW are appended, and the plan binds what the view proposes first.
@@ -13,7 +14,6 @@
 void new_view_drop(struct ledger_replica *r)
 {
     r->pending.state = PENDING_NONE;
-    r->pending.generation++;
     transfer_stop(r);
 }
 
@@ -155,7 +155,6 @@ void new_view_message(struct ledger_replica *r, uint16_t from, struct slice mess
     struct ledger_new_view_message *m = calloc(1, sizeof *m);
     struct new_view_check *check = calloc(1, sizeof *check);
     struct job *job = NULL;
-    (void)from;
     if (!m || !check || ledger_new_view_message_decode(message, m, &e)) {
         r->counters.messages_dropped++;
         goto drop;
@@ -163,7 +162,7 @@ void new_view_message(struct ledger_replica *r, uint16_t from, struct slice mess
     uint64_t view = m->nv.view;
     if (view <= r->view || view < r->view_change_sent || primary_of(r, view) == r->self ||
         (r->pending.state != PENDING_NONE && r->pending.view >= view) ||
-        followed_another(r, &m->nv))
+        r->peers[from].new_view_job || followed_another(r, &m->nv))
         goto drop;
     if (!buffer_append(&check->message, message.data, message.len) ||
         ledger_new_view_message_decode(slice_of_buffer(&check->message), &check->decoded, &e) ||
@@ -174,10 +173,9 @@ void new_view_message(struct ledger_replica *r, uint16_t from, struct slice mess
         goto drop;
     }
     free(m);
-    new_view_drop(r);
-    r->pending.state = PENDING_CHECKING;
-    r->pending.view = view;
-    check->generation = r->pending.generation;
+    /* Until its signatures are found valid it changes nothing: anybody can make one up. */
+    check->from = from;
+    r->peers[from].new_view_job = true;
     job->subject = check;
     job_send(r, job);
     return;
@@ -204,15 +202,19 @@ void new_view_verified(struct ledger_replica *r, struct job *job)
     bool valid = true;
     for (size_t i = 0; i < job->count; i++)
         valid = valid && job->valid[i];
-    if (p->state == PENDING_CHECKING && p->generation == check->generation) {
-        p->state = PENDING_NONE;
-        p->vcset.len = 0;
+    uint64_t view = check->decoded.nv.view;
+    r->peers[check->from].new_view_job = false;
+    if (!valid) {
+        r->counters.signatures_bad++;
+    } else if (view > r->view && view >= r->view_change_sent &&
+               (p->state == PENDING_NONE || p->view < view)) {
         const struct slice *vcset = &check->decoded.vcset_bytes;
-        if (!valid) {
-            r->counters.signatures_bad++;
-        } else if (buffer_append(&p->vcset, vcset->data, vcset->len)) {
+        new_view_drop(r);
+        p->vcset.len = 0;
+        if (buffer_append(&p->vcset, vcset->data, vcset->len)) {
             p->state = PENDING_FETCHING;
             p->ours = false;
+            p->view = view;
             p->nv = check->decoded.nv;
             p->choice = check->choice;
         }

@@ -317,12 +317,20 @@ static void recover_skipped(struct ledger_replica *r, uint8_t type, uint64_t pos
     struct ledger_pp pp;
     struct ledger_tx tx;
     struct ledger_body body;
+    struct ledger_new_view nv;
     uint8_t req_hash[HASH_LEN];
     if (type == LEDGER_ENTRY_PP && !ledger_pp_decode_signed(payload, &pp, &e) &&
         pp.seqno <= r->hollow && positions_set(r, pp.seqno, position)) {
         r->skipped_s = pp.seqno;
         slot_make_hollow(r, &pp);
         recover_find_checkpoint(r, &pp, position);
+    } else if (type == LEDGER_ENTRY_VCSET) {
+        r->new_view_vcset.len = 0;
+        buffer_append(&r->new_view_vcset, payload.data, payload.len);
+    } else if (type == LEDGER_ENTRY_NEW_VIEW && !ledger_new_view_decode_signed(payload, &nv, &e)) {
+        r->new_view.len = 0; /* the checkpoint's own view's is the last one */
+        if (nv.view == r->view)
+            buffer_append(&r->new_view, payload.data, payload.len);
     } else if (type == LEDGER_ENTRY_TX && !ledger_tx_decode(payload, &tx, &e) &&
                !ledger_body_decode(tx.body, &body, &e)) {
         ledger_request_hash(body.fields, req_hash);
@@ -484,7 +492,7 @@ static void message_of_view(struct ledger_replica *r, uint16_t from, struct slic
     case LEDGER_MESSAGE_PRE_PREPARE: accept_pre_prepare(r, from, m); break;
     case LEDGER_MESSAGE_PREPARE:
         if (!ledger_prepare_message_decode(m, &prepare, &e))
-            vote_prepare(r, &prepare);
+            vote_prepare(r, from, &prepare);
         else
             r->counters.messages_dropped++;
         break;

@@ -280,15 +280,15 @@ void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connectio
     }
     if (p) {
         p->relayed = false;
-        if (connection) {
+        if (connection && slice_equal(p->candidate.body.bytes, bytes)) {
             p->connection = connection;
-            p->client->connection = connection;
+            client_listen(r, p->client, connection);
         }
         return;
     }
     unsigned objection = pool_objection(r, &body, &client);
-    if (client && connection)
-        client->connection = connection;
+    if (client && connection && !client->connection)
+        client_listen(r, client, connection);
     if (objection == LEDGER_REFUSAL_DUPLICATE && reply_receipt(r, connection, req_hash))
         return;
     if (objection == LEDGER_REFUSAL_DUPLICATE && !executed_otherwise(r, &body.request, req_hash))
@@ -329,7 +329,11 @@ void pool_verified(struct ledger_replica *r, struct job *job)
             if (other.data)
                 pool_admit(r, other, connection);
             free((void *)other.data);
-        } else if (client_table_check(r->kv, q->client, q->reqno) != CLIENT_NEW) {
+            continue;
+        }
+        if (p->connection)
+            client_listen(r, p->client, p->connection);
+        if (client_table_check(r->kv, q->client, q->reqno) != CLIENT_NEW) {
             pool_remove(r, p); /* executed meanwhile: its replies went to the connection */
         } else if (p->state == POOLED_PARKED && r->pool.parked.count > PARKED_MAX) {
             pool_remove(r, r->pool.parked.first);

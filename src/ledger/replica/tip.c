@@ -25,9 +25,10 @@ static void tip_push(struct ledger_replica *r, uint64_t view, uint64_t s, struct
         replica_stop(r, "no memory");
     tip->count++;
     if (tip->view != view || !tip->new_view.len) {
-        const struct buffer *nv = view == r->view          ? &r->new_view
-                                  : view == r->logged_view ? &r->logged_new_view
-                                                           : NULL;
+        const struct buffer *nv = view == r->logged_view && r->logged_new_view.len
+                                      ? &r->logged_new_view
+                                  : view == r->view ? &r->new_view
+                                                    : NULL;
         tip->new_view.len = 0;
         if (nv && !buffer_append(&tip->new_view, nv->data, nv->len))
             replica_stop(r, "no memory");

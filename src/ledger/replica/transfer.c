@@ -79,6 +79,7 @@ static void transfer_restart(struct ledger_replica *r)
     t->entries.len = 0;
     t->held = 0;
     t->generation++;
+    t->begun_at = r->env.now_us(r->env.context);
     t->from_s = final_batch(r);
     if (ledger_end_at(r, t->from_s, &t->from))
         assert(false && "what is final is here");
@@ -133,8 +134,10 @@ void transfer_want(struct ledger_replica *r, uint64_t s, const uint8_t link[stat
 void transfer_again(struct ledger_replica *r)
 {
     struct transfer *t = &r->transfer;
+    uint64_t now = r->env.now_us(r->env.context);
+    /* Silence, or entries for which nothing ever vouches. */
     if (!t->active || t->job_out ||
-        r->env.now_us(r->env.context) < t->asked_at + 2 * FETCH_AGAIN_US)
+        (now < t->asked_at + 2 * FETCH_AGAIN_US && now < t->begun_at + TRANSFER_STALL_US))
         return;
     transfer_other_source(r);
     transfer_restart(r);
@@ -223,7 +226,8 @@ static struct stop find_evidence(const struct ledger_replica *r, struct ledger_p
     return best;
 }
 
-/* Whether the entries up to the stop are what the stop's pp or NewView commits to. */
+/* Whether the entries up to the stop are what the stop's pp or NewView commits to: all before it by
+ * its root M, its own transactions by G, and nothing else behind it. */
 static bool stop_holds(const struct ledger_replica *r, const struct stop *stop)
 {
     struct error e;
@@ -231,6 +235,8 @@ static bool stop_holds(const struct ledger_replica *r, const struct stop *stop)
     struct merkle_frontier f = slot ? slot->after : r->genesis_frontier, g = {0};
     struct ledger_pp pp = {0};
     struct ledger_new_view nv;
+    uint8_t hash[HASH_LEN];
+    uint32_t txs = 0;
     bool holds = false;
     struct walk w = walk_start(r);
     const uint8_t *end = w.at + stop->offset;
@@ -243,15 +249,27 @@ static bool stop_holds(const struct ledger_replica *r, const struct stop *stop)
             if (ledger_pp_decode_signed(w.payload, &pp, &e))
                 return false;
             g = (struct merkle_frontier){0};
-            holds = !memcmp(root.bytes, pp.ledger_root, HASH_LEN);
+            txs = 0;
+            ledger_pp_hash(&pp, hash);
+            holds = !stop->is_new_view && !memcmp(hash, stop->hash, HASH_LEN) &&
+                    !memcmp(root.bytes, pp.ledger_root, HASH_LEN);
         } else if (w.type == LEDGER_ENTRY_TX) {
             merkle_frontier_append(&g, &leaf, &e);
-        } else if (w.type == LEDGER_ENTRY_NEW_VIEW) {
-            holds = !ledger_new_view_decode_signed(w.payload, &nv, &e) &&
+            txs++;
+        } else if (w.type == LEDGER_ENTRY_NEW_VIEW && stop->is_new_view) {
+            if (ledger_new_view_decode_signed(w.payload, &nv, &e))
+                return false;
+            ledger_new_view_hash(&nv, hash);
+            holds = !memcmp(hash, stop->hash, HASH_LEN) &&
                     !memcmp(root.bytes, nv.ledger_root, HASH_LEN);
+            txs = 0;
+        } else {
+            holds = false; /* a pp of later must vouch for it */
         }
         merkle_frontier_append(&f, &leaf, &e);
     }
+    if (txs != (stop->is_new_view ? 0 : pp.count))
+        return false;
     if (holds && !stop->is_new_view && pp.count) {
         struct merkle_hash root = merkle_frontier_root(&g);
         holds = !memcmp(root.bytes, pp.batch_root, HASH_LEN);
@@ -490,6 +508,10 @@ void transfer_entries(struct ledger_replica *r, uint16_t from, struct slice mess
     if (!t->active || from != t->source || ledger_entries_decode(message, &m, &e) ||
         m.from != t->from + t->held)
         return;
+    if (!m.entries.left) {
+        transfer_ban(r); /* it would be asked again at once, for ever */
+        return;
+    }
     while (ledger_list_next_entry(&m.entries, &entry)) {
         if (t->entries.len + entry.payload.len > TRANSFER_BYTES_MAX ||
             t->held == TRANSFER_ENTRIES_MAX || ledger_entry_check(entry.type, entry.payload, &e)) {

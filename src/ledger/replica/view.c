@@ -142,8 +142,8 @@ void view_change_message(struct ledger_replica *r, uint16_t from, struct slice m
     struct slice bytes;
     struct ledger_view_change *vc = calloc(1, sizeof *vc);
     struct job *job = NULL;
-    if (!vc || ledger_view_change_message_decode(message, vc, &bytes, &e) || vc->replica >= r->n ||
-        vc->replica == r->self) {
+    /* Everyone sends his own: a forged one must not keep the true one out while it is checked. */
+    if (!vc || ledger_view_change_message_decode(message, vc, &bytes, &e) || vc->replica != from) {
         r->counters.messages_dropped++;
         goto done;
     }

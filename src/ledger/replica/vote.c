@@ -114,14 +114,15 @@ static struct slot *vote_slot(struct ledger_replica *r, uint64_t view, uint64_t 
     return slot_make(r, s, view);
 }
 
-void vote_prepare(struct ledger_replica *r, const struct ledger_prepare *p)
+/* One that somebody passes on may be forged: while it is checked, its sender's own replaces it. */
+void vote_prepare(struct ledger_replica *r, uint16_t from, const struct ledger_prepare *p)
 {
     struct slot *slot = vote_slot(r, p->view, p->seqno);
     if (!slot || p->replica >= r->n || p->replica == r->self ||
         p->replica == primary_of(r, p->view) || p->config != r->configuration->number)
         return;
     struct vote *v = &slot->votes[p->replica];
-    if (v->held) {
+    if (v->held && (v->valid || !v->passed_on || from != p->replica)) {
         if (v->valid && memcmp(v->prepare.pp_hash, p->pp_hash, HASH_LEN))
             r->counters.equivocations++;
         return;
@@ -133,6 +134,7 @@ void vote_prepare(struct ledger_replica *r, const struct ledger_prepare *p)
         return;
     v->held = true;
     v->valid = false;
+    v->passed_on = from != p->replica;
     v->prepare = *p;
     job->references[job->count] =
         (struct vote_reference){.view = p->view, .s = p->seqno, .replica = p->replica};

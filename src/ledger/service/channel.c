@@ -303,6 +303,11 @@ const struct buffer *channel_outgoing(const struct channel *c)
     return &c->outgoing;
 }
 
+size_t channel_held(const struct channel *c)
+{
+    return c->incoming.len + c->outgoing.len;
+}
+
 void channel_sent(struct channel *c, size_t len)
 {
     memmove(c->outgoing.data, c->outgoing.data + len, c->outgoing.len - len);

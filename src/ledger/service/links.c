@@ -4,7 +4,9 @@
 
 #include "ledger/service/address.h"
 
-#include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,7 +51,7 @@ struct links {
     struct peer peers[LEDGER_REPLICAS_MAX];
     struct connection *clients[LINKS_CLIENTS_MAX];
     uint64_t generation;
-    uint32_t next_slot;
+    uint32_t next_slot, strangers;
     struct links_counts counts;
     uint8_t *room; /* READ_BYTES, for the read in progress */
     unsigned open; /* handles of ours that are not closed */
@@ -102,6 +104,7 @@ static void connection_close(struct connection *c)
     if (c->closing)
         return;
     c->closing = true;
+    l->strangers -= c->accepted && !c->known;
     struct peer *peer = peer_of(l, channel_peer(c->channel));
     if (peer && peer->link == c) {
         peer->link = NULL;
@@ -182,7 +185,8 @@ static bool connection_send(struct connection *c, const struct slice *parts, uns
 {
     struct error e;
     c->dirty = true;
-    return !c->closing && channel_outgoing(c->channel)->len + c->writing.len < LINKS_OUTGOING_MAX &&
+    size_t room = c->number ? LINKS_CLIENT_OUTGOING_MAX : LINKS_OUTGOING_MAX;
+    return !c->closing && channel_outgoing(c->channel)->len + c->writing.len < room &&
            channel_send(c->channel, parts, count, &e) == 0;
 }
 
@@ -225,10 +229,11 @@ static bool connection_known(struct connection *c)
     uint16_t number = channel_peer(c->channel);
     struct peer *peer = peer_of(l, number);
     c->known = true;
+    l->strangers -= c->accepted;
     if (peer) {
         struct connection *old = peer->link;
-        if (c->accepted && number < l->own->role)
-            return false; /* it is we who connect to those */
+        if (c->accepted && number <= l->own->role)
+            return false; /* it is we who connect to those, and never to ourselves */
         peer->link = c;
         peer->backoff = BACKOFF_FIRST;
         if (old)
@@ -312,8 +317,14 @@ static void connection_abandon(struct connection *c)
 
 static void connection_start(struct connection *c)
 {
+    unsigned silence = LINKS_SILENCE_MS;
+    int fd;
     c->connected = true;
     uv_tcp_nodelay(&c->socket, 1);
+    uv_tcp_keepalive(&c->socket, 1, LINKS_SILENCE_MS / 1000);
+    /* Without it the kernel tries for a quarter of an hour, with ever longer pauses. */
+    if (uv_fileno((uv_handle_t *)&c->socket, &fd) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence, sizeof silence);
     if (uv_read_start((uv_stream_t *)&c->socket, read_room, read_done) != 0)
         connection_close(c);
     else
@@ -328,11 +339,12 @@ static void accepted(uv_stream_t *listener, int status)
     if (c == NULL)
         return;
     if (uv_accept(listener, (uv_stream_t *)&c->socket) != 0 ||
-        channel_accept(l->own, &c->channel, &e) != 0) {
+        l->strangers == LINKS_STRANGERS_MAX || channel_accept(l->own, &c->channel, &e) != 0) {
         connection_abandon(c);
         return;
     }
     c->accepted = true;
+    l->strangers++;
     connection_start(c);
 }
 
@@ -366,6 +378,31 @@ static void peer_dial(struct links *l, uint16_t number)
         connection_close(c);
 }
 
+static size_t connection_held(const struct connection *c)
+{
+    return channel_held(c->channel) + c->writing.len;
+}
+
+/* While all clients together hold too much, whoever holds most goes. */
+static void clients_bound(struct links *l)
+{
+    for (;;) {
+        struct connection *most = NULL;
+        size_t sum = 0;
+        for (struct connection *c = l->first; c; c = c->next) {
+            if (c->number == 0 || c->closing)
+                continue;
+            sum += connection_held(c);
+            if (most == NULL || connection_held(c) > connection_held(most))
+                most = c;
+        }
+        if (sum <= LINKS_CLIENTS_BYTES)
+            return;
+        l->counts.refused++;
+        connection_close(most);
+    }
+}
+
 /* Dials whom we should and are not connected to; closes who has been silent for too long. */
 static void tick(uv_timer_t *timer)
 {
@@ -384,6 +421,7 @@ static void tick(uv_timer_t *timer)
         if (c->ready_before == 0 || (!c->known && uv_now(l->loop) > c->ready_before))
             connection_close(c);
     }
+    clients_bound(l);
 }
 
 static int links_listen(struct links *l, const char *address, struct error *e)

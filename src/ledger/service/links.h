@@ -20,13 +20,13 @@
 
 #include <uv.h>
 
-#define LINKS_CLIENTS_MAX  4096        /* connections that are not replicas' */
-#define LINKS_STRANGERS_MAX 512 /* connections that have not said yet who they are */
-#define LINKS_OUTGOING_MAX (64u << 20) /* bytes that wait for one peer */
-#define LINKS_CLIENT_OUTGOING_MAX (16u << 20) /* and for one client */
-#define LINKS_CLIENTS_BYTES (256u << 20) /* that wait in either direction for all clients */
-#define LINKS_HANDSHAKE_MS 5000
-#define LINKS_SILENCE_MS 10000
+#define LINKS_CLIENTS_MAX         4096         /* connections that are not replicas' */
+#define LINKS_STRANGERS_MAX       512          /* connections that have not said yet who they are */
+#define LINKS_OUTGOING_MAX        (64u << 20)  /* bytes that wait for one peer */
+#define LINKS_CLIENT_OUTGOING_MAX (16u << 20)  /* and for one client */
+#define LINKS_CLIENTS_BYTES       (256u << 20) /* that wait in either direction for all clients */
+#define LINKS_HANDSHAKE_MS        5000
+#define LINKS_SILENCE_MS          10000
 
 struct links;
 

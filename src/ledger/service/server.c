@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 struct alarm {
     uv_timer_t timer;
@@ -281,6 +282,7 @@ static int identity_read(struct ledger_server *s, const char *passphrase, struct
                                             .configuration = c,
                                             .role = (uint16_t)number,
                                             .secret = s->secret};
+    mlock(s->nonce_key, sizeof s->nonce_key); /* as the key, where the limit allows */
     secret_derive(s->secret, "atoll ledger nonces", s->nonce_key, sizeof s->nonce_key);
     return 0;
 }
@@ -458,6 +460,8 @@ int ledger_server_open(uv_loop_t *loop, const struct ledger_server_config *confi
         ledger_server_close(s, NULL, NULL);
         return rc;
     }
+    /* They are the caller's. */
+    s->config.directory = s->config.passphrase = s->config.listen = NULL;
     uv_prepare_start(&s->settle, settle);
     *out = s;
     return 0;

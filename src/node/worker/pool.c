@@ -181,8 +181,8 @@ void faaslet_limit_memory(struct faaslet *f, uint64_t bytes)
 
 /* ---- taking ---- */
 
-/* Whether the manifest has instances not reset between calls like this one: see pool_keep. What it
- * has grown to, or a limit of its own, would pass on to the next. */
+/* Whether calls like this one leave memory to others and find that of others. Not one with a limit
+ * of its own on memory: what is there may have grown beyond it, and the limit would stay. */
 static bool pool_keeps(const struct call *c)
 {
     enum manifest_reset reset = c->version->manifest.reset;
