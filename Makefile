@@ -29,10 +29,11 @@ demo: deps all
 	@examples/wordcount/demo.sh $(BUILD)/atoll
 
 test: deps all
-	@tests/check $(BUILD) unit floors scenario
+	@tests/check $(BUILD) unit floors simulation scenario
 
 check-all: deps all
-	@tests/check $(BUILD) unit floors scenario conformance differential traps sanitizers fuzz
+	@SIMULATION_SEEDS=10000 \
+	    tests/check $(BUILD) unit floors simulation scenario conformance differential traps sanitizers fuzz
 
 conformance: all
 	@ATOLL_SUITE=$(SUITE) tests/check $(BUILD) conformance

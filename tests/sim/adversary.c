@@ -23,6 +23,7 @@ static const char *const trick_name[SIM_TRICKS + 1] = {
     [SIM_TRICK_BAD_HISTORY] = "bad-history",
     [SIM_TRICK_AMNESIA] = "amnesia",
     [SIM_TRICK_POISON] = "poison",
+    [SIM_TRICK_HOARD] = "hoard",
 };
 
 const char *const *sim_adversary_tricks(void)
@@ -118,6 +119,40 @@ static void twins_shuffle(void *ctx, void *payload)
                         NULL);
 }
 
+/* ---- hoarding ---- */
+
+bool sim_adversary_blocks(const struct sim_adversary *a, unsigned to, struct slice message)
+{
+    struct ledger_prepare prepare;
+    struct error e;
+
+    if (!(a->tricks >> SIM_TRICK_HOARD & 1) || !a->cluster->machine[to].correct ||
+        ledger_prepare_message_decode(message, &prepare, &e) != 0)
+        return false;
+    for (unsigned i = 0; i < a->cluster->machines; i++)
+        if (prepare.view && a->hoard_view[i] == prepare.view)
+            return true;
+    return false;
+}
+
+/* Whether a pp of ours is kept back: all but the first of a view that we took over. */
+static bool hoard_keeps(struct sim_adversary *a, const struct sim_machine *m, struct slice message)
+{
+    struct ledger_pre_prepare_message pre;
+    struct error e;
+
+    if (!(a->tricks >> SIM_TRICK_HOARD & 1) ||
+        ledger_message_type(message) != LEDGER_MESSAGE_PRE_PREPARE ||
+        ledger_pre_prepare_decode(message, &pre, &e) != 0 || !pre.pp.view ||
+        pre.pp.view % a->cluster->replicas != m->replica)
+        return false;
+    if (pre.pp.view > a->hoard_view[m->number] && sim_random_chance(sim_adversary_random(a), 500)) {
+        a->hoard_view[m->number] = pre.pp.view;
+        a->hoard_first[m->number] = pre.pp.seqno;
+    }
+    return pre.pp.view == a->hoard_view[m->number] && pre.pp.seqno > a->hoard_first[m->number];
+}
+
 /* ---- sending ---- */
 
 struct late {
@@ -159,6 +194,8 @@ void sim_adversary_send(struct sim_adversary *a, struct sim_machine *m, unsigned
     if (!twin_may_talk(a, m, to))
         return;
     sim_forge_learn(a, message);
+    if (hoard_keeps(a, m, message))
+        return;
     /* Who prepares blindly has signed another Prepare already. */
     if (a->tricks >> SIM_TRICK_BLIND_PREPARE & 1 && is_vote(message) &&
         !sim_adversary_uses(a, SIM_TRICK_BLIND_PREPARE))

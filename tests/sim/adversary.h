@@ -32,6 +32,8 @@ enum sim_trick {
     SIM_TRICK_BAD_HISTORY,    /* wrong contents, entries, chunks, evidence for who catches up */
     SIM_TRICK_AMNESIA,        /* starts anew with an empty disk */
     SIM_TRICK_POISON,         /* passes pps on with false bodies, Prepares in others' names */
+    SIM_TRICK_HOARD, /* as primary of a new view: proposes the first of the plan only, keeps
+                      * the Prepares for itself, and reports the certificate alone */
     SIM_TRICKS,
 };
 
@@ -57,6 +59,8 @@ struct sim_adversary {
                    [SIM_MACHINES_MAX]; /* [peer][faulty replica]: 1, 2 or both bodies */
     struct buffer certificate[SIM_MEMORY_MAX], new_view[SIM_MEMORY_MAX], message[SIM_MEMORY_MAX];
     unsigned certificates, new_views, messages; /* ever seen; the newest overwrite the oldest */
+    uint64_t hoard_view[SIM_MACHINES_MAX],
+        hoard_first[SIM_MACHINES_MAX]; /* (view, s) of the hoard */
     struct sim_ballot ballot[SIM_BALLOTS_MAX];
     unsigned ballots;
     /* A client who lies, and what it told before. */

@@ -62,6 +62,8 @@ static bool typed_lost(struct sim_cluster *c, unsigned from, unsigned to, struct
 {
     unsigned type = ledger_message_type(message);
 
+    if (from < c->machines && to < c->machines && sim_adversary_blocks(c->adversary, to, message))
+        return true;
     return from < c->machines && to < c->machines && type <= LEDGER_MESSAGE_RELAY &&
            c->typed_to >> to & 1 &&
            sim_random_chance(sim_world_random(&c->world, SIM_STREAM_NETWORK), c->typed_loss[type]);

@@ -204,6 +204,9 @@ void sim_adversary_send(struct sim_adversary *, struct sim_machine *, unsigned t
 /* Whether a message is let through to the core of a faulty machine. */
 bool sim_adversary_admits(struct sim_adversary *, struct sim_machine *, unsigned from,
                           struct slice message);
+/* Whether a message between replicas is lost because the adversary, who rules the network when he
+ * hoards, wants it. */
+bool sim_adversary_blocks(const struct sim_adversary *, unsigned to, struct slice message);
 /* A message for the adversary's own endpoint, that of a client who lies. */
 void sim_adversary_hear(struct sim_adversary *, unsigned from, struct slice message);
 /* Which bodies of replica `to` a message for it reaches: a bitmap of machines. */

@@ -133,6 +133,31 @@ static void receipts_are_found_in_whatever_order_they_came(void **state)
     ledger_receipt_store_close(store);
 }
 
+static void receipts_are_found_by_their_requests_too(void **state)
+{
+    (void)state;
+    struct buffer out = {0};
+    struct error e;
+    uint8_t hash[HASH_LEN];
+    unlink(path);
+    struct ledger_receipt_store *store = store_open();
+    for (uint32_t i = 0; i < RECEIPTS - 1; i++)
+        add(store, i);
+    for (uint32_t i = 0; i < RECEIPTS; i++) {
+        struct ledger_receipt receipt;
+        assert_int_equal(ledger_receipt_decode(slice_of_buffer(&receipts[i]), &receipt, &e), 0);
+        ledger_request_hash(receipt.body.fields, hash);
+        int result = ledger_receipt_store_find_request(store, hash, &out, &e);
+        assert_int_equal(result, i < RECEIPTS - 1 ? 0 : -ATOLL_ENOENT);
+        if (result == 0)
+            assert_true(slice_equal(slice_of_buffer(&out), slice_of_buffer(&receipts[i])));
+    }
+    hash[31] ^= 1; /* the same first bytes */
+    assert_int_equal(ledger_receipt_store_find_request(store, hash, &out, &e), -ATOLL_ENOENT);
+    ledger_receipt_store_close(store);
+    buffer_free(&out);
+}
+
 static void a_file_cut_off_anywhere_keeps_every_whole_record(void **state)
 {
     (void)state;
@@ -261,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_kept_is_there_after_opening_again),
         cmocka_unit_test(receipts_are_found_in_whatever_order_they_came),
+        cmocka_unit_test(receipts_are_found_by_their_requests_too),
         cmocka_unit_test(a_file_cut_off_anywhere_keeps_every_whole_record),
         cmocka_unit_test(a_damaged_record_is_passed_over_and_numbers_go_on_further_up),
         cmocka_unit_test(pages_that_never_reached_the_disk_do_not_hide_later_ones),

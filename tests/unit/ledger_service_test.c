@@ -185,7 +185,7 @@ static void checkpoint_submit(struct checkpoints *c, struct kv *kv, uint64_t s,
     uint8_t hash[HASH_LEN];
     assert_int_equal(kv_batch_begin(kv, s, &e), 0);
     kv_transaction_begin(kv);
-    assert_int_equal(kv_transaction_put(kv, 1, &s, sizeof s, "value", 5, &e), 0);
+    assert_int_equal(kv_transaction_put(kv, KV_TABLE_USER, &s, sizeof s, "value", 5, &e), 0);
     assert_int_equal(kv_transaction_commit(kv, hash, &e), 0);
     kv_commit(kv, s);
     assert_int_equal(kv_snapshot_take(kv, &snapshot, &e), 0);

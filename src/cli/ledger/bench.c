@@ -14,10 +14,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LOADS_MAX 32u
+
 struct request {
     struct ledger_local_settings settings;
     const char *directory;
-    uint64_t replicas, clients, bundle, in_flight, rounds, batch, pipeline, checkpoint, accounts;
+    uint64_t replicas, clients, bundle, in_flight, threads, rounds, batch, pipeline, checkpoint,
+        accounts;
     int64_t round_ns, warm_ns, timeout_ns;
     int mode;
     bool half, json;
@@ -57,20 +60,71 @@ static void cpu_sum(const struct cluster *c, struct cluster_cpu *sum)
     }
 }
 
-static void round_measure(const struct cluster *c, struct load *load, int64_t ns, struct round *r)
+/* The clients of a run, on one thread or several. */
+struct loads {
+    struct load *each[LOADS_MAX];
+    unsigned count;
+};
+
+static void loads_counts(const struct loads *all, struct load_counts *sum)
+{
+    *sum = (struct load_counts){0};
+    for (unsigned i = 0; i < all->count; i++) {
+        struct load_counts one;
+        load_counts(all->each[i], &one);
+        sum->done += one.done;
+        sum->refused += one.refused;
+        sum->cpu_ns += one.cpu_ns;
+    }
+}
+
+/* How many calls were left without an answer. */
+static uint64_t loads_stop(struct loads *all)
+{
+    uint64_t left = 0;
+    for (unsigned i = 0; i < all->count; i++)
+        left += load_stop(all->each[i], 10000);
+    all->count = 0;
+    return left;
+}
+
+/* The settings are those of all together. */
+static int loads_start(const struct load_settings *whole, unsigned threads, struct loads *all,
+                       struct error *e)
+{
+    *all = (struct loads){0};
+    for (unsigned i = 0; i < threads; i++) {
+        struct load_settings part = *whole;
+        part.clients = whole->clients / threads + (i < whole->clients % threads);
+        part.rate = whole->rate / threads;
+        part.seed = whole->seed + 1000 * i;
+        int rc = load_start(&part, &all->each[i], e);
+        if (rc != 0) {
+            loads_stop(all);
+            return rc;
+        }
+        all->count++;
+    }
+    return 0;
+}
+
+static void round_measure(const struct cluster *c, const struct loads *all, int64_t ns,
+                          struct round *r)
 {
     struct cluster_cpu before, after;
     struct load_counts first, last;
     struct samples latencies = {0};
-    load_mark(load);
+    for (unsigned i = 0; i < all->count; i++)
+        load_mark(all->each[i]);
     cpu_sum(c, &before);
-    load_counts(load, &first);
+    loads_counts(all, &first);
     int64_t begin = clock_monotonic_ns();
     nap_ns(ns);
-    load_counts(load, &last);
+    loads_counts(all, &last);
     double seconds = (double)(clock_monotonic_ns() - begin) * 1e-9;
     cpu_sum(c, &after);
-    load_latencies(load, &latencies);
+    for (unsigned i = 0; i < all->count; i++)
+        load_latencies(all->each[i], &latencies);
     double done = (double)(last.done - first.done), us = done > 0 ? 1e-3 / done : NAN;
     *r = (struct round){.rate = done / seconds,
                         .p50 = samples_quantile(&latencies, 0.5) / 1e3,
@@ -232,39 +286,40 @@ static int measure(const struct request *r, const struct cluster *c, struct resu
                    struct error *e)
 {
     struct load_settings settings = load_of(r, c);
-    struct load *load;
-    int rc = load_start(&settings, &load, e);
+    struct loads all;
+    int rc = loads_start(&settings, (unsigned)r->threads, &all, e);
     if (rc != 0)
         return rc;
     nap_ns(r->warm_ns);
     for (uint64_t i = 0; i < r->rounds; i++) {
-        round_measure(c, load, r->round_ns, &s->rounds[s->count++]);
+        round_measure(c, &all, r->round_ns, &s->rounds[s->count++]);
         if (!r->json)
             fprintf(stderr, "round %u: %.0f tx/s\n", s->count, s->rounds[s->count - 1].rate);
     }
-    s->unanswered = load_stop(load, 10000);
+    s->unanswered = loads_stop(&all);
     if (!r->half)
         return 0;
     double low, high;
     struct round half;
     settings.rate = middle(s, of_rate, &low, &high) / 2;
     settings.seed = 1000000;
-    rc = load_start(&settings, &load, e);
+    rc = loads_start(&settings, (unsigned)r->threads, &all, e);
     if (rc != 0)
         return rc;
     nap_ns(r->warm_ns);
-    round_measure(c, load, r->round_ns, &half);
+    round_measure(c, &all, r->round_ns, &half);
     s->half_rate = half.rate;
     s->half_p50 = half.p50;
     s->half_p99 = half.p99;
-    s->unanswered += load_stop(load, 10000);
+    s->unanswered += loads_stop(&all);
     return 0;
 }
 
 static int settings_take(struct request *r, struct error *e)
 {
     struct ledger_local_settings *s = &r->settings;
-    if (r->rounds < 1 || r->rounds > 64 || r->clients < 1 ||
+    if (r->rounds < 1 || r->rounds > 64 || r->clients < 1 || r->threads < 1 ||
+        r->threads > LOADS_MAX || r->threads > r->clients ||
         r->clients > LEDGER_CLIENT_IDENTITIES_MAX || r->in_flight < 1 ||
         r->in_flight > LEDGER_CLIENT_WINDOW || r->bundle < 1 || r->bundle > LEDGER_CLIENT_WINDOW ||
         r->replicas > LEDGER_REPLICAS_MAX || r->batch > LEDGER_BATCH_MAX ||
@@ -310,6 +365,7 @@ static int bench_run(int argc, char **argv)
 {
     static const char *const modes[] = {"strict", "async", NULL};
     struct request r = {.clients = 16,
+                        .threads = 1,
                         .bundle = 1,
                         .in_flight = 200,
                         .rounds = 5,
@@ -330,6 +386,10 @@ static int bench_run(int argc, char **argv)
          &r.clients, NULL},
         {"in-flight", 0, OPTION_COUNT, "N", "calls of a client under way (default 200)",
          &r.in_flight, NULL},
+        {"load-threads", 0, OPTION_COUNT, "N",
+         "threads that the clients share (default 1: it signs some 40,000\n"
+         "requests a second)",
+         &r.threads, NULL},
         {"bundle", 0, OPTION_COUNT, "N", "requests under one signature (default 1)", &r.bundle,
          NULL},
         {"batch", 0, OPTION_COUNT, "N", "transactions in a batch at most (default 800)", &r.batch,

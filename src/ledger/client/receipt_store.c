@@ -23,7 +23,8 @@ enum record_type { RECORD_RECEIPT = 1, RECORD_RESERVED = 2 };
 
 struct entry {
     uint64_t index;
-    uint64_t at; /* of the record */
+    uint64_t at;      /* of the record */
+    uint64_t request; /* the first eight bytes of its hash */
 };
 
 struct reservation {
@@ -47,8 +48,11 @@ struct ledger_receipt_store {
 
 /* ---- the index ---- */
 
-static int entry_add(struct ledger_receipt_store *s, uint64_t index, uint64_t at, struct error *e)
+static int entry_add(struct ledger_receipt_store *s, const struct ledger_receipt *receipt,
+                     uint64_t at, struct error *e)
 {
+    uint64_t index = receipt->tx.index;
+    uint8_t req_hash[HASH_LEN];
     if (s->entry_count == s->entry_capacity) {
         size_t capacity = s->entry_capacity ? 2 * s->entry_capacity : 256;
         struct entry *entries = realloc(s->entries, capacity * sizeof *entries);
@@ -59,7 +63,8 @@ static int entry_add(struct ledger_receipt_store *s, uint64_t index, uint64_t at
     }
     if (s->entry_count > 0 && s->entries[s->entry_count - 1].index > index)
         s->sorted = false;
-    s->entries[s->entry_count++] = (struct entry){index, at};
+    ledger_request_hash(receipt->body.fields, req_hash);
+    s->entries[s->entry_count++] = (struct entry){index, at, load_u64(req_hash)};
     s->highest = index > s->highest ? index : s->highest;
     return 0;
 }
@@ -128,7 +133,7 @@ static int record_take(struct ledger_receipt_store *s, unsigned type, struct sli
         return key_raise(s, payload.data, load_u64(payload.data + ED25519_KEY_LEN), e);
     if (type == RECORD_RECEIPT && ledger_receipt_decode(payload, &receipt, e) == 0 &&
         receipt.of_transaction)
-        return entry_add(s, receipt.tx.index, at, e);
+        return entry_add(s, &receipt, at, e);
     return 0;
 }
 
@@ -365,7 +370,7 @@ int ledger_receipt_store_add(struct ledger_receipt_store *s, struct slice bytes,
         result = error_set(e, ATOLL_ECORRUPT, "the receipt is of a batch, not of a transaction");
     if (result == 0)
         result = record_append(s, RECORD_RECEIPT, bytes, &at, e);
-    return result < 0 ? result : entry_add(s, receipt.tx.index, at, e);
+    return result < 0 ? result : entry_add(s, &receipt, at, e);
 }
 
 int ledger_receipt_store_sync(struct ledger_receipt_store *s, struct error *e)
@@ -428,19 +433,19 @@ static int bytes_read(int fd, uint64_t at, void *to, size_t len, struct error *e
     return 0;
 }
 
-int ledger_receipt_store_find(struct ledger_receipt_store *s, uint64_t index, struct buffer *out,
-                              struct error *e)
+/* Reads the receipt of an entry, checking that it is undamaged. */
+static int entry_read(struct ledger_receipt_store *s, const struct entry *entry, struct buffer *out,
+                      struct error *e)
 {
     uint8_t head[RECORD_HEAD_LEN];
-    const struct entry *entry = entry_find(s, index);
     out->len = 0;
-    if (!entry)
-        return error_set(e, ATOLL_ENOENT, "there is no receipt of transaction %llu",
-                         (unsigned long long)index);
     int result = bytes_read(s->fd, entry->at, head, sizeof head, e);
+    if (result < 0)
+        return result;
     uint32_t len = load_u32(head);
-    if (result < 0 || len > LEDGER_RECEIPT_MAX)
-        return result < 0 ? result : error_set(e, ATOLL_ECORRUPT, "a receipt's record is damaged");
+    if (len > LEDGER_RECEIPT_MAX)
+        return error_set(e, ATOLL_ECORRUPT, "the receipt of transaction %llu is damaged",
+                         (unsigned long long)entry->index);
     if (!buffer_append(out, NULL, len))
         return error_set(e, ATOLL_ENOMEM, "no memory for a receipt");
     result = bytes_read(s->fd, entry->at + RECORD_HEAD_LEN, out->data, len, e);
@@ -449,6 +454,38 @@ int ledger_receipt_store_find(struct ledger_receipt_store *s, uint64_t index, st
     uint32_t sum = checksum_crc32c(checksum_crc32c(0, head + 8, 1), out->data, len);
     if (sum != load_u32(head + 4))
         return error_set(e, ATOLL_ECORRUPT, "the receipt of transaction %llu is damaged",
-                         (unsigned long long)index);
+                         (unsigned long long)entry->index);
     return 0;
+}
+
+int ledger_receipt_store_find(struct ledger_receipt_store *s, uint64_t index, struct buffer *out,
+                              struct error *e)
+{
+    const struct entry *entry = entry_find(s, index);
+    if (!entry)
+        return error_set(e, ATOLL_ENOENT, "there is no receipt of transaction %llu",
+                         (unsigned long long)index);
+    return entry_read(s, entry, out, e);
+}
+
+int ledger_receipt_store_find_request(struct ledger_receipt_store *s,
+                                      const uint8_t req_hash[static HASH_LEN], struct buffer *out,
+                                      struct error *e)
+{
+    for (size_t i = 0; i < s->entry_count; i++) {
+        struct ledger_receipt receipt;
+        uint8_t found[HASH_LEN];
+        if (s->entries[i].request != load_u64(req_hash))
+            continue;
+        int result = entry_read(s, &s->entries[i], out, e);
+        if (result == 0)
+            result = ledger_receipt_decode(slice_of_buffer(out), &receipt, e);
+        if (result < 0)
+            return result;
+        ledger_request_hash(receipt.body.fields, found);
+        if (memcmp(found, req_hash, HASH_LEN) == 0)
+            return 0;
+    }
+    out->len = 0;
+    return error_set(e, ATOLL_ENOENT, "there is no receipt of that request");
 }

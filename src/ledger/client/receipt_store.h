@@ -66,5 +66,9 @@ void ledger_receipt_store_status(const struct ledger_receipt_store *,
  * ATOLL_ECORRUPT when it was damaged since; what the disk says. */
 int ledger_receipt_store_find(struct ledger_receipt_store *, uint64_t index, struct buffer *out,
                               struct error *);
+/* The same by the hash of its request (ledger_request_hash). Looks through the whole index. */
+int ledger_receipt_store_find_request(struct ledger_receipt_store *,
+                                      const uint8_t req_hash[static HASH_LEN], struct buffer *out,
+                                      struct error *);
 
 #endif

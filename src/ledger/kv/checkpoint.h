@@ -11,8 +11,8 @@
  *   chunk      u32 pairs | each u16 name length | u32 value length | name | value
  *              a name is u8 table | key; at most KV_CHUNK_MAX bytes in all
  *   file       magic "ATLCKPT1" | genesis 32 | u64 s | digest 32 | u32 meta_len |
- *              u32 manifest_len | meta | manifest | SHA-256 of all before | chunks, each u32 len
- * and its bytes
+ *              u32 manifest_len | meta | manifest | SHA-256 of all before |
+ *              chunks, each u32 len and its bytes
  *
  * The manifest is checked against the digest as a whole, every chunk against its hash in the
  * manifest: nothing is used before. Chunk number 0 is the manifest, 1 … chunks the chunks.

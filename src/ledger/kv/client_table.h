@@ -3,8 +3,8 @@
  * store, and so part of the replicated state, of every digest and of what rollback takes back.
  *
  *   key     client's public key, 32 bytes, in KV_TABLE_CLIENTS
- *   value   highest u64 | window 128 bytes        bit i of the window: reqno highest - i was
- * executed
+ *   value   highest u64 | window 128 bytes
+ *           bit i of the window: the request numbered highest - i was executed
  *
  * A request below the window can no longer be told from a new one and is refused.
  */

@@ -91,8 +91,8 @@ void kv_each(const struct kv *, kv_visit *, void *context);
 /* Opens batch s; s is greater than that of the batch before. ATOLL_ENOMEM; ATOLL_ELIMIT when
  * KV_BATCHES_MAX batches are not released. */
 int kv_batch_begin(struct kv *, uint64_t s, struct error *);
-/* Takes back all batches after s, whole or begun, and an open transaction. They were not released
- * (asserted by ATOLL_ERANGE). ATOLL_ENOMEM. */
+/* Takes back all batches after s, whole or begun, and an open transaction. ATOLL_ERANGE when
+ * one of them was released. ATOLL_ENOMEM. */
 int kv_rollback(struct kv *, uint64_t s, struct error *);
 /* Batches up to s will never be taken back. */
 void kv_commit(struct kv *, uint64_t s);

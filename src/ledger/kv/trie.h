@@ -17,10 +17,12 @@
  * Hashes (the digest of kv.h is the root's, with the parameters):
  *
  *   value'   value, or SHA-256(value) of one with more than KV_INLINE_MAX bytes
- *   page     H("atoll.kvpage.v1", u32 pairs ‖ each u16 name length ‖ u32 value length ‖ name ‖
- * value') fork     H("atoll.kvfork.v1", zero side ‖ one side); an empty side counts as a page of 0
- * pairs branch   the root of the binary tree over its children, inner nodes as in RFC 6962 store
- * H("atoll.kv.v1", u32 bits ‖ u64 pairs ‖ root)
+ *   page     H("atoll.kvpage.v1", u32 pairs ‖ of each pair:
+ *              u16 name length ‖ u32 value length ‖ name ‖ value')
+ *   fork     H("atoll.kvfork.v1", zero side ‖ one side)
+ *              an empty side counts as a page of 0 pairs
+ *   branch   the root of the binary tree over its children, inner nodes as in RFC 6962
+ *   store    H("atoll.kv.v1", u32 bits ‖ u64 pairs ‖ root)
  *
  * Sharing. Every object knows the epoch in which it was made; taking a snapshot ends an epoch. An
  * object as old as the newest snapshot may be reached from it and never changes again, but for its

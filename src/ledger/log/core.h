@@ -1,5 +1,5 @@
 /* What struct ledger_log is made of, for the files of this folder: log.c (the owner's calls),
- * recover.c (opening and replaying), writer.c (the thread that writes). */
+ * recover.c and examine.c (opening), replay.c, writer.c (the thread that writes). */
 #ifndef LEDGER_LOG_CORE_H
 #define LEDGER_LOG_CORE_H
 
@@ -85,6 +85,8 @@ struct segment *log_segment_add(struct ledger_log *);
 void log_frontier_keep(struct ledger_log *);
 /* The frontier of the first `position` entries becomes the log's. */
 int log_frontier_back(struct ledger_log *, uint64_t position, struct error *);
+/* The same from the entries themselves. */
+int log_frontier_rebuild(struct ledger_log *, uint64_t position, struct error *);
 void log_signed_note(struct ledger_log *, const uint8_t *payload);
 /* Begins the next segment, in the spare file (or in no file yet when the log is not open). */
 int log_segment_begin(struct ledger_log *, uint64_t previous_end, uint64_t bytes, int file,

@@ -195,6 +195,11 @@ int log_frontier_back(struct ledger_log *log, uint64_t position, struct error *e
             return 0;
         }
     }
+    return log_frontier_rebuild(log, position, e);
+}
+
+int log_frontier_rebuild(struct ledger_log *log, uint64_t position, struct error *e)
+{
     const struct segment *source = frontier_source(log, position);
     struct merkle_frontier frontier;
     struct buffer entry = {0};

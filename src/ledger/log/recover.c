@@ -1,6 +1,5 @@
 /*
- * Opening a log: what is there, what of it is whole, and going on behind that (segment.h says what
- * may be cut off and what counts as damage); and replaying it.
+ * Opening a log: what is there, what of it is whole (examine.c), and going on behind that.
  *
  * Nothing is changed before everything was looked at. Then, in this order: damaged segments are set
  * aside, torn ends are cleared, a new segment is begun if the last one cannot go on, and the state
@@ -9,42 +8,14 @@
 #define _GNU_SOURCE
 #include "base/file.h"
 #include "base/random.h"
-#include "ledger/log/core.h"
+#include "ledger/log/opening.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NAMES_MAX 1000000
 #define BOOT_ID   "/proc/sys/kernel/random/boot_id"
-#define DAMAGED   "damaged-"
-
-struct found_name {
-    uint64_t serial, position;
-};
-
-struct name_list {
-    struct found_name *names;
-    size_t count, capacity;
-};
-
-struct opening {
-    struct ledger_log *log;
-    struct ledger_log_found *found;
-    struct found_name *segments; /* those of `there` */
-    size_t count;
-    struct name_list there, aside;
-    uint64_t votes;     /* generation of the newest vote log; 0: none */
-    uint64_t votes_old; /* of one that was to be removed */
-    bool state_there, segment_new, votes_new, no_memory;
-    /* The last segment that is whole to some point, and the point. */
-    uint64_t end_at;
-    bool torn;
-    size_t set_aside; /* index of the first segment that is only damage */
-};
 
 static int no_memory(struct error *e)
 {
@@ -82,8 +53,8 @@ static void name_see(void *context, const char *name)
     }
     if (segment_name_read(name, &serial, &position))
         o->no_memory |= !name_add(&o->there, serial, position);
-    else if (strncmp(name, DAMAGED, strlen(DAMAGED)) == 0 &&
-             segment_name_read(name + strlen(DAMAGED), &serial, &position))
+    else if (strncmp(name, LOG_DAMAGED, strlen(LOG_DAMAGED)) == 0 &&
+             segment_name_read(name + strlen(LOG_DAMAGED), &serial, &position))
         o->no_memory |= !name_add(&o->aside, serial, position);
 }
 
@@ -122,444 +93,6 @@ static int machine_name(struct ledger_log *log, struct error *e)
     return rc;
 }
 
-/* ---- looking at segments ---- */
-
-__attribute__((format(printf, 2, 3))) static void damage_note(struct opening *o, const char *format,
-                                                              ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    if (!o->found->corrupt)
-        vsnprintf(o->found->what, sizeof o->found->what, format, arguments);
-    va_end(arguments);
-    o->found->corrupt = true;
-}
-
-static int entry_take(struct ledger_log *log, const struct log_record *r, struct error *e)
-{
-    struct merkle_hash leaf =
-        ledger_entry_leaf((enum ledger_entry_type)r->entry_type, slice_of(r->payload, r->len));
-    if (r->entry_type != LEDGER_ENTRY_TX)
-        log_frontier_keep(log);
-    int rc = merkle_frontier_append(&log->frontier, &leaf, e);
-    log->end += rc == 0;
-    return rc;
-}
-
-static int rollback_take(struct ledger_log *log, const struct segment *s, uint64_t position,
-                         struct error *e)
-{
-    int rc = log_frontier_back(log, position, e);
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < log->segment_count; i++)
-        segment_rollback(log->segments[i], position, log->segments[i] == s);
-    log->end = position;
-    return 0;
-}
-
-/* What one record means when a segment is gone through. A negative code: it contradicts the ones
- * before. */
-static int record_follow(struct ledger_log *log, struct segment *s, const struct log_record *r,
-                         uint64_t at, struct error *e)
-{
-    switch (r->kind) {
-    case LEDGER_RECORD_ENTRY:
-        if (r->position != log->end || r->entry_type < LEDGER_ENTRY_GENESIS ||
-            r->entry_type > LEDGER_ENTRY_NEW_VIEW)
-            return error_set(e, ATOLL_ECORRUPT, "an entry is out of place");
-        if (!segment_entry_note(s, r->position, at))
-            return no_memory(e);
-        return entry_take(log, r, e);
-    case LEDGER_RECORD_ROLLBACK:
-        if (r->position > log->end)
-            return error_set(e, ATOLL_ECORRUPT, "a rollback goes forward");
-        s->used = at;
-        return rollback_take(log, s, r->position, e);
-    case LEDGER_RECORD_SIGNED:
-        if (r->len == LEDGER_SIGNED_LEN)
-            log_signed_note(log, r->payload);
-        return 0;
-    default: return error_set(e, ATOLL_ECORRUPT, "a record does not belong there");
-    }
-}
-
-static int segment_load(struct ledger_log *log, struct segment *s, uint64_t len,
-                        struct buffer *bytes, struct error *e)
-{
-    bytes->len = 0;
-    if (!buffer_append(bytes, NULL, (size_t)len))
-        return no_memory(e);
-    return log->files.read(log->files.context, s->file, 0, bytes->data, (size_t)len, e);
-}
-
-/* Goes through the records up to `limit`; *at becomes the end of the last good one. */
-static int segment_scan(struct ledger_log *log, struct segment *s, const struct buffer *bytes,
-                        uint64_t limit, uint64_t *at, struct error *e)
-{
-    struct log_record r;
-    struct merkle_frontier end;
-    struct error why;
-    *at = SEGMENT_HEAD;
-    while (*at < limit && log_record_read(bytes->data + *at, limit - *at, s->salt, &r)) {
-        uint64_t next = *at + log_record_size(r.len);
-        if (r.kind == LOG_RECORD_CLOSE) {
-            if (r.position != log->end || next != limit || !segment_close_read(s, &r, *at, &end))
-                break;
-        } else {
-            int rc = record_follow(log, s, &r, *at, &why);
-            if (rc == -ATOLL_ECORRUPT)
-                break;
-            if (rc < 0) {
-                *e = why;
-                return rc;
-            }
-        }
-        *at = next;
-    }
-    s->used = *at;
-    return 0;
-}
-
-/* A closed segment of old: believes its last record, and reads nothing else. False: look closer. */
-static bool segment_glance(struct ledger_log *log, struct segment *s, uint64_t limit)
-{
-    uint8_t tail[SEGMENT_TAIL];
-    struct error why;
-    struct buffer close = {0};
-    struct log_record r;
-    struct merkle_frontier end;
-    const struct log_files *files = &log->files;
-    bool good = false;
-    if (files->read(files->context, s->file, s->bytes - SEGMENT_TAIL, tail, sizeof tail, &why) < 0)
-        return false;
-    uint64_t at = load_u64(tail);
-    if (load_u64(tail + 8) != s->salt || at < SEGMENT_HEAD || at > limit ||
-        limit - at > LOG_PAYLOAD_MAX || !buffer_append(&close, NULL, (size_t)(limit - at)))
-        return false;
-    if (files->read(files->context, s->file, at, close.data, close.len, &why) == 0 &&
-        log_record_read(close.data, close.len, s->salt, &r) && r.kind == LOG_RECORD_CLOSE &&
-        log_record_size(r.len) == close.len && segment_close_read(s, &r, at, &end)) {
-        /* What this segment took back of older ones. */
-        for (size_t i = 0; i + 1 < log->segment_count; i++)
-            segment_rollback(log->segments[i], s->base, false);
-        log->end = end.size;
-        log->frontier = end;
-        s->used = limit;
-        good = true;
-    }
-    buffer_free(&close);
-    return good;
-}
-
-/* Opens the file of the segment and reads its head. ATOLL_ECORRUPT: no segment. */
-static int segment_see(struct opening *o, const struct found_name *name, struct error *e)
-{
-    struct ledger_log *log = o->log;
-    const struct log_files *files = &log->files;
-    uint8_t head[SEGMENT_HEAD];
-    char text[LOG_NAME_MAX];
-    uint64_t bytes;
-    struct segment *s = log_segment_add(log);
-    if (!s)
-        return no_memory(e);
-    segment_name(name->serial, name->position, text);
-    int rc = files->open(files->context, text, false, e);
-    if (rc < 0)
-        return rc;
-    s->file = rc;
-    s->named = true;
-    rc = files->size(files->context, s->file, &bytes, e);
-    if (rc == 0 && bytes < SEGMENT_HEAD)
-        rc = error_set(e, ATOLL_ECORRUPT, "%s is too short", text);
-    if (rc == 0)
-        rc = files->read(files->context, s->file, 0, head, sizeof head, e);
-    if (rc == 0)
-        rc = segment_head_read(s, head, log->config.genesis, text, e);
-    if (rc == 0 && (s->serial != name->serial || s->position != name->position ||
-                    s->bytes != bytes || s->position != log->end))
-        rc = error_set(e, ATOLL_ECORRUPT, "the head of %s contradicts its name or its place", text);
-    return rc;
-}
-
-/* Where the records of segment i must end: the next one's head says so. 0: that is damaged. */
-static int segment_limit(struct opening *o, size_t i, uint64_t *limit, struct error *e)
-{
-    const struct log_files *files = &o->log->files;
-    struct segment next = {.file = -1};
-    uint8_t head[SEGMENT_HEAD];
-    char text[LOG_NAME_MAX];
-    struct error why;
-    segment_name(o->segments[i + 1].serial, o->segments[i + 1].position, text);
-    uint64_t size;
-    *limit = 0;
-    int file = files->open(files->context, text, false, e);
-    if (file < 0)
-        return file;
-    int rc = files->size(files->context, file, &size, e);
-    if (rc == 0 && size >= SEGMENT_HEAD)
-        rc = files->read(files->context, file, 0, head, sizeof head, e);
-    files->close(files->context, file);
-    if (rc == 0 && size >= SEGMENT_HEAD &&
-        segment_head_read(&next, head, o->log->config.genesis, text, &why) == 0)
-        *limit = next.previous_end;
-    return rc;
-}
-
-/* Notes SIGNED marks wherever they lie in bytes that are otherwise lost. */
-static void signed_salvage(struct ledger_log *log, const uint8_t *bytes, uint64_t len,
-                           uint64_t from, uint64_t salt)
-{
-    struct log_record r;
-    for (uint64_t at = from; at + LOG_RECORD_HEAD <= len; at += 8)
-        if (load_u16(bytes + at + 4) == LEDGER_RECORD_SIGNED &&
-            load_u32(bytes + at) == LEDGER_SIGNED_LEN &&
-            log_record_read(bytes + at, len - at, salt, &r))
-            log_signed_note(log, r.payload);
-}
-
-/* Segment i is good up to *at and no further. */
-static void segment_break(struct opening *o, size_t i, uint64_t at, const char *why)
-{
-    struct segment *s = o->log->segments[i];
-    damage_note(o, "segment %llu is damaged at byte %llu: %s", (unsigned long long)s->serial,
-                (unsigned long long)at, why);
-    o->found->missing = o->log->end;
-    o->end_at = at;
-    o->set_aside = i + 1;
-}
-
-static bool zeros(const uint8_t *bytes, uint64_t len)
-{
-    return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, (size_t)len - 1) == 0);
-}
-
-/* The end of the last segment: whole, torn, or damaged. */
-static void last_judge(struct opening *o, size_t i, const struct buffer *bytes, uint64_t at)
-{
-    struct segment *s = o->log->segments[i];
-    const struct state_slot *state = &o->log->state;
-    bool marked = s->serial < state->segment_serial ||
-                  (s->serial == state->segment_serial && at < state->segment_offset);
-    /* Closed, but the next one never got its name: it goes on. */
-    struct log_record r;
-    uint64_t behind = at;
-    if (log_record_read(bytes->data + at, bytes->len - at, s->salt, &r) &&
-        r.kind == LOG_RECORD_CLOSE)
-        behind += log_record_size(r.len);
-    o->end_at = at;
-    o->set_aside = i + 1;
-    if (marked)
-        segment_break(o, i, at, "bytes that were on the disk for certain");
-    else if (log_record_search(bytes->data, bytes->len, behind, s->salt, NULL))
-        segment_break(o, i, at, "records behind it are good");
-    else
-        o->torn = !zeros(bytes->data + at, bytes->len - at);
-    if (o->found->corrupt)
-        signed_salvage(o->log, bytes->data, bytes->len, at, s->salt);
-}
-
-static int segment_examine(struct opening *o, size_t i, struct buffer *bytes, struct error *e)
-{
-    struct ledger_log *log = o->log;
-    struct segment *s = log->segments[i];
-    bool last = i + 1 == o->count;
-    uint64_t limit = s->bytes - SEGMENT_TAIL, at;
-    int rc = last ? 0 : segment_limit(o, i, &limit, e);
-    if (rc < 0)
-        return rc;
-    bool known = limit >= SEGMENT_HEAD && limit <= s->bytes - SEGMENT_TAIL;
-    /* What the caller does not want checked is not read. */
-    bool old = !last && i + 2 <= o->count && o->segments[i + 1].position <= log->config.check_from;
-    if (old && known && segment_glance(log, s, limit))
-        return 0;
-    rc = segment_load(log, s, s->bytes - SEGMENT_TAIL, bytes, e);
-    if (rc == 0)
-        rc = segment_scan(log, s, bytes, known ? limit : s->bytes - SEGMENT_TAIL, &at, e);
-    if (rc < 0)
-        return rc;
-    if (last) {
-        last_judge(o, i, bytes, at);
-    } else if (!known || at != limit) {
-        segment_break(o, i, at, "a record is bad");
-        signed_salvage(log, bytes->data, bytes->len, at, s->salt);
-    }
-    return 0;
-}
-
-static int file_salvage(struct opening *o, const char *name, struct buffer *bytes, struct error *e)
-{
-    struct ledger_log *log = o->log;
-    const struct log_files *files = &log->files;
-    struct segment s = {.file = -1};
-    struct error why;
-    s.file = files->open(files->context, name, false, &why);
-    if (s.file < 0)
-        return 0;
-    uint64_t size = 0;
-    int rc = files->size(files->context, s.file, &size, &why);
-    if (rc == 0 && (size < SEGMENT_HEAD + SEGMENT_TAIL || size > SEGMENT_BYTES_MAX))
-        rc = -ATOLL_ECORRUPT;
-    if (rc == 0)
-        rc = segment_load(log, &s, size, bytes, e);
-    /* The salt stands in the head and at the end. */
-    if (rc == 0 && segment_head_read(&s, bytes->data, log->config.genesis, name, &why) < 0)
-        s.salt = load_u64(bytes->data + size - 8);
-    if (rc == 0)
-        signed_salvage(log, bytes->data, bytes->len, SEGMENT_HEAD, s.salt);
-    files->close(files->context, s.file);
-    return rc == -ATOLL_ENOMEM ? rc : 0;
-}
-
-static void aside_name(const struct found_name *of, char name[static LOG_NAME_MAX])
-{
-    char plain[LOG_NAME_MAX];
-    segment_name(of->serial, of->position, plain);
-    snprintf(name, LOG_NAME_MAX, DAMAGED "%.48s", plain);
-}
-
-/* Marks of what was signed in segments that are set aside now, or were when this was tried last. */
-static int rest_salvage(struct opening *o, struct buffer *bytes, struct error *e)
-{
-    char name[LOG_NAME_MAX];
-    int rc = 0;
-    for (size_t i = o->set_aside; i < o->count && rc == 0; i++) {
-        segment_name(o->segments[i].serial, o->segments[i].position, name);
-        rc = file_salvage(o, name, bytes, e);
-    }
-    for (size_t i = 0; i < o->aside.count && rc == 0; i++) {
-        aside_name(&o->aside.names[i], name);
-        rc = file_salvage(o, name, bytes, e);
-    }
-    return rc;
-}
-
-/* All before segment i is good; it and what follows is not. */
-static int segment_refuse(struct opening *o, size_t i, const char *why)
-{
-    struct ledger_log *log = o->log;
-    if (log->segment_count > i) {
-        struct segment *s = log->segments[--log->segment_count];
-        if (s->file >= 0)
-            log->files.close(log->files.context, s->file);
-        free(s);
-    }
-    damage_note(o, "%s", why);
-    o->found->missing = log->end;
-    o->end_at = log->segments[i - 1]->used;
-    o->set_aside = i;
-    return 0;
-}
-
-/* Goes through all segments; afterwards end_at, set_aside, torn and found say what to do. */
-static int segments_examine(struct opening *o, struct error *e)
-{
-    struct ledger_log *log = o->log;
-    struct buffer bytes = {0};
-    int rc = 0;
-    for (size_t i = 0; i < o->count && !o->found->corrupt && rc == 0; i++) {
-        bool follows = o->segments[i].serial == (i == 0 ? 1 : o->segments[i - 1].serial + 1);
-        rc = follows ? segment_see(o, &o->segments[i], e)
-                     : error_set(e, ATOLL_ECORRUPT, "a segment before number %llu is missing",
-                                 (unsigned long long)o->segments[i].serial);
-        if (rc == 0)
-            rc = segment_examine(o, i, &bytes, e);
-        else if (rc == -ATOLL_ECORRUPT && i > 0)
-            rc = segment_refuse(o, i, e->text);
-    }
-    uint64_t last = log->segment_count > 0 ? log->segments[log->segment_count - 1]->serial : 0;
-    if (rc == 0 && !o->found->corrupt && last < log->state.segment_serial) {
-        damage_note(o, "segments from number %llu on are missing", (unsigned long long)last + 1);
-        o->found->missing = log->end;
-    }
-    if (rc == 0 && o->found->corrupt)
-        rc = rest_salvage(o, &bytes, e);
-    buffer_free(&bytes);
-    return rc;
-}
-
-/* ---- the vote log ---- */
-
-static int votes_lost(struct error *e)
-{
-    return error_prefix(e, "the vote log cannot be read, and nobody else has it: this replica must "
-                           "return under a new key");
-}
-
-static int votes_scan(struct opening *o, const struct buffer *bytes, struct error *e)
-{
-    struct vote_log *v = &o->log->votes;
-    const struct state_slot *state = &o->log->state;
-    struct log_record r;
-    uint64_t at = VOTE_HEAD;
-    while (at < bytes->len && log_record_read(bytes->data + at, bytes->len - at, v->salt, &r) &&
-           r.kind >= LEDGER_RECORD_CERTIFICATE && r.kind <= LEDGER_RECORD_NEW_VIEW &&
-           vote_payload_fits(r.kind, r.len)) {
-        if (!vote_log_note(v, r.kind, r.payload, r.len))
-            return no_memory(e);
-        at += log_record_size(r.len);
-    }
-    v->used = v->pending_at = v->synced = at;
-    uint64_t vouched = 0;
-    log_record_search(bytes->data, bytes->len, at, v->salt, &vouched);
-    if ((v->generation == state->vote_generation && at < state->vote_offset) ||
-        v->generation < state->vote_generation || vouched > at) {
-        error_set(e, ATOLL_ECORRUPT, "generation %llu is damaged at byte %llu",
-                  (unsigned long long)v->generation, (unsigned long long)at);
-        return votes_lost(e);
-    }
-    return 0;
-}
-
-/* Reads the newest vote log and clears a torn end. */
-static int votes_open(struct opening *o, struct error *e)
-{
-    struct ledger_log *log = o->log;
-    const struct log_files *files = &log->files;
-    struct buffer bytes = {0};
-    char name[LOG_NAME_MAX];
-    uint64_t size;
-    if (o->votes == 0) {
-        error_set(e, ATOLL_ECORRUPT, "there is none");
-        return votes_lost(e);
-    }
-    vote_log_name(o->votes, name);
-    int rc = files->open(files->context, name, false, e);
-    if (rc < 0)
-        return rc;
-    log->votes.file = rc;
-    rc = files->size(files->context, log->votes.file, &size, e);
-    if (rc == 0 && (size < VOTE_HEAD || size > 8 * (uint64_t)SEGMENT_BYTES_MAX)) {
-        error_set(e, ATOLL_ECORRUPT, "%s has %llu bytes", name, (unsigned long long)size);
-        rc = votes_lost(e);
-    }
-    if (rc == 0 && !buffer_append(&bytes, NULL, (size_t)size))
-        rc = no_memory(e);
-    if (rc == 0)
-        rc = files->read(files->context, log->votes.file, 0, bytes.data, bytes.len, e);
-    if (rc == 0) {
-        rc = vote_log_head_read(&log->votes, bytes.data, log->config.genesis, name, e);
-        if (rc == 0 && (log->votes.generation != o->votes || log->votes.bytes != size))
-            rc = error_set(e, ATOLL_ECORRUPT, "the head of %s contradicts its name or size", name);
-        if (rc == -ATOLL_ECORRUPT)
-            votes_lost(e);
-    }
-    if (rc == 0)
-        rc = votes_scan(o, &bytes, e);
-    uint64_t at = log->votes.used;
-    if (rc == 0 && !zeros(bytes.data + at, bytes.len - at) && !log->config.read_only) {
-        o->found->torn_bytes += bytes.len - at;
-        memset(bytes.data + at, 0, (size_t)(bytes.len - at));
-        rc = files->write(files->context, log->votes.file, at, bytes.data + at,
-                          (size_t)(bytes.len - at), e);
-    }
-    /* A killed process may have left what only the kernel has. */
-    if (rc == 0 && !log->config.read_only)
-        rc = files->sync(files->context, log->votes.file, e);
-    buffer_free(&bytes);
-    return rc;
-}
-
 /* ---- going on ---- */
 
 static int segment_aside(struct opening *o, size_t i, struct error *e)
@@ -567,7 +100,7 @@ static int segment_aside(struct opening *o, size_t i, struct error *e)
     const struct log_files *files = &o->log->files;
     char name[LOG_NAME_MAX], aside[LOG_NAME_MAX];
     segment_name(o->segments[i].serial, o->segments[i].position, name);
-    aside_name(&o->segments[i], aside);
+    log_aside_name(&o->segments[i], aside);
     return files->rename(files->context, name, aside, e);
 }
 
@@ -792,12 +325,12 @@ static int log_look(struct opening *o, struct error *e)
         return rc < 0 ? rc : start_count(o, true, e);
     }
     if (rc == 0)
-        rc = votes_open(o, e);
+        rc = log_votes_open(o, e);
     if (rc == 0 && o->count == 0)
         rc = error_set(e, ATOLL_ECORRUPT,
                        "the log has no segments: this replica must return under a new key");
     if (rc == 0)
-        rc = segments_examine(o, e);
+        rc = log_segments_examine(o, e);
     if (rc < 0)
         return rc;
     o->log->mark_generation = o->log->votes.generation;
@@ -839,82 +372,4 @@ int ledger_log_open(const struct ledger_log_config *config, struct ledger_log **
     }
     *out = log;
     return 0;
-}
-
-/* ---- replaying ---- */
-
-static int segment_replay(struct ledger_log *log, struct segment *s, struct buffer *bytes,
-                          ledger_log_visit *visit, void *context, struct error *e)
-{
-    struct log_record r;
-    int file = s->file;
-    char name[LOG_NAME_MAX];
-    if (file < 0) {
-        segment_name(s->serial, s->position, name);
-        file = log->files.open(log->files.context, name, false, e);
-        if (file < 0)
-            return file;
-    }
-    bytes->len = 0;
-    int rc = buffer_append(bytes, NULL, (size_t)s->used) ? 0 : no_memory(e);
-    if (rc == 0)
-        rc = log->files.read(log->files.context, file, 0, bytes->data, (size_t)s->used, e);
-    if (file != s->file)
-        log->files.close(log->files.context, file);
-    for (uint64_t at = SEGMENT_HEAD; at < s->used && rc == 0; at += log_record_size(r.len)) {
-        if (!log_record_read(bytes->data + at, s->used - at, s->salt, &r))
-            return error_set(e, ATOLL_ECORRUPT,
-                             "segment %llu of the log is damaged at byte %llu; open the log with "
-                             "check_from before it",
-                             (unsigned long long)s->serial, (unsigned long long)at);
-        if (r.kind != LOG_RECORD_CLOSE)
-            rc = visit(context, (enum ledger_record_kind)r.kind, (uint8_t)r.entry_type, r.position,
-                       r.payload, r.len, e);
-    }
-    return rc;
-}
-
-/* Waits until everything appended is in the files. */
-static int appended_settle(struct ledger_log *log, struct error *e)
-{
-    pthread_mutex_lock(&log->mutex);
-    log->wanted = log->appended;
-    pthread_cond_signal(&log->work);
-    while (log->durable < log->appended && log->failure == 0) {
-        if (log->thread_runs) {
-            pthread_cond_wait(&log->done, &log->mutex);
-            continue;
-        }
-        pthread_mutex_unlock(&log->mutex);
-        log_writer_round(log);
-        pthread_mutex_lock(&log->mutex);
-    }
-    int rc = log->failure;
-    if (rc < 0)
-        *e = log->failure_error;
-    pthread_mutex_unlock(&log->mutex);
-    return rc;
-}
-
-int ledger_log_replay(struct ledger_log *log, uint64_t from, ledger_log_visit *visit, void *context,
-                      struct error *e)
-{
-    size_t first = 0;
-    struct buffer bytes = {0};
-    int rc = appended_settle(log, e);
-    for (size_t i = 0; i < log->segment_count; i++)
-        if (from > 0 && log->segments[i]->position <= from)
-            first = i;
-    /* A later segment may have taken back what this one begins with. */
-    for (size_t i = first; i < log->segment_count; i++)
-        while (first > 0 && log->segments[i]->base < log->segments[first]->position)
-            first--;
-    for (size_t i = first; i < log->segment_count && rc == 0; i++)
-        rc = segment_replay(log, log->segments[i], &bytes, visit, context, e);
-    buffer_free(&bytes);
-    const struct vote_log *v = &log->votes;
-    for (unsigned i = 0; i < v->count && rc == 0; i++)
-        rc = visit(context, (enum ledger_record_kind)v->votes[i].kind, 0, 0, v->votes[i].payload,
-                   v->votes[i].len, e);
-    return rc;
 }

@@ -450,7 +450,7 @@ void *log_writer_main(void *argument)
     for (;;) {
         while (log_writer_round(log))
             continue;
-    pthread_mutex_lock(&log->mutex);
+        pthread_mutex_lock(&log->mutex);
         if (log->stop)
             break;
         bool idle = log->failure < 0 ||

@@ -268,6 +268,8 @@ int channel_receive(struct channel *c, const void *data, size_t len, channel_mes
         c->step = CHANNEL_BROKEN;
         return rc;
     }
+    if (c->incoming_start == 0)
+        return 0;
     memmove(c->incoming.data, c->incoming.data + c->incoming_start,
             c->incoming.len - c->incoming_start);
     c->incoming.len -= c->incoming_start;

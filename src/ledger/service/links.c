@@ -27,6 +27,7 @@ struct connection {
     struct channel *channel;
     uint64_t number;       /* of a client; 0 else */
     uint64_t ready_before; /* loop time by which it must have said who it is */
+    uint64_t heard_at;     /* loop time */
     bool known;            /* the handshake is done */
     bool dirty;            /* has something to send since the last flush */
     bool busy;             /* a write is under way */
@@ -222,6 +223,30 @@ static void read_room(uv_handle_t *handle, size_t wanted, uv_buf_t *out)
     *out = uv_buf_init((char *)c->links->room, READ_BYTES);
 }
 
+/* Clients need no key, so anybody can take all places: whoever was silent longest gives way. */
+static void client_evict(struct links *l)
+{
+    struct connection *silent = l->clients[0];
+    for (uint32_t i = 1; i < LINKS_CLIENTS_MAX; i++)
+        if (l->clients[i] && (silent == NULL || l->clients[i]->heard_at < silent->heard_at))
+            silent = l->clients[i];
+    l->counts.refused++;
+    connection_close(silent);
+}
+
+/* As with strangers: the one that came first has had the most time. */
+static void stranger_evict(struct links *l)
+{
+    struct connection *first = NULL;
+    for (struct connection *c = l->first; c; c = c->next)
+        if (c->accepted && !c->known && !c->closing)
+            first = c;
+    if (first == NULL)
+        return;
+    l->counts.refused++;
+    connection_close(first);
+}
+
 /* The handshake has told who it is. False when there is no place for it. */
 static bool connection_known(struct connection *c)
 {
@@ -242,6 +267,8 @@ static bool connection_known(struct connection *c)
             l->counts.peers++;
         return true;
     }
+    if (l->counts.clients == LINKS_CLIENTS_MAX)
+        client_evict(l);
     for (uint32_t i = 0; i < LINKS_CLIENTS_MAX; i++) {
         uint32_t slot = l->next_slot++ & (LINKS_CLIENTS_MAX - 1);
         if (l->clients[slot])
@@ -258,8 +285,14 @@ static void message_take(void *context, struct slice message)
 {
     struct connection *c = context;
     struct links *l = c->links;
-    if (c->closing || (!c->known && !connection_known(c)))
+    if (c->closing)
         return;
+    if (!c->known && !connection_known(c)) {
+        l->counts.refused++;
+        connection_close(c); /* the messages behind this one are nobody's */
+        return;
+    }
+    c->heard_at = uv_now(l->loop);
     if (c->number != 0)
         l->handler.client(l->context, c->number, message);
     else
@@ -300,7 +333,8 @@ static struct connection *connection_create(struct links *l)
     uv_tcp_init(l->loop, &c->socket);
     c->socket.data = c;
     l->open++;
-    c->ready_before = uv_now(l->loop) + LINKS_HANDSHAKE_MS;
+    c->heard_at = uv_now(l->loop);
+    c->ready_before = c->heard_at + LINKS_HANDSHAKE_MS;
     c->next = l->first;
     if (l->first)
         l->first->previous = c;
@@ -338,6 +372,8 @@ static void accepted(uv_stream_t *listener, int status)
     struct connection *c = status == 0 ? connection_create(l) : NULL;
     if (c == NULL)
         return;
+    if (l->strangers == LINKS_STRANGERS_MAX)
+        stranger_evict(l);
     if (uv_accept(listener, (uv_stream_t *)&c->socket) != 0 ||
         l->strangers == LINKS_STRANGERS_MAX || channel_accept(l->own, &c->channel, &e) != 0) {
         connection_abandon(c);

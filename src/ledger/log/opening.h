@@ -1,0 +1,44 @@
+/*
+ * What opening a log has found so far, shared by recover.c, which lists the files and goes on
+ * behind what is whole, and examine.c, which looks at them.
+ */
+#ifndef LEDGER_LOG_OPENING_H
+#define LEDGER_LOG_OPENING_H
+
+#include "ledger/log/core.h"
+
+#define LOG_DAMAGED "damaged-" /* before the names of segments that were set aside */
+
+struct found_name {
+    uint64_t serial, position;
+};
+
+struct name_list {
+    struct found_name *names;
+    size_t count, capacity;
+};
+
+struct opening {
+    struct ledger_log *log;
+    struct ledger_log_found *found;
+    struct found_name *segments; /* those of `there` */
+    size_t count;
+    struct name_list there, aside;
+    uint64_t votes;     /* generation of the newest vote log; 0: none */
+    uint64_t votes_old; /* of one that was to be removed */
+    bool state_there, segment_new, votes_new, no_memory;
+    /* The last segment that is whole to some point, and the point. */
+    uint64_t end_at;
+    bool torn;
+    size_t set_aside; /* index of the first segment that is only damage */
+};
+
+/* Goes through all segments; afterwards end_at, set_aside, torn and found say what to do. */
+int log_segments_examine(struct opening *, struct error *);
+/* Reads the newest vote log, clears a torn end and makes what is there durable. */
+int log_votes_open(struct opening *, struct error *);
+/* The name of a segment that was set aside. */
+void log_aside_name(const struct found_name *, char name[static LOG_NAME_MAX]);
+bool log_all_zero(const uint8_t *bytes, uint64_t len);
+
+#endif
