@@ -2,11 +2,13 @@
  * Takes bytes for what follows the head of a file of receipts: it opens whatever they are, takes a
  * receipt more, and has it, and all that it had, when it is opened again.
  */
+#define _GNU_SOURCE
 #include "../unit/ledger_objects.h"
 
 #include "base/file.h"
 #include "ledger/client/receipt_store.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 #define HEAD_LEN 48

@@ -50,6 +50,7 @@ new-view-unbound 1000 --n 4 --faulty 1 --trick hoard
 nonce-early 100
 nonce-after-change 100
 no-abstain 1000
+no-floor 2000 --n 4 --faulty 2 --trick twin
 LIST
 echo "1..$number"
 exit $failed

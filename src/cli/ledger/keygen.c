@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct request {
     const char *passphrase_file;
@@ -19,6 +20,8 @@ static int key_make(const struct request *r, const char *path, struct secret **k
         rc = secret_read(path, passphrase, key, e);
     else if (rc == 0 && (rc = secret_generate(key, e)) == 0)
         rc = secret_write(*key, path, passphrase, e);
+    if (passphrase)
+        explicit_bzero(passphrase, strlen(passphrase));
     free(passphrase);
     return rc;
 }

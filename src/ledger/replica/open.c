@@ -251,11 +251,12 @@ static int recover_signed(struct ledger_replica *r, struct slice payload, struct
         r->view_change_sent = r->signed_view_change = mark.view;
     if (mark.what != LEDGER_SIGNED_PP && mark.what != LEDGER_SIGNED_PREPARE)
         return 0;
-    if (mark.view < r->signed_view || (mark.view == r->signed_view && mark.seqno < r->signed_s))
-        return corrupt(e, "SIGNED records that go backwards");
-    r->signed_view = mark.view;
-    r->signed_s = mark.seqno;
-    memcpy(r->signed_hash, mark.hash, HASH_LEN);
+    /* A damaged log begins with the last mark of the part that was set aside: lower ones follow. */
+    if (mark.view > r->signed_view || (mark.view == r->signed_view && mark.seqno >= r->signed_s)) {
+        r->signed_view = mark.view;
+        r->signed_s = mark.seqno;
+        memcpy(r->signed_hash, mark.hash, HASH_LEN);
+    }
     struct slot *slot = slot_in_ledger(r, mark.seqno);
     if (slot && slot->view == mark.view && !memcmp(slot->pp_hash, mark.hash, HASH_LEN))
         slot->marked = true;

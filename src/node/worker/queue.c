@@ -4,6 +4,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* Under worker.lock, but read without it by queue_any. */
+static void available_change(struct run_queue *q, int by)
+{
+    __atomic_store_n(&q->available, q->available + (uint32_t)by, __ATOMIC_RELAXED);
+}
+
 /* ---- heaps of flows ---- */
 
 static void heap_put(struct flow_heap *h, uint32_t at, struct flow *f)
@@ -51,7 +57,7 @@ static void heap_insert(struct run_queue *q, struct flow *f)
     assert(h->count < h->capacity);
     heap_put(h, h->count++, f);
     heap_rise(h, h->count - 1);
-    q->available++;
+    available_change(q, 1);
 }
 
 static void heap_remove(struct run_queue *q, struct flow *f)
@@ -61,7 +67,7 @@ static void heap_remove(struct run_queue *q, struct flow *f)
         return;
     uint32_t at = f->at - 1;
     f->at = 0;
-    q->available--;
+    available_change(q, -1);
     struct flow *last = h->flows[--h->count];
     if (last == f)
         return;
@@ -183,7 +189,7 @@ void queue_ready(struct worker *w, struct call *c)
     c->stage = STAGE_READY;
     TAILQ_INSERT_HEAD(&w->queue.ready[c->depth], c, queue);
     level_mark(w->queue.ready_levels, c->depth);
-    w->queue.available++;
+    available_change(&w->queue, 1);
     queue_unstick(&w->queue);
 }
 
@@ -372,7 +378,7 @@ static struct call *ready_take(struct run_queue *q, uint32_t depth)
         return NULL;
     }
     TAILQ_REMOVE(&q->ready[depth], c, queue);
-    q->available--;
+    available_change(q, -1);
     return c;
 }
 
