@@ -1,11 +1,63 @@
 #!/usr/bin/env bash
-# Strangers, clients and a replica that mean harm, against a ledger of processes (ledger_hostile.c).
-atoll=${1:-${ATOLL:-build/atoll}}
+# Strangers, clients and a replica that mean harm, against a ledger of processes (ledger_hostile.c);
+# then damage to a replica's files.
+. "$(dirname "$0")/tap.bash"
+ledger() { "$atoll" ledger "$@"; }
+
 hostile=$(dirname "$atoll")/tests/scenario/ledger-hostile
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-if [ ! -x "$hostile" ]; then
-    echo '1..0 # SKIP ledger-hostile is not built beside the command'
-    exit 0
+if [ -x "$hostile" ]; then
+    check 'the service stands every attack' "$hostile" "$atoll" "$work/hostile"
+else
+    skip 'the service stands every attack' 'ledger-hostile is not built beside the command'
 fi
-"$hostile" "$atoll" "$work/ledger"
+
+# ---- damage ----
+expect 0 'a ledger is made' ledger demo --dir "$work/demo" --time 4s --accounts 1000
+replica=$work/demo/replica-2
+
+flip() { # file offset: one byte is another
+    local byte
+    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+    # shellcheck disable=SC2059
+    printf "\\x$(printf %x $(((byte + 1) % 256)))" |
+        dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+refuses() { # name pattern file how argument: a replica with such a file says so and does not start
+    local name=$1 pattern=$2 file=$3 how=$4 argument=$5
+    rm -rf "$work/copy"
+    cp -a --sparse=always "$replica" "$work/copy"
+    "$how" "$work/copy/$file" "$argument"
+    expect 125 "$name is refused" timeout 20 "$atoll" ledger node "$work/copy"
+    check "$name is named" grep -q "$pattern" "$err"
+}
+cut() { truncate -s "$2" "$1"; }
+gone() { rm "$1"; }
+
+refuses 'a genesis that is cut off' 'not a usable genesis' genesis cut 100
+refuses 'a key that is cut off' 'is not a key file' replica.key cut 20
+refuses 'a damaged vote log' 'the vote log cannot be read.*new key' log/votes-00000001 flip 5000
+refuses 'a missing vote log' 'the vote log cannot be read.*new key' log/votes-00000001 gone -
+refuses 'a missing state file' 'the state file of the log is missing' log/state gone -
+refuses 'a state file that is cut off' 'the state file of the log is damaged' log/state cut 100
+
+segment=$(find "$replica/log" -name 'segment-00000001-*')
+flip "$segment" 40000
+pids=()
+for i in 0 1 2 3; do
+    "$atoll" ledger node "$work/demo/replica-$i" >"$work/$i.out" 2>"$work/$i.err" &
+    pids+=($!)
+done
+whole() { # the damaged one has all that another has
+    [ "$(ledger check "$replica" | grep '^last batch')" = "$(ledger check "$work/demo/replica-1" | grep '^last batch')" ]
+}
+for _ in $(seq 60); do
+    sleep 0.5
+    whole 2>"$work/null" && break
+done
+check 'damage below the durable mark is told of' grep -q 'the log is damaged.*come from the other replicas' "$work/2.err"
+kill -TERM "${pids[@]}"
+wait "${pids[@]}"
+check 'what was damaged came from the others' whole
+check 'and keeps to the rules' ledger check "$replica"
+finish

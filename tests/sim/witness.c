@@ -262,6 +262,17 @@ void sim_witness_wrote(struct sim_witness *w, const struct sim_machine *m,
     }
 }
 
+/* The nonces that committed the last P batches are in nobody's log: after a stop a replica knows of
+ * those only whose evidence its ledger holds. */
+static void floor_lower(struct watched *r, const struct sim_machine *m)
+{
+    struct sim_batch later;
+
+    for (uint64_t s = 0; s < r->floors; s++)
+        if (!sim_machine_batch(m, s + m->cluster->genesis.pipeline, &later))
+            memset(r->floor[s], 0, sizeof r->floor[s]);
+}
+
 /* What a stop has taken counts as never written. */
 void sim_witness_found(struct sim_witness *w, const struct sim_machine *m)
 {
@@ -275,6 +286,7 @@ void sim_witness_found(struct sim_witness *w, const struct sim_machine *m)
         }
     for (size_t i = 0; i < m->disk.count; i++)
         sim_witness_wrote(w, m, &m->disk.record[i]);
+    floor_lower(r, m);
     /* A NewView that was lost with the power was followed by nothing that left. */
     for (size_t i = 0; i < r->follows; i++)
         if (!act_of(r, r->follow[i].hash)->entry_lsn)

@@ -26,7 +26,7 @@ static int index_at(const struct ledger_entry_source *s, uint64_t from, uint64_t
                     struct error *e)
 {
     for (uint64_t position = from; position < to; position++) {
-        uint8_t type;
+        uint8_t type = 0;
         struct ledger_pp pp;
         int rc = entry_read(s, position, bytes, &type, e);
         *is_tx = type == LEDGER_ENTRY_TX;

@@ -54,7 +54,7 @@
 #define RETRANSMIT_LAST_US     1000000
 #define IDLE_US                50000
 #define FETCH_AGAIN_US         100000
-#define VIEW_TIMEOUT_DOUBLINGS 4
+#define VIEW_TIMEOUT_DOUBLINGS 6
 /* Answers that one peer may cause: a burst, and what it may go on with. Each counts as at least
  * ANSWER_COST_MIN bytes. */
 #define ANSWERS_BURST     (64u << 20)
