@@ -164,6 +164,7 @@ static struct ledger_checkpoint checkpoint_of(uint64_t s)
 {
     struct ledger_checkpoint c = {.s = s,
                                   .position = 5 * s,
+                                  .needed = 4 * s,
                                   .next_index = 3 * s,
                                   .view = 2,
                                   .before_s = s - 1,
@@ -222,6 +223,7 @@ static void loads(uint64_t below, uint64_t s, const uint8_t digest[static HASH_L
         fail_msg("%s", e.text);
     assert_int_equal(at.s, s);
     assert_int_equal(at.position, wanted.position);
+    assert_int_equal(at.needed, wanted.needed);
     assert_int_equal(at.next_index, wanted.next_index);
     assert_memory_equal(at.pp_hash, wanted.pp_hash, HASH_LEN);
     assert_int_equal(at.frontier.size, 5);

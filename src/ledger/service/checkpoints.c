@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define PREFIX     "ckpt_"
-#define META_FIXED (5 * 8 + 4 + 32 + 8 + 32 + 8)
+#define META_FIXED (6 * 8 + 4 + 32 + 8 + 32 + 8)
 
 struct job {
     struct job *next;
@@ -46,9 +46,10 @@ struct checkpoints {
 bool checkpoint_meta_encode(const struct ledger_checkpoint *c, struct buffer *out)
 {
     bool done = buffer_append_u64(out, c->s) && buffer_append_u64(out, c->position) &&
-                buffer_append_u64(out, c->next_index) && buffer_append_u64(out, c->gov_index) &&
-                buffer_append_u64(out, c->view) && buffer_append_u32(out, c->config) &&
-                buffer_append(out, c->pp_hash, HASH_LEN) && buffer_append_u64(out, c->before_s) &&
+                buffer_append_u64(out, c->needed) && buffer_append_u64(out, c->next_index) &&
+                buffer_append_u64(out, c->gov_index) && buffer_append_u64(out, c->view) &&
+                buffer_append_u32(out, c->config) && buffer_append(out, c->pp_hash, HASH_LEN) &&
+                buffer_append_u64(out, c->before_s) &&
                 buffer_append(out, c->before_digest, HASH_LEN) &&
                 buffer_append_u64(out, c->frontier.size);
     for (unsigned k = 0; k < MERKLE_LEVELS && done; k++) {
@@ -65,14 +66,15 @@ int checkpoint_meta_decode(struct slice bytes, struct ledger_checkpoint *c, stru
         return error_set(e, ATOLL_ECORRUPT, "the meta of a checkpoint is too short");
     *c = (struct ledger_checkpoint){.s = load_u64(p),
                                     .position = load_u64(p + 8),
-                                    .next_index = load_u64(p + 16),
-                                    .gov_index = load_u64(p + 24),
-                                    .view = load_u64(p + 32),
-                                    .config = load_u32(p + 40),
-                                    .before_s = load_u64(p + 76),
-                                    .frontier.size = load_u64(p + 116)};
-    memcpy(c->pp_hash, p + 44, HASH_LEN);
-    memcpy(c->before_digest, p + 84, HASH_LEN);
+                                    .needed = load_u64(p + 16),
+                                    .next_index = load_u64(p + 24),
+                                    .gov_index = load_u64(p + 32),
+                                    .view = load_u64(p + 40),
+                                    .config = load_u32(p + 48),
+                                    .before_s = load_u64(p + 84),
+                                    .frontier.size = load_u64(p + 124)};
+    memcpy(c->pp_hash, p + 52, HASH_LEN);
+    memcpy(c->before_digest, p + 92, HASH_LEN);
     uint64_t size = c->frontier.size;
     if (size > MERKLE_SIZE_MAX ||
         bytes.len != META_FIXED + HASH_LEN * (size_t)__builtin_popcountll(size))

@@ -347,7 +347,7 @@ static int replica_recover(struct ledger_server *s, const struct ledger_checkpoi
         kv_destroy(kv);
         return rc;
     }
-    rc = ledger_log_replay(s->log, at->s ? at->position : 0, recover_record, s->replica, e);
+    rc = ledger_log_replay(s->log, at->s ? at->needed : 0, recover_record, s->replica, e);
     if (rc == 0)
         rc = ledger_start(s->replica, e);
     if (rc != 0 || at->s == 0)
