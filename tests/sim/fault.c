@@ -108,6 +108,9 @@ static void slow_end(void *ctx, void *payload)
         for (unsigned j = 0; j < c->network.endpoints; j++) {
             c->network.link[i][j].delay_low_us = usual.delay_low_us;
             c->network.link[i][j].delay_high_us = usual.delay_high_us;
+            /* What is still on its way may take minutes; what follows overtakes it, as over a
+             * connection that was opened anew. */
+            c->network.link[i][j].busy_until_us = 0;
         }
 }
 
