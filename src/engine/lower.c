@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOWERING_REVISION "6"
+#define LOWERING_REVISION "7"
 #define TRIPLE            "x86_64-unknown-linux-gnu"
 
 /* A shard beyond either bound is compiled at `quick` even when `opt` is asked for: some passes take

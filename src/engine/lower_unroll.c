@@ -140,6 +140,20 @@ static bool loop_is_worth(const struct flow *flow, const struct loop_size *sizes
     return rounds > 1 && rounds <= ROUNDS_MAX && rounds * sizes[l].instructions <= INSTRUCTIONS_MAX;
 }
 
+/*
+ * Inner loops, too: of many the length is known only when the outer one is unrolled. One that is
+ * known to be long stays a loop: a mark makes LLVM write out thousands of its rounds, in every
+ * round of the outer one.
+ */
+static bool inner_is_worth(const struct flow *flow, const struct loop_size *sizes, uint32_t l)
+{
+    uint32_t outer = flow->loops[l].parent;
+    if (!sizes[outer].marked || flow->loops[l].exits != 1)
+        return false;
+    return (uint64_t)loop_rounds(flow, outer) * loop_rounds(flow, l) * sizes[l].instructions <=
+           INSTRUCTIONS_MAX;
+}
+
 bool lower_unroll(LLVMValueRef function)
 {
     struct flow flow;
@@ -151,9 +165,7 @@ bool lower_unroll(LLVMValueRef function)
         sizes_find(&flow, sizes);
     for (uint32_t l = 1; done && l < flow.loop_count; l++) {
         sizes[l].marked = loop_is_worth(&flow, sizes, l);
-        /* Inner loops, too: their lengths are known only when the outer is unrolled. */
-        bool within = sizes[flow.loops[l].parent].marked && flow.loops[l].exits == 1;
-        if (sizes[l].marked || within)
+        if (sizes[l].marked || inner_is_worth(&flow, sizes, l))
             loop_mark(&flow, l);
     }
     free(sizes);

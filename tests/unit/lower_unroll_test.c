@@ -39,6 +39,14 @@
     "  %out = icmp ult i32 %k, 3\n"                  \
     "  br i1 %out, label %last, label %loop\n"
 
+/* An inner loop of a length of its own. */
+#define FIXED(end)                                  \
+    "  %k = phi i32 [ 0, %head ], [ %k1, %loop ]\n" \
+    "  store i32 %k, ptr %vm\n"                     \
+    "  %k1 = add i32 %k, 1\n"                       \
+    "  %out = icmp eq i32 %k1, " end "\n"           \
+    "  br i1 %out, label %last, label %loop\n"
+
 #define STORES_8                                       \
     "  store i32 0, ptr %vm\n  store i32 0, ptr %vm\n" \
     "  store i32 0, ptr %vm\n  store i32 0, ptr %vm\n" \
@@ -99,6 +107,15 @@ static void a_large_one_is_not(void **state)
                      0);
 }
 
+/* The mark would have LLVM write out all its rounds, in each round of the outer loop. */
+static void a_long_loop_within_is_left_alone(void **state)
+{
+    (void)state;
+    assert_int_equal(marks(NEST("10", FIXED("8"))), 2);
+    assert_int_equal(marks(NEST("10", FIXED("1000"))), 1);
+    assert_int_equal(marks(NEST("10", FIXED("-8"))), 1);
+}
+
 static void a_loop_without_loops_within_is_left_to_llvm(void **state)
 {
     (void)state;
@@ -112,6 +129,7 @@ int main(void)
         cmocka_unit_test(a_longer_one_is_not),
         cmocka_unit_test(one_of_unknown_length_is_not),
         cmocka_unit_test(a_large_one_is_not),
+        cmocka_unit_test(a_long_loop_within_is_left_alone),
         cmocka_unit_test(a_loop_without_loops_within_is_left_to_llvm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
