@@ -71,7 +71,8 @@ struct workers {
     void (*stopped)(void *);
     void *stopped_context;
     bool stopping;
-    int closing;
+    int closing;    /* handles of the set itself still to be closed */
+    bool destroyed; /* freed with its last handle, its workers' included */
 };
 
 static inline struct worker *worker_find(const struct workers *w, uint32_t number)

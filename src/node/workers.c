@@ -45,6 +45,19 @@ static struct tenant_workers *tenant_get(struct workers *w, const char *name)
 
 /* ---- the end of a worker ---- */
 
+/* A set that is destroyed, once nothing of it is left on the loop. */
+static void set_free(struct workers *w)
+{
+    if (!w->destroyed || w->closing > 0 || w->count > 0)
+        return;
+    while (w->tenants) {
+        struct tenant_workers *t = w->tenants;
+        w->tenants = t->next;
+        free(t);
+    }
+    free(w);
+}
+
 static void worker_closed(uv_handle_t *handle)
 {
     struct worker *one = handle->data;
@@ -61,6 +74,7 @@ static void worker_closed(uv_handle_t *handle)
         uv_timer_stop(&w->grace);
         stopped(w->stopped_context);
     }
+    set_free(w);
 }
 
 static void death_note(struct worker *one, int64_t status, int signal)
@@ -326,14 +340,8 @@ void workers_stop(struct workers *w, int64_t grace_ns, void (*done)(void *), voi
 static void set_closed(uv_handle_t *handle)
 {
     struct workers *w = handle->data;
-    if (--w->closing > 0)
-        return;
-    while (w->tenants) {
-        struct tenant_workers *t = w->tenants;
-        w->tenants = t->next;
-        free(t);
-    }
-    free(w);
+    w->closing--;
+    set_free(w);
 }
 
 void workers_destroy(struct workers *w)
@@ -345,6 +353,7 @@ void workers_destroy(struct workers *w)
         worker_end(w->first);
     }
     w->closing = 4;
+    w->destroyed = true;
     uv_close((uv_handle_t *)&w->prepare, set_closed);
     uv_close((uv_handle_t *)&w->check, set_closed);
     uv_close((uv_handle_t *)&w->awake, set_closed);
