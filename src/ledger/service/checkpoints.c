@@ -96,8 +96,8 @@ static void file_path(const char *directory, uint64_t s, char out[static PATH_MA
     snprintf(out, PATH_MAX, "%s/" PREFIX "%" PRIu64, directory, s);
 }
 
-/* The greatest s below `below` for which there is a file; 0 when there is none. With `drop`, files
- * that are older than `keep_from` are removed on the way. */
+/* The greatest s below `below` for which there is a file; 0 when there is none. Files older than
+ * `keep_from` are removed on the way. */
 static uint64_t files_newest(const char *directory, uint64_t below, uint64_t keep_from)
 {
     uint64_t newest = 0;

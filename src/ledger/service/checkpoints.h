@@ -33,7 +33,7 @@ int checkpoints_open(uv_loop_t *, const char *directory, const struct ledger_gen
 void checkpoints_close(struct checkpoints *, void (*closed)(void *context), void *context);
 
 /* Takes the snapshot over. When its file cannot be written the digest is told all the same: the
- * replica restarts from an older one then. */
+ * replica restarts from an older one then. Without memory it is dropped, and nothing is told. */
 void checkpoints_submit(struct checkpoints *, const struct ledger_checkpoint *,
                         struct kv_snapshot *);
 /* Replaces what is in `out` by chunk `number` of checkpoint s; *chunks: how many it has.
