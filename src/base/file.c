@@ -48,7 +48,7 @@ int file_read_fd(int fd, const char *name, size_t max_len, struct buffer *out, s
     }
 }
 
-int file_read(const char *path, size_t max_len, struct buffer *out, struct error *e)
+int file_open_regular(const char *path, size_t max_len, struct error *e)
 {
     /* O_NONBLOCK: opening a named pipe must not wait for a writer; it is refused just below. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -64,7 +64,17 @@ int file_read(const char *path, size_t max_len, struct buffer *out, struct error
         result = error_set(e, ATOLL_ESIZE, "%s has %lld bytes, more than the %zu allowed here",
                            path, (long long)status.st_size, max_len);
     else
-        result = file_read_fd(fd, path, max_len, out, e);
+        return fd;
+    close(fd);
+    return result;
+}
+
+int file_read(const char *path, size_t max_len, struct buffer *out, struct error *e)
+{
+    int fd = file_open_regular(path, max_len, e);
+    if (fd < 0)
+        return fd;
+    int result = file_read_fd(fd, path, max_len, out, e);
     close(fd);
     return result;
 }

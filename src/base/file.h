@@ -7,6 +7,9 @@
 
 #include <sys/types.h>
 
+/* Opens a regular file for reading: the descriptor, or ATOLL_ESIZE beyond max_len, ATOLL_ETYPE for
+ * what is no regular file (a pipe is not waited for). */
+int file_open_regular(const char *path, size_t max_len, struct error *e);
 /* Appends the whole regular file at path to out; ATOLL_ESIZE beyond max_len. */
 int file_read(const char *path, size_t max_len, struct buffer *out, struct error *e);
 /* The same from an open descriptor, from its current position to its end. */

@@ -1,14 +1,15 @@
 /*
  * Loading a module. The order of looks at the cache makes the usual start, a module that was
- * compiled before, one look: opt first. Only a miss decodes the module here, to learn whether it
- * uses tail calls (they change the calling convention) and how much code it has.
+ * compiled before, one look: opt first. It needs the module's hash alone, so the file goes through
+ * a small buffer; only a miss holds it in memory and decodes it, to learn whether it uses tail
+ * calls (they change the calling convention) and how much code it has.
  */
 #define _GNU_SOURCE
 #include "cli/module.h"
 
 #include "base/file.h"
 #include "cli/progress.h"
-#include "crypto/hash.h"
+#include "crypto/hash_stream.h"
 #include "engine/wasm_read.h"
 #include "engine/wasm_validate.h"
 
@@ -64,16 +65,34 @@ static struct compile_options options_of(const struct module_request *request, u
     };
 }
 
-/* One tier's entry in the cache, under either calling convention. */
-static int module_lookup(struct compiler *compiler, const struct module_request *request,
-                         const struct buffer *wasm, uint8_t tier, struct artefact **out,
-                         struct error *e)
+/* SHA-256 of an open file. One that changes meanwhile gives the hash of bytes that it never had at
+ * one time, which nothing is cached under. */
+static int file_hash(int fd, uint8_t sha256[static HASH_LEN], struct error *e)
 {
+    static uint8_t piece[128 << 10];
+    struct hash_stream hash;
+    hash_stream_begin(&hash);
+    ssize_t got;
+    while ((got = read(fd, piece, sizeof piece)) > 0 || (got < 0 && errno == EINTR))
+        if (got > 0)
+            hash_stream_add(&hash, piece, (size_t)got);
+    hash_stream_end(&hash, sha256);
+    return got < 0 ? error_set_errno(e, 0, "cannot read the module") : 0;
+}
+
+/* One tier's entry in the cache, under either calling convention. */
+static int module_lookup(struct compiler *compiler, const struct module_request *request, int file,
+                         uint8_t tier, struct artefact **out, struct error *e)
+{
+    uint8_t sha256[HASH_LEN];
+    int result = file_hash(file, sha256, e);
+    if (result < 0)
+        return result;
     struct compile_options options = options_of(request, tier);
-    int result = compiler_lookup(compiler, wasm->data, wasm->len, &options, out, e);
+    result = compiler_lookup(compiler, sha256, &options, out, e);
     if (result == -ATOLL_ENOENT) {
         options.tail_calls = true;
-        result = compiler_lookup(compiler, wasm->data, wasm->len, &options, out, e);
+        result = compiler_lookup(compiler, sha256, &options, out, e);
     }
     return result;
 }
@@ -160,60 +179,65 @@ static void background_compile(const struct module_request *request, const struc
         waitpid(child, NULL, 0);
 }
 
-static int module_compile(struct compiler *compiler, const struct module_request *request,
-                          const struct buffer *wasm, bool background, struct artefact **out,
-                          bool *cached, struct error *e)
+static int module_compile(struct compiler *compiler, const struct module_request *request, int file,
+                          bool background, struct artefact **out, bool *cached, struct error *e)
 {
     bool tail_calls;
     uint32_t code_bytes;
-    int result = module_survey(wasm, &tail_calls, &code_bytes, e);
-    if (result < 0)
+    struct buffer wasm = {0};
+    int result = lseek(file, 0, SEEK_SET) < 0
+                     ? error_set_errno(e, 0, "cannot read the module again")
+                     : file_read_fd(file, "the module", WASM_MAX_MODULE_BYTES, &wasm, e);
+    if (result == 0)
+        result = module_survey(&wasm, &tail_calls, &code_bytes, e);
+    if (result < 0) {
+        buffer_free(&wasm);
         return result;
+    }
     bool quick = request->tier == CHOOSE_QUICK ||
                  (request->tier == CHOOSE_AUTO && code_bytes > AUTO_OPT_CODE_BYTES);
     struct compile_options options = options_of(request, quick ? TIER_QUICK : TIER_OPT);
     options.tail_calls = tail_calls;
-    result = compiler_load(compiler, wasm->data, wasm->len, &options, out, cached, e);
+    result = compiler_load(compiler, wasm.data, wasm.len, &options, out, cached, e);
     if (result == 0 && quick && background)
-        background_compile(request, wasm);
+        background_compile(request, &wasm);
+    buffer_free(&wasm);
     return result;
 }
 
-static int module_find(struct compiler *compiler, const struct module_request *request,
-                       const struct buffer *wasm, struct artefact **out, bool *cached,
-                       struct error *e)
+static int module_find(struct compiler *compiler, const struct module_request *request, int file,
+                       struct artefact **out, bool *cached, struct error *e)
 {
     *cached = true;
     int result = -ATOLL_ENOENT;
     if (!request->no_cache)
-        result = module_lookup(compiler, request, wasm,
+        result = module_lookup(compiler, request, file,
                                request->tier == CHOOSE_QUICK ? TIER_QUICK : TIER_OPT, out, e);
     if (result != -ATOLL_ENOENT)
         return result;
     bool background = request->tier == CHOOSE_AUTO && !request->no_cache;
-    return module_compile(compiler, request, wasm, background, out, cached, e);
+    return module_compile(compiler, request, file, background, out, cached, e);
 }
 
 int module_load(const struct module_request *request, struct artefact **out, bool *cached,
                 struct error *e)
 {
-    struct buffer wasm = {0};
     struct compiler *compiler = NULL;
     bool from_cache = false;
-    int result = file_read(request->path, WASM_MAX_MODULE_BYTES, &wasm, e);
-    if (result < 0)
-        return result;
+    int file = file_open_regular(request->path, WASM_MAX_MODULE_BYTES, e);
+    if (file < 0)
+        return file;
     struct progress progress;
     progress_begin(&progress, request->path);
     struct compiler_settings settings = {.cache = request->no_cache ? "" : NULL,
                                          .progress = progress_update,
                                          .progress_context = &progress};
-    result = compiler_create(&settings, &compiler, e);
+    int result = compiler_create(&settings, &compiler, e);
     if (result == 0)
-        result = module_find(compiler, request, &wasm, out, &from_cache, e);
+        result = module_find(compiler, request, file, out, &from_cache, e);
     progress_end(&progress);
     compiler_destroy(compiler);
-    buffer_free(&wasm);
+    close(file);
     if (cached)
         *cached = from_cache;
     return result < 0 ? error_prefix(e, "%s", request->path) : 0;

@@ -81,10 +81,12 @@ static int artefact_find(struct compiler *c, const uint8_t *wasm, size_t len,
                          struct compile_options *options, struct artefact **out, bool *cached,
                          struct error *e)
 {
+    uint8_t sha256[HASH_LEN];
+    hash_sha256(wasm, len, sha256);
     *cached = true;
     for (int convention = options->tail_calls; convention < 2; convention++) {
         options->tail_calls = convention;
-        int rc = compiler_lookup(c, wasm, len, options, out, e);
+        int rc = compiler_lookup(c, sha256, options, out, e);
         if (rc != -ATOLL_ENOENT)
             return rc;
     }

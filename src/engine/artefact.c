@@ -331,6 +331,11 @@ static int artefact_open_from(int file, const uint8_t *bytes, size_t len,
     return 0;
 }
 
+void artefact_identify(const uint8_t *bytes, size_t len, uint8_t id[static HASH_LEN])
+{
+    hash_sha256(bytes, len, id);
+}
+
 int artefact_open_known(const uint8_t *bytes, size_t len, const uint8_t id[static HASH_LEN],
                         struct artefact **out, struct error *e)
 {
@@ -340,7 +345,7 @@ int artefact_open_known(const uint8_t *bytes, size_t len, const uint8_t id[stati
 int artefact_open(const uint8_t *bytes, size_t len, struct artefact **out, struct error *e)
 {
     uint8_t id[HASH_LEN];
-    hash_blake2b(bytes, len, NULL, 0, id);
+    artefact_identify(bytes, len, id);
     return artefact_open_known(bytes, len, id, out, e);
 }
 
@@ -356,7 +361,7 @@ int artefact_open_file(int fd, const uint8_t *id, struct artefact **out, struct 
     if (bytes == MAP_FAILED)
         return error_set_errno(e, ATOLL_ENOMEM, "cannot map an artefact");
     if (!id)
-        hash_blake2b(bytes, len, NULL, 0, hash);
+        artefact_identify(bytes, len, hash);
     int rc = artefact_open_from(fd, bytes, len, id ? id : hash, out, e);
     munmap(bytes, len);
     return rc;

@@ -3,7 +3,7 @@
  *
  * An artefact is code. Its bytes end in a MAC under the node-local key, checked at every load
  * before anything is parsed; "admission" (relocations, bounds, instruction scan) happened when it
- * was made. Its identity is the BLAKE2b-256 of its bytes; the key only finds it in the cache.
+ * was made. Its identity is the SHA-256 of its bytes; the key only finds it in the cache.
  */
 #ifndef ENGINE_ARTEFACT_H
 #define ENGINE_ARTEFACT_H
@@ -13,7 +13,7 @@
 #include "engine/line_rows.h"
 #include "engine/object.h"
 
-#define ARTEFACT_FORMAT 2
+#define ARTEFACT_FORMAT 3
 
 struct artefact {
     uint8_t id[HASH_LEN];          /* hash of the artefact's bytes (without the MAC) */
@@ -61,6 +61,9 @@ struct artefact {
 int artefact_build(const struct wasm_module *, const struct abi_layout *,
                    const struct compile_options *, const struct code_image *, struct buffer *out,
                    struct error *e);
+/* An artefact's identity: the SHA-256 of its bytes. (Of the hashes at hand the one that processors
+ * have instructions for: it is computed over all of the bytes at every load.) */
+void artefact_identify(const uint8_t *bytes, size_t len, uint8_t id[static HASH_LEN]);
 /* Opens an artefact's bytes (trusted: just built, or MAC checked). Copies what it needs. */
 int artefact_open(const uint8_t *bytes, size_t len, struct artefact **out, struct error *e);
 /* The same when the caller has hashed the bytes already. */

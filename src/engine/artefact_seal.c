@@ -40,7 +40,7 @@ int seal_open(const uint8_t *file, size_t len, const uint8_t mac_key[static KEY_
     size_t body = len - SEAL_LEN;
     const uint8_t *seal = file + body;
     uint8_t id[HASH_LEN], expected[HASH_LEN];
-    hash_blake2b(file, body, NULL, 0, id);
+    artefact_identify(file, body, id);
     mac_make(id, seal, mac_key, expected);
     if (!hash_equal(expected, seal + HASH_LEN))
         return error_set(e, ATOLL_ECORRUPT,

@@ -185,7 +185,7 @@ static int artefact_make(struct compiler *c, const uint8_t *wasm, size_t len,
     uint8_t id[HASH_LEN];
     int rc = module_compile(c, wasm, len, options, &bytes, e);
     if (rc == 0) {
-        hash_blake2b(bytes.data, bytes.len, NULL, 0, id);
+        artefact_identify(bytes.data, bytes.len, id);
         rc = artefact_open_known(bytes.data, bytes.len, id, out, e);
     }
     if (rc == 0 && key) {
@@ -204,17 +204,14 @@ struct request {
     uint8_t sha256[HASH_LEN], key[HASH_LEN];
 };
 
-static int request_prepare(struct compiler *c, const uint8_t *wasm, size_t len,
+static int request_prepare(struct compiler *c, const uint8_t sha256[static HASH_LEN],
                            const struct compile_options *o, struct request *r, struct error *e)
 {
     c->warning = (struct error){0};
     if (o->tier > TIER_OPT || o->mode > MODE_EXACT || o->cpu < CPU_NATIVE || o->cpu > CPU_V4 ||
         o->link > LINK_OTHER)
         return error_set(e, ATOLL_EINVAL, "unknown compile options");
-    if (len > WASM_MAX_MODULE_BYTES)
-        return error_set(e, ATOLL_ELIMIT, "the module has %zu bytes, more than the limit of %u",
-                         len, WASM_MAX_MODULE_BYTES);
-    hash_sha256(wasm, len, r->sha256);
+    memcpy(r->sha256, sha256, HASH_LEN);
     if (!c->cache)
         return 0;
     if (!*c->build_id) {
@@ -257,7 +254,12 @@ int compiler_load(struct compiler *c, const uint8_t *wasm, size_t len,
     struct request r;
     bool hit = false;
     *out = NULL;
-    int rc = request_prepare(c, wasm, len, options, &r, e);
+    if (len > WASM_MAX_MODULE_BYTES)
+        return error_set(e, ATOLL_ELIMIT, "the module has %zu bytes, more than the limit of %u",
+                         len, WASM_MAX_MODULE_BYTES);
+    uint8_t sha256[HASH_LEN];
+    hash_sha256(wasm, len, sha256);
+    int rc = request_prepare(c, sha256, options, &r, e);
     if (rc == 0)
         rc = cpu_require(cpu_level_features((enum cpu_level)options->cpu), e);
     if (rc < 0)
@@ -273,12 +275,12 @@ int compiler_load(struct compiler *c, const uint8_t *wasm, size_t len,
     return rc;
 }
 
-int compiler_lookup(struct compiler *c, const uint8_t *wasm, size_t len,
+int compiler_lookup(struct compiler *c, const uint8_t wasm_sha256[static HASH_LEN],
                     const struct compile_options *options, struct artefact **out, struct error *e)
 {
     struct request r;
     *out = NULL;
-    int rc = request_prepare(c, wasm, len, options, &r, e);
+    int rc = request_prepare(c, wasm_sha256, options, &r, e);
     if (rc < 0)
         return rc;
     if (!c->cache)

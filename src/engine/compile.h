@@ -34,8 +34,9 @@ int compiler_load(struct compiler *, const uint8_t *wasm, size_t len,
 /* Why the last compiler_load could not keep its result in the cache (the disk is full, …), for
  * people to read; NULL when it could, or had nothing to keep. Valid until the next call. */
 const char *compiler_warning(const struct compiler *);
-/* Only the cache: -ATOLL_ENOENT when it has no valid entry. */
-int compiler_lookup(struct compiler *, const uint8_t *wasm, size_t len,
+/* Only the cache, which needs no more of the module than the SHA-256 of its bytes: -ATOLL_ENOENT
+ * when it has no valid entry. */
+int compiler_lookup(struct compiler *, const uint8_t wasm_sha256[static HASH_LEN],
                     const struct compile_options *, struct artefact **out, struct error *e);
 
 /* The artefact file (with MAC) as a file of its own, for `atoll compile -o`; and its opposite. */

@@ -64,11 +64,13 @@ static int module_lookup(struct compiler *c, const struct buffer *wasm, uint8_t 
                          struct artefact **out, struct error *e)
 {
     struct compile_options o = {.tier = tier, .mode = MODE_FAST, .cpu = CPU_V3};
-    int rc = compiler_lookup(c, wasm->data, wasm->len, &o, out, e);
+    uint8_t sha256[HASH_LEN];
+    hash_sha256(wasm->data, wasm->len, sha256);
+    int rc = compiler_lookup(c, sha256, &o, out, e);
     if (rc != -ATOLL_ENOENT)
         return rc;
     o.tail_calls = true;
-    return compiler_lookup(c, wasm->data, wasm->len, &o, out, e);
+    return compiler_lookup(c, sha256, &o, out, e);
 }
 
 static int module_compile(struct compiler *c, const struct buffer *wasm, uint8_t tier,

@@ -157,7 +157,7 @@ static int module_restore(struct restore *r, struct error *e)
     if (!bytes)
         return corrupt(e, "cut off");
     uint8_t id[HASH_LEN];
-    hash_blake2b(bytes, module.artefact_len, NULL, 0, id);
+    artefact_identify(bytes, module.artefact_len, id);
     if (memcmp(id, module.id, HASH_LEN) != 0)
         return corrupt(e, "it brings another artefact than the one it was captured with");
     struct artefact *artefact;
