@@ -3,17 +3,18 @@
 #include "engine/artefact_seal.h"
 
 #include "base/file.h"
+#include "crypto/hash_stream.h"
 #include "engine/compile.h"
 #include "engine/cpu.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HUGE_PAGE (2u << 20)
+#define PIECE (128u << 10)
 
 static void mac_make(const uint8_t id[static HASH_LEN], const uint8_t key[static HASH_LEN],
                      const uint8_t mac_key[static KEY_MAC_LEN], uint8_t out[static HASH_LEN])
@@ -31,77 +32,103 @@ void seal_make(const uint8_t id[static HASH_LEN], const uint8_t key[static HASH_
     mac_make(id, key, mac_key, out + HASH_LEN);
 }
 
-int seal_open(const uint8_t *file, size_t len, const uint8_t mac_key[static KEY_MAC_LEN],
-              struct artefact **out, struct error *e)
+static int seal_check(const uint8_t seal[static SEAL_LEN], const uint8_t id[static HASH_LEN],
+                      const uint8_t mac_key[static KEY_MAC_LEN], struct error *e)
 {
-    *out = NULL;
-    if (len < SEAL_LEN)
-        return error_set(e, ATOLL_ECORRUPT, "the artefact file is cut off");
-    size_t body = len - SEAL_LEN;
-    const uint8_t *seal = file + body;
-    uint8_t id[HASH_LEN], expected[HASH_LEN];
-    artefact_identify(file, body, id);
+    uint8_t expected[HASH_LEN];
     mac_make(id, seal, mac_key, expected);
     if (!hash_equal(expected, seal + HASH_LEN))
         return error_set(e, ATOLL_ECORRUPT,
                          "the artefact was changed, or was not made with this user's key");
-    int rc = artefact_open_known(file, body, id, out, e);
-    if (rc == 0)
-        memcpy((*out)->key, seal, HASH_LEN);
-    return rc;
+    return 0;
 }
 
-/* Reads exactly len bytes, and that the file ends there. */
-static int whole_read(int fd, uint8_t *to, size_t len, const char *path, struct error *e)
+/* Exactly len bytes. */
+static int piece_read(int fd, uint8_t *to, size_t len, struct error *e)
 {
-    uint8_t beyond;
-    for (size_t done = 0; done <= len;) {
-        ssize_t got = done < len ? read(fd, to + done, len - done) : read(fd, &beyond, 1);
+    for (size_t done = 0; done < len;) {
+        ssize_t got = read(fd, to + done, len - done);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return error_set_errno(e, 0, "cannot read %s", path);
-        if ((got == 0) != (done == len))
-            return error_set(e, ATOLL_ECORRUPT, "%s changed while it was read", path);
+            return error_set_errno(e, 0, "cannot read it");
         if (got == 0)
-            break;
+            return error_set(e, ATOLL_ECORRUPT, "it became shorter while it was read");
         done += (size_t)got;
     }
     return 0;
 }
 
-/* Room for len bytes, on huge pages where the kernel gives them: clearing and mapping ordinary
- * pages one by one would take half as long as hashing them. Returns what to unmap, len + HUGE_PAGE
- * bytes. */
-static uint8_t *buffer_map(size_t len, uint8_t **bytes)
+static int piece_write(int fd, const uint8_t *from, size_t len, uint64_t at, struct error *e)
 {
-    void *reserved =
-        mmap(NULL, len + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (reserved == MAP_FAILED)
-        return NULL;
-    *bytes = (uint8_t *)(uintptr_t)align_up((uintptr_t)reserved, HUGE_PAGE);
-    (void)madvise(*bytes, len, MADV_HUGEPAGE); /* a wish */
-    return reserved;
+    for (size_t done = 0; done < len;) {
+        ssize_t wrote = pwrite(fd, from + done, len - done, (off_t)(at + done));
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote < 0)
+            return error_set_errno(e, ATOLL_ENOMEM, "no memory to hold it");
+        done += (size_t)wrote;
+    }
+    return 0;
 }
 
-static int descriptor_open(int fd, const char *path, const uint8_t mac_key[static KEY_MAC_LEN],
-                           struct artefact **out, struct error *e)
+/* Copies an artefact from its file into memory, hashing each piece while the processor's cache
+ * still has it. */
+static int body_copy(int from, int to, size_t len, uint8_t id[static HASH_LEN], struct error *e)
+{
+    uint8_t *piece = malloc(PIECE);
+    struct hash_stream hash;
+    int rc = piece ? 0 : error_set(e, ATOLL_ENOMEM, "no memory to read it");
+    hash_stream_begin(&hash);
+    for (size_t at = 0; rc == 0 && at < len;) {
+        size_t n = len - at < PIECE ? len - at : PIECE;
+        rc = piece_read(from, piece, n, e);
+        if (rc == 0) {
+            hash_stream_add(&hash, piece, n);
+            rc = piece_write(to, piece, n, at, e);
+        }
+        at += n;
+    }
+    hash_stream_end(&hash, id);
+    free(piece);
+    return rc;
+}
+
+/* The file's bytes as a memory file that nobody can change, the seal apart. */
+static int body_take(int fd, size_t len, uint8_t id[static HASH_LEN], uint8_t seal[static SEAL_LEN],
+                     struct error *e)
+{
+    int memory = memory_file("atoll-artefact", NULL, 0, len, false, true, e);
+    if (memory < 0)
+        return memory;
+    int rc = body_copy(fd, memory, len, id, e);
+    if (rc == 0)
+        rc = piece_read(fd, seal, SEAL_LEN, e);
+    if (rc == 0)
+        rc = memory_file_seal(memory, e);
+    if (rc < 0)
+        close(memory);
+    return rc < 0 ? rc : memory;
+}
+
+static int sealed_open(int fd, const uint8_t mac_key[static KEY_MAC_LEN], struct artefact **out,
+                       struct error *e)
 {
     struct stat status;
     if (fstat(fd, &status) < 0)
-        return error_set_errno(e, 0, "cannot examine %s", path);
-    if (!S_ISREG(status.st_mode))
-        return error_set(e, ATOLL_ETYPE, "%s is not a regular file", path);
-    if (status.st_size < SEAL_LEN || (uint64_t)status.st_size > ARTEFACT_FILE_MAX)
-        return error_set(e, ATOLL_ECORRUPT, "%s does not have the size of an artefact", path);
-    size_t len = (size_t)status.st_size;
-    uint8_t *bytes, *reserved = buffer_map(len, &bytes);
-    if (!reserved)
-        return error_set_errno(e, ATOLL_ENOMEM, "no memory to read %s", path);
-    int rc = whole_read(fd, bytes, len, path, e);
-    if (rc == 0 && (rc = seal_open(bytes, len, mac_key, out, e)) < 0)
-        rc = error_prefix(e, "%s", path);
-    munmap(reserved, len + HUGE_PAGE);
+        return error_set_errno(e, 0, "cannot examine it");
+    if (status.st_size < SEAL_LEN)
+        return error_set(e, ATOLL_ECORRUPT, "it does not have the size of an artefact");
+    uint8_t id[HASH_LEN], seal[SEAL_LEN];
+    int memory = body_take(fd, (size_t)status.st_size - SEAL_LEN, id, seal, e);
+    if (memory < 0)
+        return memory;
+    int rc = seal_check(seal, id, mac_key, e);
+    if (rc == 0)
+        rc = artefact_open_file(memory, id, out, e);
+    if (rc == 0)
+        memcpy((*out)->key, seal, HASH_LEN);
+    close(memory);
     return rc;
 }
 
@@ -109,13 +136,12 @@ int seal_open_file(const char *path, const uint8_t mac_key[static KEY_MAC_LEN],
                    struct artefact **out, struct error *e)
 {
     *out = NULL;
-    /* O_NONBLOCK: opening a named pipe must not wait for a writer; it is refused. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = file_open_regular(path, ARTEFACT_FILE_MAX, e);
     if (fd < 0)
-        return error_set_errno(e, 0, "cannot open %s", path);
-    int rc = descriptor_open(fd, path, mac_key, out, e);
+        return fd;
+    int rc = sealed_open(fd, mac_key, out, e);
     close(fd);
-    return rc;
+    return rc < 0 ? error_prefix(e, "%s", path) : 0;
 }
 
 int artefact_save(const struct artefact *a, const char *path, struct error *e)

@@ -21,12 +21,9 @@
 void seal_make(const uint8_t id[static HASH_LEN], const uint8_t key[static HASH_LEN],
                const uint8_t mac_key[static KEY_MAC_LEN], uint8_t out[static SEAL_LEN]);
 
-/* Checks the MAC of a file's bytes before anything else of them is looked at, then opens the
- * artefact and sets its key. -ATOLL_ECORRUPT when the bytes are not what was sealed under this MAC
- * key. */
-int seal_open(const uint8_t *file, size_t len, const uint8_t mac_key[static KEY_MAC_LEN],
-              struct artefact **out, struct error *e);
-/* The same for a regular file. */
+/* Opens an artefact's file: checks the MAC over its bytes before anything else of them is looked
+ * at. They are read once, into a memory file from which the code is mapped into arenas.
+ * -ATOLL_ECORRUPT when the bytes are not what was sealed under this MAC key. */
 int seal_open_file(const char *path, const uint8_t mac_key[static KEY_MAC_LEN],
                    struct artefact **out, struct error *e);
 

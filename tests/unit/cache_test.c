@@ -211,6 +211,15 @@ static void a_directory_or_link_in_the_place_of_an_entry_does_no_harm(void **sta
     assert_int_equal(get(1), 0);
 }
 
+static void an_entry_larger_than_any_artefact_is_a_miss_and_is_removed(void **state)
+{
+    (void)state;
+    put(1);
+    assert_int_equal(truncate(file_of(1, ".artefact"), (off_t)ARTEFACT_FILE_MAX + 1), 0);
+    assert_int_equal(get(1), -ATOLL_ENOENT);
+    assert_false(present(1));
+}
+
 /* ---- keys ---- */
 
 static void every_input_of_compilation_changes_the_key(void **state)
@@ -449,6 +458,7 @@ int main(void)
         CACHE_TEST(an_entry_renamed_to_another_key_is_a_miss),
         CACHE_TEST(an_entry_sealed_with_another_users_key_is_a_miss),
         CACHE_TEST(a_valid_seal_does_not_make_other_bytes_an_artefact),
+        CACHE_TEST(an_entry_larger_than_any_artefact_is_a_miss_and_is_removed),
         CACHE_TEST(a_directory_or_link_in_the_place_of_an_entry_does_no_harm),
         CACHE_TEST(every_input_of_compilation_changes_the_key),
         CACHE_TEST(the_least_recently_used_entries_go_first),
