@@ -203,9 +203,22 @@ void shard_kill(struct shard_process *p)
     buffer_free(&p->bytes);
 }
 
+/* Whether LLVM, or the C++ library beneath it, said that allocating failed. */
+static bool ran_out_of_memory(const struct shard_process *p)
+{
+    return strstr(p->log_text, "std::bad_alloc") || strstr(p->log_text, "out of memory");
+}
+
 static int death_report(const struct shard_process *p, int status, struct error *e)
 {
     char how[64];
+    if (ran_out_of_memory(p))
+        return error_set(e, ATOLL_ECOMPILE,
+                         "compiling functions %u to %u takes more memory than the limit of "
+                         "%llu MiB; make them smaller",
+                         p->shard.first,
+                         p->shard.first + p->shard.count - (p->shard.count > 0),
+                         (unsigned long long)CONFINE_MEMORY_BYTES >> 20);
     if (WIFSIGNALED(status))
         snprintf(how, sizeof how, "killed by signal %d (%s)", WTERMSIG(status),
                  strsignal(WTERMSIG(status)));

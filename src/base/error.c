@@ -65,9 +65,9 @@ static int code_of_errno(int number)
     case ENOTDIR:
     case ENODEV: return ATOLL_ENOENT;
     case EEXIST: return ATOLL_EEXIST;
-    case ENOMEM: return ATOLL_ENOMEM;
     case EMFILE:
     case ENFILE:
+    case ENOMEM: return ATOLL_ENOMEM;
     case EDQUOT:
     case ENOSPC: return ATOLL_ELIMIT;
     case EFBIG:

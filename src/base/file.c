@@ -122,9 +122,23 @@ static int directory_sync(const char *path, struct error *e)
     return result;
 }
 
+/* Renaming over a device, a pipe or a socket would take it away from everybody else. */
+static int replaceable(const char *path, struct error *e)
+{
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return error_set(e, ATOLL_ETYPE,
+                         "cannot write %s: it is no regular file, and would be replaced by one",
+                         path);
+    return 0;
+}
+
 int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct error *e)
 {
     char temporary[PATH_MAX];
+    int refused = replaceable(path, e);
+    if (refused < 0)
+        return refused;
     int used = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
     if (used < 0 || (size_t)used >= sizeof temporary)
         return error_set(e, ATOLL_ESIZE, "cannot write %s: the path is too long", path);

@@ -15,7 +15,8 @@ int file_read(const char *path, size_t max_len, struct buffer *out, struct error
 /* The same from an open descriptor, from its current position to its end. */
 int file_read_fd(int fd, const char *name, size_t max_len, struct buffer *out, struct error *e);
 /* Replaces path by these bytes: temporary file beside it, fsync, rename, fsync of the directory.
- * After a crash at any moment path holds the old bytes or the new ones. */
+ * After a crash at any moment path holds the old bytes or the new ones. -ATOLL_ETYPE when path is a
+ * directory, a device or anything else that is no regular file: that stays as it is. */
 int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct error *e);
 /* Writes everything, across short writes and EINTR. */
 int file_write_all(int fd, const void *data, size_t len, struct error *e);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const kind_names[] = {"function", "table", "memory", "global"};
 
@@ -171,7 +172,11 @@ static int module_inspect(const char *path, bool json)
     struct error e;
     struct buffer bytes = {0};
     struct wasm_module module = {0};
-    int result = file_read(path, WASM_MAX_MODULE_BYTES, &bytes, &e);
+    int file = module_open(path, &e);
+    int result = file < 0 ? file
+                          : file_read_fd(file, "the module", WASM_MAX_MODULE_BYTES, &bytes, &e);
+    if (file >= 0)
+        close(file);
     if (result == 0)
         result = wasm_read(bytes.data, bytes.len, &module, &e);
     if (result == 0)

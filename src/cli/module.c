@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -47,10 +48,23 @@ const char *mode_name(uint8_t mode)
 
 bool file_readable(const char *path)
 {
-    if (access(path, R_OK) == 0)
+    struct stat status;
+    const char *why = "it is no regular file";
+    if (stat(path, &status) < 0 || access(path, R_OK) < 0)
+        why = strerror(errno);
+    else if (S_ISREG(status.st_mode))
         return true;
-    fprintf(stderr, "atoll: cannot read %s: %s\n", path, strerror(errno));
+    fprintf(stderr, "atoll: cannot read %s: %s\n", *path ? path : "a file without a name", why);
     return false;
+}
+
+int module_open(const char *path, struct error *e)
+{
+    int file = file_open_regular(path, WASM_MAX_MODULE_BYTES, e);
+    if (file == -ATOLL_ESIZE) /* a limit of modules, not of this machine */
+        return error_set(e, ATOLL_ELIMIT, "the module is larger than the limit of %u MiB",
+                         WASM_MAX_MODULE_BYTES >> 20);
+    return file;
 }
 
 static struct compile_options options_of(const struct module_request *request, uint8_t tier)
@@ -224,9 +238,9 @@ int module_load(const struct module_request *request, struct artefact **out, boo
 {
     struct compiler *compiler = NULL;
     bool from_cache = false;
-    int file = file_open_regular(request->path, WASM_MAX_MODULE_BYTES, e);
+    int file = module_open(request->path, e);
     if (file < 0)
-        return file;
+        return error_prefix(e, "%s", request->path);
     struct progress progress;
     progress_begin(&progress, request->path);
     struct compiler_settings settings = {.cache = request->no_cache ? "" : NULL,

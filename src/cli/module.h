@@ -38,7 +38,9 @@ enum cpu_level cpu_choice_level(int choice);
 
 /* Reads, and loads from the cache or compiles. cached (may be NULL): no compiler ran. */
 int module_load(const struct module_request *, struct artefact **out, bool *cached, struct error *);
-/* Whether a file can be opened for reading; says so on the error output when not. */
+/* The file of a module: its descriptor, or -ATOLL_ELIMIT beyond the largest that modules may be. */
+int module_open(const char *path, struct error *);
+/* Whether a regular file can be opened for reading; says so on the error output when not. */
 bool file_readable(const char *path);
 const char *tier_name(uint8_t tier);
 const char *mode_name(uint8_t mode);

@@ -30,10 +30,29 @@ static bool preopen_parse(char *text, struct wasi_preopen *out)
     return *out->host_path && *out->guest_name;
 }
 
-int program_options_check(struct program *p)
+/* A time of 0 is refused: it would mean "never" to what reads it. */
+static int times_check(struct program *p)
 {
+    int64_t *times[] = {&p->timeout_ns, &p->checkpoint_after_ns};
+    static const char *const names[] = {"timeout", "checkpoint-after"};
+    for (size_t i = 0; i < 2; i++) {
+        if (*times[i] == 0)
+            return usage_error(p->command, "--%s takes a time longer than 0.", names[i]);
+        if (*times[i] == TIME_NOT_GIVEN)
+            *times[i] = 0;
+    }
     if (p->checkpoint_after_ns && !p->checkpoint)
         return usage_error(p->command, "--checkpoint-after needs --checkpoint FILE.");
+    return EXIT_OK;
+}
+
+int program_options_check(struct program *p)
+{
+    int code = times_check(p);
+    if (code != EXIT_OK)
+        return code;
+    if (p->checkpoint && !*p->checkpoint)
+        return usage_error(p->command, "--checkpoint takes the name of a file, not \"\".");
     if (p->dirs.count > PREOPENS_MAX)
         return usage_error(p->command, "--dir can be given %d times.", PREOPENS_MAX);
     for (size_t i = 0; i < p->dirs.count; i++) {

@@ -9,6 +9,9 @@
 #include "cli/options.h"
 
 #define PREOPENS_MAX 64
+/* What the target of an option holds before it is given. */
+#define TIME_NOT_GIVEN  INT64_C(-1)
+#define COUNT_NOT_GIVEN UINT64_MAX
 
 struct program {
     const struct command *command;
@@ -34,6 +37,12 @@ struct program {
     struct checkpoint_size captured;
     int64_t began_ns;
 };
+
+/* What a program is before its options are read. */
+#define PROGRAM_OF(its_command)                                                                  \
+    {.command = (its_command),                                                                   \
+     .timeout_ns = TIME_NOT_GIVEN,                                                               \
+     .checkpoint_after_ns = TIME_NOT_GIVEN}
 
 /* Entries for the table of options. */
 #define PROGRAM_OPTIONS(p)                                                                       \
@@ -62,7 +71,7 @@ struct program {
             &(p).json, NULL                                                                      \
     }
 
-/* Checks these options and fills preopens. EXIT_OK, or what usage_error returned. */
+/* Checks these options, fills preopens, and makes times that were not given 0. EXIT_OK, or what usage_error returned. */
 int program_options_check(struct program *);
 /* Makes room for the arguments and results of call.function. EXIT_OK or EXIT_ATOLL. */
 int program_prepare_call(struct program *);

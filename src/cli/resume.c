@@ -58,7 +58,7 @@ static int program_resume(struct resume_command *c)
 
 static int resume_run(int argc, char **argv)
 {
-    struct resume_command c = {.program = {.command = &command_resume}};
+    struct resume_command c = {.program = PROGRAM_OF(&command_resume)};
     const struct option_spec options[] = {
         {"trust", 0, OPTION_LIST, "KEY",
          "accept files signed by this public key (64 hexadecimal\n"

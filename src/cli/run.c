@@ -115,7 +115,8 @@ static int module_run(struct run_command *c)
     config.preopens = p->preopens;
     config.preopen_count = (uint32_t)p->dirs.count;
     const struct arena_limits limits = {.memory_bytes = c->memory_bytes,
-                                        .stack_bytes = c->stack_bytes};
+                                        .stack_bytes = c->stack_bytes,
+                                        .no_window = c->memory_bytes > WINDOW_START};
     int failed = module_load(&c->module, &c->artefact, &p->cached, &e);
     if (failed == 0)
         failed = guest_create(c->artefact, &config, &limits, &p->guest, &e);
@@ -131,28 +132,48 @@ static int module_run(struct run_command *c)
     return program_run(c, &e) < 0 ? program_report_failure(p, &e) : program_report(p);
 }
 
+/* Limits that were given, against what can be; 0 for those that were not: the default. */
+static int limits_check(struct run_command *c)
+{
+    const struct command *command = c->program.command;
+    c->module.fuel = c->fuel != COUNT_NOT_GIVEN;
+    if (c->module.fuel && (c->fuel == 0 || c->fuel > INT64_MAX))
+        return usage_error(command, "--fuel can be 1 to %lld.", (long long)INT64_MAX);
+    if (c->memory_bytes == COUNT_NOT_GIVEN)
+        c->memory_bytes = 0;
+    else if (c->memory_bytes < WASM_PAGE || c->memory_bytes > UINT64_C(1) << 32)
+        return usage_error(command, "--mem-max can be 64KiB to 4GiB.");
+    if (c->stack_bytes == COUNT_NOT_GIVEN)
+        c->stack_bytes = 0;
+    else if (c->stack_bytes < ARENA_STACK_MIN || c->stack_bytes > ARENA_STACK_MAX)
+        return usage_error(command, "--stack can be %lluKiB to %lluMiB.", ARENA_STACK_MIN >> 10,
+                           ARENA_STACK_MAX >> 20);
+    return EXIT_OK;
+}
+
 static int options_check(struct run_command *c)
 {
     const struct command *command = c->program.command;
-    if (c->memory_bytes > UINT64_C(1) << 32)
-        return usage_error(command, "--mem-max can be 4GiB at most.");
-    if (c->stack_bytes > ARENA_STACK_MAX)
-        return usage_error(command, "--stack can be %lluMiB at most.", ARENA_STACK_MAX >> 20);
-    if (c->fuel > INT64_MAX)
-        return usage_error(command, "--fuel can be %lld at most.", (long long)INT64_MAX);
+    int code = limits_check(c);
+    if (code != EXIT_OK)
+        return code;
+    if (c->invoke && !*c->invoke)
+        return usage_error(command, "--invoke takes the name of an export, not \"\".");
     for (size_t i = 0; i < c->env.count; i++) {
         if (!strchr(c->env.items[i], '=') || c->env.items[i][0] == '=')
             return usage_error(command, "--env takes NAME=VALUE, not \"%s\".", c->env.items[i]);
     }
-    c->module.fuel = c->fuel != 0;
     c->module.path = c->operands.items[0];
     return program_options_check(&c->program);
 }
 
 static int run_run(int argc, char **argv)
 {
-    struct run_command c = {.program = {.command = &command_run},
-                            .module = {.cpu = CPU_CHOICE_DEFAULT}};
+    struct run_command c = {.program = PROGRAM_OF(&command_run),
+                            .module = {.cpu = CPU_CHOICE_DEFAULT},
+                            .memory_bytes = COUNT_NOT_GIVEN,
+                            .stack_bytes = COUNT_NOT_GIVEN,
+                            .fuel = COUNT_NOT_GIVEN};
     const struct option_spec options[] = {
         PROGRAM_OPTIONS(c.program),
         {"env", 0, OPTION_LIST, "NAME=VALUE", "set a variable of its environment; may be repeated",
@@ -163,7 +184,7 @@ static int run_run(int argc, char **argv)
          &c.invoke, NULL},
         {"mem-max", 0, OPTION_SIZE, "SIZE", "its memory cannot grow beyond this (512MiB)",
          &c.memory_bytes, NULL},
-        {"stack", 0, OPTION_SIZE, "SIZE", "its native stack (1MiB; 64MiB at most)", &c.stack_bytes,
+        {"stack", 0, OPTION_SIZE, "SIZE", "its native stack (1MiB; 64KiB to 64MiB)", &c.stack_bytes,
          NULL},
         {"fuel", 0, OPTION_COUNT, "N", "let it execute N WebAssembly operations at most", &c.fuel,
          NULL},

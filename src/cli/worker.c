@@ -24,22 +24,16 @@ static bool inherited(void)
 static int worker_run(int argc, char **argv)
 {
     uint64_t threads = 0, instances = 0, memory = 0;
-    struct text_list ports = {0}, operands = {0};
+    struct text_list operands = {0};
     const struct option_spec options[] = {
         {"threads", 0, OPTION_COUNT, "N", "that run guests (0: online processors)", &threads, NULL},
         {"instances", 0, OPTION_COUNT, "N", "at most (0: what the system allows)", &instances,
          NULL},
         {"memory", 0, OPTION_SIZE, "SIZE", "of running calls together (0: a quarter)", &memory,
          NULL},
-        {"refuse-port", 0, OPTION_LIST, "PORT", "no guest connects to it", &ports, NULL},
     };
     enum options_outcome outcome =
-        options_parse(&command_worker, options, 4, argc, argv, 0, 0, &operands);
-    uint16_t refused[REFUSED_PORTS_MAX];
-    uint32_t refused_count = 0;
-    for (; refused_count < ports.count && refused_count < REFUSED_PORTS_MAX; refused_count++)
-        refused[refused_count] = (uint16_t)strtoul(ports.items[refused_count], NULL, 10);
-    free(ports.items);
+        options_parse(&command_worker, options, 3, argc, argv, 0, 0, &operands);
     free(operands.items);
     if (outcome != OPTIONS_GO)
         return outcome == OPTIONS_HELP ? EXIT_OK : EXIT_USAGE;
@@ -50,8 +44,6 @@ static int worker_run(int argc, char **argv)
         descriptors[i] = FIRST_DESCRIPTOR + i;
     struct worker_settings settings = {.threads = (uint32_t)threads,
                                        .instances_max = (uint32_t)instances,
-                                       .refused_ports = refused,
-                                       .refused_count = refused_count,
                                        .memory_bytes = memory};
     return worker_main(descriptors, &settings);
 }

@@ -78,6 +78,44 @@ struct merkle_hash merkle_frontier_root(const struct merkle_frontier *f)
     return root;
 }
 
+bool merkle_frontier_equal(const struct merkle_frontier *a, const struct merkle_frontier *b)
+{
+    bool equal = a->size == b->size;
+    for (unsigned k = 0; k < MERKLE_LEVELS && equal; k++)
+        if (a->size >> k & 1)
+            equal = memcmp(a->subtree[k].bytes, b->subtree[k].bytes, HASH_LEN) == 0;
+    return equal;
+}
+
+size_t merkle_frontier_packed(uint64_t size)
+{
+    return (size_t)__builtin_popcountll(size) * HASH_LEN;
+}
+
+size_t merkle_frontier_pack(const struct merkle_frontier *f, uint8_t *to)
+{
+    size_t len = 0;
+    for (unsigned k = 0; k < MERKLE_LEVELS; k++) {
+        if (!(f->size >> k & 1))
+            continue;
+        memcpy(to + len, f->subtree[k].bytes, HASH_LEN);
+        len += HASH_LEN;
+    }
+    return len;
+}
+
+void merkle_frontier_unpack(struct merkle_frontier *f, uint64_t size, const uint8_t *from)
+{
+    assert(size <= MERKLE_SIZE_MAX);
+    *f = (struct merkle_frontier){.size = size};
+    for (unsigned k = 0; k < MERKLE_LEVELS; k++) {
+        if (!(size >> k & 1))
+            continue;
+        memcpy(f->subtree[k].bytes, from, HASH_LEN);
+        from += HASH_LEN;
+    }
+}
+
 /* ---- the whole tree ---- */
 
 int merkle_tree_create(struct merkle_tree **out, struct error *e)

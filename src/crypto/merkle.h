@@ -59,6 +59,15 @@ struct merkle_frontier {
 int merkle_frontier_append(struct merkle_frontier *, const struct merkle_hash *leaf,
                            struct error *);
 struct merkle_hash merkle_frontier_root(const struct merkle_frontier *);
+/* Whether two trees are the same, leaf for leaf. */
+bool merkle_frontier_equal(const struct merkle_frontier *, const struct merkle_frontier *);
+/* The hashes alone, those of the lowest bits of size first: MERKLE_FRONTIER_MAX bytes are enough.
+ * Returns how many bytes. Unpacking reads merkle_frontier_packed(size) bytes; size is at most
+ * MERKLE_SIZE_MAX. */
+#define MERKLE_FRONTIER_MAX (MERKLE_LEVELS * sizeof(struct merkle_hash))
+size_t merkle_frontier_packed(uint64_t size);
+size_t merkle_frontier_pack(const struct merkle_frontier *, uint8_t *to);
+void merkle_frontier_unpack(struct merkle_frontier *, uint64_t size, const uint8_t *from);
 
 /* ---- the whole tree ---- */
 

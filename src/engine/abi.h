@@ -40,6 +40,7 @@
 #define ARENA_MEMORY_GUARD ((4ull << 30) + (64ull << 10))
 #define ARENA_REST         (ARENA_BASE + (4ull << 30) + ARENA_MEMORY_GUARD)
 #define ARENA_NEAR_TABLES  (32ull << 20) /* tables below the fields; beyond, in the rest */
+#define ARENA_STACK_MIN    (64ull << 10)
 #define ARENA_STACK_MAX    (64ull << 20)
 #define ARENA_FAR_TABLES   (1ull << 30) /* of the rest, kept for far tables of the primary module */
 #define ABI_TABLE_GROWTH   65536u       /* entries a table that may grow has room for, at least */

@@ -44,9 +44,10 @@ static int limits_settle(const struct arena_limits *given, struct arena_limits *
     uint64_t ceiling = out->no_window ? 4ull << 30 : WINDOW_START;
     if (out->memory_bytes > ceiling)
         out->memory_bytes = ceiling;
-    if (out->stack_bytes > ARENA_STACK_MAX || out->stack_bytes < 16 * PAGE)
-        return error_set(e, ATOLL_EINVAL, "a stack of %llu bytes is outside [64 KiB, %llu MiB]",
-                         (unsigned long long)out->stack_bytes, ARENA_STACK_MAX >> 20);
+    if (out->stack_bytes > ARENA_STACK_MAX || out->stack_bytes < ARENA_STACK_MIN)
+        return error_set(e, ATOLL_EINVAL, "a stack of %llu bytes is outside [%llu KiB, %llu MiB]",
+                         (unsigned long long)out->stack_bytes, ARENA_STACK_MIN >> 10,
+                         ARENA_STACK_MAX >> 20);
     return 0;
 }
 

@@ -5,6 +5,7 @@
  *   KEY.artefact.XXXXXX   being written, or left by a process that died
  *   KEY.lock              held (flock) while KEY is compiled
  *   compiler-…            what a compiler calls itself (compiler_process.c)
+ *   compiler-….XXXXXX     being written, or left likewise
  *
  * Crash argument. An entry appears by rename of a file that is complete and synced, so its name
  * leads to the old bytes, the new ones, or none; bytes that a disk lost nevertheless fail the MAC,
@@ -33,6 +34,7 @@
 
 #define ENTRY_SUFFIX     ".artefact"
 #define LOCK_SUFFIX      ".lock"
+#define RECORD_PREFIX    "compiler-"
 #define LEFTOVER_SECONDS 3600
 
 int cache_open(const char *directory, uint64_t limit, struct cache **out, struct error *e)
@@ -123,6 +125,8 @@ int cache_get(struct cache *c, const uint8_t key[static HASH_LEN], struct artefa
         unlink(path);
         return error_set(e, ATOLL_ENOENT, "the cache entry was not usable and has been removed");
     }
+    if (rc == -ATOLL_EPERM)
+        error_prefix(e, "the compile cache is another user's (set ATOLL_CACHE to one of yours)");
     if (rc == 0) /* for the order of eviction only, so failure is harmless */
         (void)utimensat(AT_FDCWD, path, NULL, 0);
     return rc;
@@ -172,7 +176,8 @@ static bool file_sweep(int directory, const char *name, const struct stat *statu
         return false;
     if (name_ends(name, LOCK_SUFFIX))
         lock_sweep(directory, name);
-    else if (strstr(name, ENTRY_SUFFIX "."))
+    else if (strstr(name, ENTRY_SUFFIX ".") ||
+             (strncmp(name, RECORD_PREFIX, sizeof RECORD_PREFIX - 1) == 0 && strchr(name, '.')))
         unlinkat(directory, name, 0);
     return false;
 }

@@ -16,7 +16,7 @@ struct instance;
 /* Defaults of spec: memory 512 MiB, stack 1 MiB. Zero fields mean the default. */
 struct arena_limits {
     uint64_t memory_bytes;  /* memory.grow stops here; <= 4 GiB */
-    uint64_t stack_bytes;   /* native stack; <= ARENA_STACK_MAX */
+    uint64_t stack_bytes;   /* native stack; ARENA_STACK_MIN to ARENA_STACK_MAX */
     uint32_t table_entries; /* table.grow stops here (and at the reserved capacity) */
     bool no_window;         /* memory may grow beyond WINDOW_START; regions cannot be mapped */
 };

@@ -84,10 +84,10 @@ static int memory_check(const struct arena *a, const struct wasm_limits *l, stru
 {
     if ((uint64_t)l->min * WASM_PAGE > a->limits.memory_bytes)
         return error_set(e, ATOLL_ELIMIT,
-                         "the module needs %llu MiB of memory at the start but may have %llu MiB; "
+                         "the module needs %llu KiB of memory at the start but may have %llu KiB; "
                          "raise the memory limit",
-                         (unsigned long long)l->min * WASM_PAGE >> 20,
-                         (unsigned long long)(a->limits.memory_bytes >> 20));
+                         (unsigned long long)l->min * WASM_PAGE >> 10,
+                         (unsigned long long)(a->limits.memory_bytes >> 10));
     return 0;
 }
 

@@ -275,6 +275,12 @@ HANDLER static void fault_trap(struct arena *a, int signal, const siginfo_t *inf
     frame_leave(c, frame, LEAVE_TRAP);
 }
 
+/* By kill and the like, not by an instruction. */
+HANDLER static bool was_sent(const siginfo_t *info)
+{
+    return info->si_code <= 0;
+}
+
 /* A fault that is not the guest's: the handler that was there before us, or the default action. */
 HANDLER static void fault_chain(int signal, siginfo_t *info, void *context)
 {
@@ -288,7 +294,9 @@ HANDLER static void fault_chain(int signal, siginfo_t *info, void *context)
     }
     struct kernel_sigaction fallback = {.flags = KERNEL_SA_RESTORER, .restorer = signal_restorer};
     syscall(SYS_rt_sigaction, signal, &fallback, NULL, sizeof fallback.mask);
-    /* The faulting instruction runs again, now fatally. */
+    /* The faulting instruction runs again, now fatally; one that was sent is sent again. */
+    if (was_sent(info))
+        syscall(SYS_tgkill, getpid(), (int)syscall(SYS_gettid), signal);
 }
 
 HANDLER static void on_fault(int signal, siginfo_t *info, void *context)
@@ -301,7 +309,7 @@ HANDLER static void on_fault(int signal, siginfo_t *info, void *context)
         return;
     }
     struct arena *a = arena_of_thread();
-    if (a && a->context.depth) {
+    if (a && a->context.depth && !was_sent(info)) {
         bool overflow_at_gate = signal == SIGSEGV && in_gate(a, pc) &&
                                 in_stack_guard(a, (uint64_t)(uintptr_t)info->si_addr);
         if (in_images(a, pc) || overflow_at_gate) {

@@ -184,10 +184,15 @@ enum request_kind {
     REQUEST_FILE_PUBLISH, /* payload: path; descriptor: the bytes. Answer: u64 version */
     REQUEST_FILE_LIST,    /* no payload. Answer: descriptor: u64 version | u32 count | count times
                              (u64 length | u64 version | i64 modified | u32 path length | path) */
-    REQUEST_LOOKUP,       /* payload: host name. Answer: 17 bytes per address: family, address */
+    REQUEST_LOOKUP,       /* payload: host name, of the version's manifest. Answer: 17 bytes per
+                             address: family, address */
+    REQUEST_CONNECT,      /* payload: u8 family (4, 6), u8 type (1 stream, 2 datagram), u16 port, 16
+                             bytes of address (4 count for family 4). Answer: descriptor: a socket,
+                             connected or connecting, that does not block */
     REQUEST_IDS,          /* call ids that nobody else on this node uses. Answer: u64 first, u64
                              count (at least 1,024) */
 };
+#define MESSAGE_CONNECT_LEN 20u
 struct message_request {
     uint32_t kind; /* enum request_kind */
     uint32_t payload_len;

@@ -17,6 +17,7 @@
 #include "node/large_pages.h"
 #include "node/log.h"
 #include "node/metrics.h"
+#include "node/network.h"
 #include "node/notify.h"
 #include "node/shares.h"
 #include "node/workers.h"
@@ -298,6 +299,7 @@ static int parts_create(struct whole *w, struct error *e)
         (rc = expiry_create(n->store, &n->expiry, e)) != 0 ||
         (rc = shares_create(NULL, &n->shares, e)) != 0 ||
         (rc = large_pages_create(&n->large_pages, e)) != 0 ||
+        (rc = network_create(&n->network, e)) != 0 ||
         (rc = workers_create(n, &n->workers, e)) != 0 ||
         (rc = registry_create(n, &n->registry, e)) != 0 ||
         (rc = calls_create(n, &n->calls, e)) != 0 || (rc = files_create(n, &n->files, e)) != 0)
@@ -383,6 +385,7 @@ void node_destroy(struct node *n)
         log_write(LOG_ERROR, "node", NULL, "%s", e.text);
     gateway_destroy(n->gateway); /* nothing answers any more; what waits is dropped */
     large_pages_destroy(n->large_pages);
+    network_destroy(n->network);
     state_destroy(n->state);
     files_destroy(n->files);
     calls_destroy(n->calls);

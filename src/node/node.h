@@ -32,6 +32,7 @@ struct asker;
 struct shares;
 struct expiry;
 struct large_pages;
+struct network;
 
 struct node {
     struct node_config config;
@@ -49,12 +50,13 @@ struct node {
     struct shares *shares;
     struct expiry *expiry;
     struct large_pages *large_pages;
-    struct asker *foreign; /* calls that workers asked for; requests.c */
-    uint32_t lookups;      /* of host names, under way for workers */
-    uint16_t port;         /* that the gateway listens on; no guest may connect to it */
-    uint32_t boot_epoch;   /* 12 bits, counted in the store */
-    int64_t started_ns;    /* CLOCK_REALTIME */
-    uint32_t disk_jobs;    /* of parts, in libuv's pool; node_destroy waits for them */
+    struct network *network; /* what functions reach */
+    struct asker *foreign;   /* calls that workers asked for; requests.c */
+    uint16_t port;           /* that the gateway listens on; no guest may connect to it, … */
+    uint16_t metrics_port;   /* … nor to this; 0: none */
+    uint32_t boot_epoch;     /* 12 bits, counted in the store */
+    int64_t started_ns;      /* CLOCK_REALTIME */
+    uint32_t disk_jobs;      /* of parts, in libuv's pool; node_destroy waits for them */
     bool draining;
 };
 

@@ -10,23 +10,18 @@
 #include "node/calls.h"
 #include "node/files.h"
 #include "node/large_pages.h"
+#include "node/network.h"
 #include "node/node.h"
 #include "node/workers.h"
 #include "state/state.h"
 
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
-#define LOOKUP_ADDRESSES 16u
-#define ADDRESS_BYTES    17u
-#define HOST_MAX         253u
-#define RIGHT_CALL       1u
-#define IDS_AT_ONCE      65536u
-#define LOOKUPS_MAX      64u /* of the whole node at a time; they share few threads */
+#define RIGHT_CALL  1u
+#define IDS_AT_ONCE 65536u
 
 struct asker {
     struct node *node;
@@ -364,63 +359,6 @@ static void files_handle(struct node *n, uint32_t worker, const char *tenant,
         close(fd);
 }
 
-/* ---- names of hosts ---- */
-
-struct lookup {
-    uv_getaddrinfo_t request;
-    struct asker *asker;
-};
-
-static void lookup_done(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
-{
-    struct lookup *l = request->data;
-    struct asker *a = l->asker;
-    uint8_t payload[LOOKUP_ADDRESSES * ADDRESS_BYTES] = {0};
-    uint32_t count = 0;
-    a->node->lookups--;
-    for (struct addrinfo *at = status == 0 ? found : NULL; at && count < LOOKUP_ADDRESSES;
-         at = at->ai_next) {
-        uint8_t *to = payload + (size_t)count * ADDRESS_BYTES;
-        if (at->ai_family == AF_INET) {
-            to[0] = 4;
-            memcpy(to + 1, &((struct sockaddr_in *)(void *)at->ai_addr)->sin_addr, 4);
-        } else if (at->ai_family == AF_INET6) {
-            to[0] = 6;
-            memcpy(to + 1, &((struct sockaddr_in6 *)(void *)at->ai_addr)->sin6_addr, 16);
-        } else {
-            continue;
-        }
-        count++;
-    }
-    uv_freeaddrinfo(found);
-    workers_answer(a->node->workers, a->worker, a->request, count ? count : -ATOLL_ENOENT, payload,
-                   count * ADDRESS_BYTES, -1);
-    asker_free(a);
-    free(l);
-}
-
-static void lookup_handle(struct node *n, uint32_t worker, const struct message *m)
-{
-    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    char host[HOST_MAX + 1];
-    struct lookup *l = n->lookups < LOOKUPS_MAX ? calloc(1, sizeof *l) : NULL;
-    if (!l) {
-        answer_plain(n, worker, m->header.id, -ATOLL_EAGAIN);
-        return;
-    }
-    bool good = text_copy(m, host, sizeof host) && (l->asker = asker_make(n, worker, m));
-    if (good) {
-        l->request.data = l;
-        good = uv_getaddrinfo(n->loop, &l->request, lookup_done, host, NULL, &hints) == 0;
-    }
-    n->lookups += good;
-    if (!good) {
-        asker_free(l->asker);
-        free(l);
-        answer_plain(n, worker, m->header.id, -ATOLL_EINVAL);
-    }
-}
-
 int request_handle(struct node *n, uint32_t worker, const char *tenant, const struct message *m,
                    int fd, struct error *e)
 {
@@ -438,7 +376,8 @@ int request_handle(struct node *n, uint32_t worker, const char *tenant, const st
         if (m->request.call != 0)
             state_call_ended(n->state, worker, m->request.call);
         break;
-    case REQUEST_LOOKUP: lookup_handle(n, worker, m); break;
+    case REQUEST_LOOKUP: network_lookup(n, worker, tenant, m); break;
+    case REQUEST_CONNECT: network_connect(n, worker, tenant, m); break;
     default: rc = error_set(e, ATOLL_EINVAL, "request %u is unknown", m->request.kind);
     }
     if (fd >= 0)

@@ -44,7 +44,7 @@ struct worker {
     uint32_t load_count;
     struct load_waiter *waiters;
     struct backlog *backlog, **backlog_end;
-    uint32_t backlog_count;
+    uint32_t backlog_count, backlog_files;
     uint64_t backlog_bytes;
     uint32_t asked; /* requests that wait for their answer */
     bool woken;     /* by an earlier message of this turn of the loop */

@@ -170,14 +170,13 @@ static int worker_spawn(struct worker *one, int fds[LINK_DESCRIPTORS], struct er
 {
     const struct node *n = one->workers->node;
     uint64_t own = access_tenant(n->access, one->tenant->name)->memory_bytes;
-    char threads[16], memory[32], port[8], instances[16];
+    char threads[16], memory[32], instances[16];
     snprintf(threads, sizeof threads, "%u", n->config.threads);
     snprintf(memory, sizeof memory, "%llu",
              (unsigned long long)(own ? own : n->config.tenant_memory_bytes));
-    snprintf(port, sizeof port, "%u", n->port);
     snprintf(instances, sizeof instances, "%u", n->config.instances);
-    char *arguments[] = {"atoll",         "worker", "--threads",   threads,   "--memory", memory,
-                         "--refuse-port", port,     "--instances", instances, NULL};
+    char *arguments[] = {"atoll", "worker",      "--threads", threads, "--memory",
+                         memory,  "--instances", instances,   NULL};
     uv_stdio_container_t stdio[3 + LINK_DESCRIPTORS] = {
         {.flags = UV_IGNORE}, {.flags = UV_IGNORE}, {.flags = UV_INHERIT_FD, .data.fd = 2}};
     for (int i = 0; i < LINK_DESCRIPTORS; i++)

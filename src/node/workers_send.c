@@ -13,6 +13,8 @@
 
 #define BACKLOG_BYTES_MAX (64u << 20) /* of one worker that does not read its ring */
 #define ASKED_MAX         65536u      /* requests of one worker without an answer */
+/* Descriptors kept for one worker: more than an answer and an input for each of its instances. */
+#define BACKLOG_FILES_MAX 9000u
 
 /* ---- in order, whether the ring has room or not ---- */
 
@@ -26,7 +28,7 @@ void backlog_clear(struct worker *one)
         free(b);
     }
     one->backlog_end = &one->backlog;
-    one->backlog_count = 0;
+    one->backlog_count = one->backlog_files = 0;
     one->backlog_bytes = 0;
 }
 
@@ -34,8 +36,9 @@ static int backlog_add(struct worker *one, struct message *m, const int *fds, ui
                        struct error *e)
 {
     uint32_t len = message_measure(m);
-    bool room =
-        one->backlog_count < WORKER_BACKLOG_MAX && one->backlog_bytes + len <= BACKLOG_BYTES_MAX;
+    bool room = one->backlog_count < WORKER_BACKLOG_MAX &&
+                one->backlog_bytes + len <= BACKLOG_BYTES_MAX &&
+                one->backlog_files + fd_count <= BACKLOG_FILES_MAX;
     struct backlog *b = len > 0 && room ? malloc(sizeof *b + len) : NULL;
     if (b == NULL)
         return error_set(e, ATOLL_EAGAIN, "worker %u does not keep up", one->number);
@@ -56,6 +59,7 @@ static int backlog_add(struct worker *one, struct message *m, const int *fds, ui
     *one->backlog_end = b;
     one->backlog_end = &b->next;
     one->backlog_count++;
+    one->backlog_files += fd_count;
     one->backlog_bytes += len;
     return 0;
 }
@@ -76,6 +80,7 @@ void backlog_send(struct worker *one)
         if (one->backlog == NULL)
             one->backlog_end = &one->backlog;
         one->backlog_count--;
+        one->backlog_files -= b->fd_count;
         one->backlog_bytes -= b->len;
         free(b);
     }

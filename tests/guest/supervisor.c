@@ -5,6 +5,7 @@
 #include "artefact_file.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "node/address.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -165,6 +166,23 @@ static void resolve(struct supervisor *s, const struct message *m)
     supervisor_answer(s, m->header.id, -ATOLL_ENOENT, NULL, 0);
 }
 
+/* Connects whatever it is asked for; what is allowed is for the node to say. */
+static void connect_handle(struct supervisor *s, const struct message *m)
+{
+    const uint8_t *asked = m->parts[0];
+    struct address a;
+    struct sockaddr_storage to;
+    struct message answer = {.header = {.kind = MESSAGE_ANSWER, .id = m->header.id}};
+    address_from(asked + 4, asked[0] == 4 ? 4 : 16, &a);
+    socklen_t len = address_to_socket(&a, load_u16(asked + 2), &to);
+    int fd = socket(to.ss_family, (asked[1] == 1 ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK, 0);
+    s->connects++;
+    answer.answer.fd = 1;
+    (void)connect(fd, (struct sockaddr *)&to, len);
+    supervisor_send(s, &answer, &fd, 1);
+    close(fd);
+}
+
 static void request_handle(struct supervisor *s, const struct message *m, int fd)
 {
     uint8_t ids[16];
@@ -175,6 +193,8 @@ static void request_handle(struct supervisor *s, const struct message *m, int fd
         store_u64(ids + 8, 65536);
         s->next_id += 65536;
         supervisor_answer(s, m->header.id, 0, ids, sizeof ids);
+    } else if (m->request.kind == REQUEST_CONNECT && !s->request) {
+        connect_handle(s, m);
     } else if (!s->request || !s->request(s, m, fd)) {
         supervisor_answer(s, m->header.id, -ATOLL_ENOSYS, NULL, 0);
     }

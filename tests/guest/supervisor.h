@@ -1,6 +1,7 @@
 /*
  * A worker process for tests and benchmarks, and the least that a supervisor does for it: loads
- * versions, sends calls, gives out call ids, resolves names, and remembers what the worker says.
+ * versions, sends calls, gives out call ids, resolves names, connects sockets, and remembers what
+ * the worker says.
  *
  * Whatever goes wrong with the worker itself ends the program with a message.
  */
@@ -39,7 +40,7 @@ struct supervisor {
     } names[SUPERVISOR_NAMES];
     struct ended *ended;
     uint32_t ended_count;
-    uint32_t log_lines, children, resolves;
+    uint32_t log_lines, children, resolves, connects;
     char log[4096];             /* all lines, one after the other, cut */
     struct message_tally tally; /* sums */
     struct message_hello hello;

@@ -38,6 +38,16 @@ expect 0 'it goes on from the file' "$atoll" resume "$work/image"
 cat "$out" >>"$work/first"
 check 'where it was' cmp "$work/whole" "$work/first"
 
+expect 125 'another directory is refused for a name that the program never had' \
+    "$atoll" resume "$work/image" --dir "$work::/elsewhere"
+says 'naming it' 'had no directory /elsewhere'
+mkfifo "$work/device"
+expect 0 'without a regular file to write to there is no checkpoint' "$atoll" run \
+    --checkpoint "$work/device" --checkpoint-after 30ms "$work/functions.wasm" \
+    --invoke fibonacci 38
+says 'and a message says why' 'no regular file'
+check 'and what was there stays' test -p "$work/device"
+
 echo other >"$work/data/other"
 mv "$work/data/other" "$work/data/log"
 expect 125 'another file in the place of one it had open is refused' "$atoll" resume "$work/image"

@@ -48,6 +48,11 @@ for verb in inspect run compile; do
     says 'and says where it breaks off' 'at byte 0x'
     expect 127 "$verb says that a file is missing" "$atoll" $verb "$work/absent.wasm"
     says 'by name' 'absent.wasm: No such file'
+    expect 127 "$verb says that a directory is no file" "$atoll" $verb "$work"
+    says 'by name' "cannot read $work: it is no regular file"
+    truncate -s 257M "$work/large.wasm"
+    expect 126 "$verb refuses a module beyond the limit" "$atoll" $verb "$work/large.wasm"
+    says 'and says what it is' 'large.wasm: the module is larger than the limit of 256 MiB'
     expect 2 "$verb needs a file" "$atoll" $verb
 done
 expect 126 'an error can be had as JSON' "$atoll" inspect --json "$work/bad.wasm"

@@ -201,9 +201,9 @@ int main(int argc, char **argv)
     if (argc < 3 || g == NULL)
         return 2;
     ledger_local_defaults(&settings);
-    settings.accounts = ACCOUNTS;
-    settings.checkpoint_interval = 100;
-    settings.view_timeout_us = 300000;
+    settings.terms.accounts = ACCOUNTS;
+    settings.terms.checkpoint_interval = 100;
+    settings.terms.view_timeout_us = 300000;
     bool good = cluster_start(&c, argv[1], argv[2], &settings, LEDGER_LOG_STRICT, &e) == 0;
     report(good, "four replicas start");
     if (!good) {
@@ -227,7 +227,7 @@ int main(int argc, char **argv)
     report(good, "the ledger goes on after every kill");
     if (!good)
         printf("# %s\n", e.text);
-    uint64_t left = load_stop(load, 20000);
+    uint64_t left = load_stop(load, 20000, NULL);
     report(left == 0, "every call is answered in the end");
     if (left)
         printf("# %" PRIu64 " are not\n", left);

@@ -477,9 +477,9 @@ static bool stage_open(struct stage *t, const char *program, const char *directo
     char path[640];
     struct ledger_local_settings settings;
     ledger_local_defaults(&settings);
-    settings.accounts = 1000;
-    settings.checkpoint_interval = 100;
-    settings.view_timeout_us = 1000000;
+    settings.terms.accounts = 1000;
+    settings.terms.checkpoint_interval = 100;
+    settings.terms.view_timeout_us = 1000000;
     if (cluster_start(&t->cluster, program, directory, &settings, LEDGER_LOG_ASYNC, e) != 0)
         return false;
     cluster_replica_kill(&t->cluster, HONEST);
@@ -534,7 +534,7 @@ int main(int argc, char **argv)
     attack_far_future(&t);
     attack_status(&t);
     attack_fetches(&t);
-    uint64_t left = load_stop(t.load, 20000);
+    uint64_t left = load_stop(t.load, 20000, NULL);
     printf("%sok %u - every honest call was answered\n1..%u\n", left ? "not " : "", t.test + 1,
            t.test + 1);
     cluster_stop(&t.cluster, false);

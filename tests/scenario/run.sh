@@ -54,8 +54,27 @@ expect 124 'so is waiting for input' sh -c \
     "sleep 20 >'$work/silent' & '$atoll' run --timeout 100ms '$work/failing.wasm' wait <'$work/silent'; status=\$?; kill \$!; exit \$status"
 expect 134 'an endless loop runs out of fuel' failing --fuel 1000000 spin
 says 'by its name' 'fuel'
+for option in --timeout=0 --fuel=0 --fuel=9223372036854775808 --mem-max=0 --mem-max=5G --stack=1K \
+    --stack=65M --checkpoint= --invoke=; do
+    expect 2 "a limit that cannot be is refused: $option" failing ${option%%=*} "${option#*=}" spin
+    says 'by the name of its option' "atoll run: ${option%%=*} (can be|takes)"
+done
 expect 0 'memory ends at --mem-max' failing --mem-max 16M memory
 check 'and malloc fails there' sh -c "test \"\$(cut -d' ' -f1 '$out')\" -lt 16"
+printf '(module (memory 49152) (func (export "_start")))' >"$work/large.wat"
+wat2wasm "$work/large.wat" -o "$work/large.wasm"
+expect 0 'memory can reach up to 4 GiB' "$atoll" run --mem-max 4G "$work/large.wasm"
+expect 126 'a module that begins with more than it may have is refused' "$atoll" run "$work/large.wasm"
+says 'with both sizes' 'needs 3145728 KiB of memory at the start but may have 524288 KiB'
+"$atoll" run "$work/failing.wasm" spin 2>"$err" &
+program=$!
+sleep 0.2
+kill -SEGV $program
+wait $program 2>>"$err"
+check 'a fault signal that somebody sent ends the process and is no trap' test $? -eq 139
+expect 125 'beyond a file size limit there is an error' \
+    bash -c "ulimit -f 1; '$atoll' run --no-cache '$work/world.wasm' 2>&1 | cat >&2; exit \${PIPESTATUS[0]}"
+says 'that names it' 'File too large'
 
 functions() { "$atoll" run "$work/functions.wasm" --invoke "$@"; }
 functions_json() { "$atoll" run "$work/functions.wasm" --json --invoke "$@"; }

@@ -55,6 +55,8 @@ struct sim_adversary *sim_adversary_create(struct sim_cluster *c)
             a->tricks = UINT32_C(1) << i;
     if (!c->faulty_set)
         a->tricks = 0;
+    for (unsigned i = 0; i < SIM_TRICKS; i++)
+        c->coverage.drawn[SIM_SECTION_TRICK + i] = a->tricks >> i & 1;
     a->eagerness = (unsigned)sim_random_range(sim_adversary_random(a), 20, 1000);
     a->deaf_to = sim_random_word(sim_adversary_random(a));
     a->liar = sim_random_chance(sim_adversary_random(a), 300);
@@ -193,9 +195,13 @@ void sim_adversary_send(struct sim_adversary *a, struct sim_machine *m, unsigned
 
     if (!twin_may_talk(a, m, to))
         return;
+    if (m->number >= a->cluster->replicas)
+        sim_acted(a, SIM_TRICK_TWIN);
     sim_forge_learn(a, message);
-    if (hoard_keeps(a, m, message))
+    if (hoard_keeps(a, m, message)) {
+        sim_acted(a, SIM_TRICK_HOARD);
         return;
+    }
     /* Who prepares blindly has signed another Prepare already. */
     if (a->tricks >> SIM_TRICK_BLIND_PREPARE & 1 && is_vote(message) &&
         !sim_adversary_uses(a, SIM_TRICK_BLIND_PREPARE))
@@ -203,10 +209,12 @@ void sim_adversary_send(struct sim_adversary *a, struct sim_machine *m, unsigned
     message = sim_forge(a, m, to, message, &out);
     if (message.len && message.data == out.data)
         sim_forge_learn(a, message);
-    if (message.len && is_vote(message) && sim_adversary_uses(a, SIM_TRICK_LATE))
+    if (message.len && is_vote(message) && sim_adversary_uses(a, SIM_TRICK_LATE)) {
+        sim_acted(a, SIM_TRICK_LATE);
         send_late(a, m->number, to, message);
-    else if (message.len)
-        sim_network_send(&a->cluster->network, m->number, to, message.data, message.len);
+    } else if (message.len) {
+        sim_post(a->cluster, m->number, to, message);
+    }
     buffer_free(&out);
 }
 
@@ -217,12 +225,14 @@ static void prepare_blindly(struct sim_adversary *a, struct sim_machine *m, stru
     struct sim_cluster *c = a->cluster;
     struct buffer prepare = {0}, commit = {0};
 
-    if (sim_forge_blind(a, m, message, &prepare, &commit))
+    if (sim_forge_blind(a, m, message, &prepare, &commit)) {
+        sim_acted(a, SIM_TRICK_BLIND_PREPARE);
         for (unsigned i = 0; i < c->machines; i++)
             if (c->machine[i].replica != m->replica) {
                 sim_network_send(&c->network, m->number, i, prepare.data, prepare.len);
                 sim_network_send(&c->network, m->number, i, commit.data, commit.len);
             }
+    }
     buffer_free(&prepare);
     buffer_free(&commit);
 }
@@ -232,6 +242,7 @@ static void poison(struct sim_adversary *a, struct sim_machine *m, struct slice 
     struct sim_cluster *c = a->cluster;
     struct buffer spoilt = {0}, prepare = {0};
 
+    sim_acted(a, SIM_TRICK_POISON);
     sim_forge_poison(a, message, &spoilt);
     for (unsigned i = 0; i < c->machines; i++) {
         if (!c->machine[i].correct)
@@ -243,6 +254,16 @@ static void poison(struct sim_adversary *a, struct sim_machine *m, struct slice 
     }
     buffer_free(&spoilt);
     buffer_free(&prepare);
+}
+
+/* Whether it acts as if it had not heard. */
+static bool ignores(struct sim_adversary *a, enum sim_trick trick)
+{
+    bool does = sim_adversary_uses(a, trick);
+
+    if (does)
+        sim_acted(a, trick);
+    return does;
 }
 
 bool sim_adversary_admits(struct sim_adversary *a, struct sim_machine *m, unsigned from,
@@ -258,10 +279,9 @@ bool sim_adversary_admits(struct sim_adversary *a, struct sim_machine *m, unsign
         if (sim_adversary_uses(a, SIM_TRICK_POISON))
             poison(a, m, message);
         return true;
-    case LEDGER_MESSAGE_VIEW_CHANGE: return !sim_adversary_uses(a, SIM_TRICK_CHOOSE_CHANGES);
-    case LEDGER_MESSAGE_RELAY: return !sim_adversary_uses(a, SIM_TRICK_CENSOR);
-    default:
-        return !(from_client && a->deaf_to >> from & 1 && sim_adversary_uses(a, SIM_TRICK_CENSOR));
+    case LEDGER_MESSAGE_VIEW_CHANGE: return !ignores(a, SIM_TRICK_CHOOSE_CHANGES);
+    case LEDGER_MESSAGE_RELAY: return !ignores(a, SIM_TRICK_CENSOR);
+    default: return !(from_client && a->deaf_to >> from & 1 && ignores(a, SIM_TRICK_CENSOR));
     }
 }
 
@@ -275,8 +295,10 @@ static void forget_due(void *ctx, void *payload)
     struct sim_machine *m = &a->cluster->machine[sim_random_below(r, a->cluster->machines)];
 
     (void)payload;
-    if (!m->correct)
+    if (!m->correct) {
+        sim_acted(a, SIM_TRICK_AMNESIA);
         sim_machine_forget(m, sim_random_skewed(r, 1000, 300000));
+    }
     sim_world_after(&a->cluster->world, sim_random_skewed(r, 50000, 2000000), forget_due, a, NULL);
 }
 

@@ -80,6 +80,12 @@ static inline bool sim_adversary_uses(const struct sim_adversary *a, enum sim_tr
     return a->tricks >> trick & 1 && sim_random_chance(sim_adversary_random(a), a->eagerness);
 }
 
+/* A trick changed what others see. */
+static inline void sim_acted(struct sim_adversary *a, enum sim_trick trick)
+{
+    sim_covered(&a->cluster->coverage, SIM_SECTION_TRICK, trick);
+}
+
 /* Remembers what a message holds. */
 void sim_forge_learn(struct sim_adversary *, struct slice message);
 /* The message, or one in its place; out is emptied. Empty: nothing is sent. */

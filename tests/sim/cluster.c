@@ -126,6 +126,7 @@ static void cluster_open(struct sim_cluster *c)
     c->quorum = c->replicas - c->faulty_max;
     c->async = sim_random_chance(r, 150);
     c->stormy = sim_random_chance(r, 350);
+    c->clocks_differ = sim_random_chance(r, 300);
     c->bank_groups = (unsigned)sim_random_range(r, 1, 4);
     c->stage_high_us = (uint32_t)sim_random_skewed(r, 100, 20000);
     faulty_draw(c);

@@ -16,6 +16,7 @@
 #define SIM_CLUSTER_H
 
 #include "bank.h"
+#include "coverage.h"
 #include "disk.h"
 #include "ledger/kv/checkpoint.h"
 #include "ledger/kv/procedure.h"
@@ -28,6 +29,7 @@
 
 #define SIM_MACHINES_MAX    32
 #define SIM_CLIENTS_MAX     8
+#define SIM_REQUESTS_MAX    64 /* of one client */
 #define SIM_CHECKPOINTS_MAX 3
 #define SIM_PENDING_MAX     64 /* digests being computed */
 
@@ -68,6 +70,7 @@ struct sim_machine {
     uint32_t life; /* how often it was started: what belongs to an earlier life is dropped */
     bool restart_planned;
     bool quarantine; /* the power failed under asynchronous durability, and it has not rejoined */
+    bool damaged;    /* its log once lost what was durable */
     struct sim_disk disk;
     uint64_t synced_at_us; /* the last planned sync ends then */
     size_t *entry;         /* record of the disk that holds the entry at a position */
@@ -75,7 +78,11 @@ struct sim_machine {
     uint64_t *batch; /* position of the PP of batch s, where it was seen last */
     size_t batch_capacity;
     uint32_t timer_version[LEDGER_TIMERS];
+    uint64_t timer_at_us[LEDGER_TIMERS]; /* by its own clock; 0: not set */
+    uint64_t clock_ahead_us;
+    uint32_t clock_rate; /* in a thousand of the world's */
     bool settle_planned;
+    uint32_t accepted[SIM_ENDPOINTS_MAX];                  /* how often an endpoint connected */
     struct sim_checkpoint checkpoint[SIM_CHECKPOINTS_MAX]; /* oldest first */
     unsigned checkpoints;
     struct sim_pending pending[SIM_PENDING_MAX];
@@ -83,6 +90,12 @@ struct sim_machine {
 };
 
 struct sim_client;
+
+/* A connection between a client and a machine. */
+struct sim_line {
+    bool standing, dialling;
+    uint64_t backoff_us;
+};
 
 struct sim_cluster {
     struct sim_options options;
@@ -94,7 +107,8 @@ struct sim_cluster {
     unsigned replicas, faulty_max, quorum; /* N, f, Q */
     uint64_t faulty_set;                   /* bitmap of replicas */
     bool async;                            /* durability of pp, Prepare, certificates */
-    bool stormy;                           /* many short faults of the network: view after view */
+    bool clocks_differ;
+    bool stormy; /* many short faults of the network: view after view */
     /* Loss of messages between replicas by their type, in a thousand, on their way to a set. */
     uint16_t typed_loss[LEDGER_MESSAGE_RELAY + 1];
     uint64_t typed_to;
@@ -103,10 +117,11 @@ struct sim_cluster {
     unsigned bank_groups;
     unsigned clients;
     struct sim_client *client[SIM_CLIENTS_MAX];
+    struct sim_line line[SIM_CLIENTS_MAX][SIM_MACHINES_MAX];
     struct sim_witness *witness;
     struct sim_adversary *adversary;
     uint32_t stage_low_us, stage_high_us; /* how long verify and digest jobs take */
-    uint64_t power_cuts, crashes, receipts, undecided;
+    struct sim_coverage coverage;
 };
 
 /* ---- the whole ---- */
@@ -138,6 +153,11 @@ void sim_machine_start(struct sim_machine *);
 void sim_machine_crash(struct sim_machine *, bool power, uint64_t restart_us);
 /* As a crash, after which its disk is empty. Only faulty machines forget. */
 void sim_machine_forget(struct sim_machine *, uint64_t restart_us);
+/* Its clock jumps ahead: what was to happen meanwhile is due. */
+void sim_machine_clock_jump(struct sim_machine *, uint64_t ahead_us);
+/* A client's connection begins, or ends. */
+void sim_machine_accept(struct sim_machine *, unsigned endpoint);
+void sim_machine_hang_up(struct sim_machine *, unsigned endpoint);
 /* A message from another endpoint of the network. */
 void sim_machine_receive(struct sim_machine *, unsigned from, const uint8_t *bytes, size_t len);
 /* The last record of the disk with the entry; NULL beyond the end. */
@@ -157,17 +177,37 @@ bool sim_machine_batch(const struct sim_machine *, uint64_t s, struct sim_batch 
 struct sim_client *sim_client_create(struct sim_cluster *, unsigned number, unsigned requests);
 void sim_client_destroy(struct sim_client *);
 void sim_client_start(struct sim_client *);
+/* A client with a receipt store dies, with what was not synced of it when the power fails, and
+ * starts again after restart_us. False: it has none, or is down. */
+bool sim_client_crash(struct sim_client *, bool power, uint64_t restart_us);
+/* A link to a replica stands. */
+void sim_client_connected(struct sim_client *, uint16_t replica);
 void sim_client_receive(struct sim_client *, unsigned from, const uint8_t *bytes, size_t len);
-/* Every request that can end has a receipt. */
+/* Every request that it still knows of has ended, and there are no more to come. */
 bool sim_client_done(const struct sim_client *);
+bool sim_client_is_up(const struct sim_client *);
 /* Tells a trace what it waits for. */
 void sim_client_tell(struct sim_client *);
-/* What it asked and heard, for the judge: appends to operations, which has room for *count of them
- * and gets the number. */
-size_t sim_client_history(const struct sim_client *, struct sim_operation *operations, size_t room);
+/* Which transaction a request is; 0: none. */
+typedef uint64_t sim_place(void *ctx, const uint8_t req_hash[static 32]);
+/* What it asked and heard, for the judge: fills in operations, which has room for `room` of them,
+ * and says how many. Where a request without an answer stands, `place` knows. */
+size_t sim_client_history(struct sim_client *, struct sim_operation *operations, size_t room,
+                          sim_place *place, void *ctx);
 /* Every receipt that it holds. */
 void sim_client_receipts(const struct sim_client *, void (*visit)(void *ctx, struct slice receipt),
                          void *ctx);
+
+/* ---- connections of clients (line.c) ---- */
+
+/* The client connects to every machine. */
+void sim_line_dial(struct sim_cluster *, unsigned client);
+/* The connection is lost; the client dials again. */
+void sim_line_break(struct sim_cluster *, unsigned client, unsigned machine);
+/* From a client to a machine, if they are connected. */
+void sim_line_ask(struct sim_cluster *, unsigned client, unsigned machine, struct slice message);
+/* From a machine to anyone; to a client only while they are connected. */
+void sim_post(struct sim_cluster *, unsigned from, unsigned to, struct slice message);
 
 /* ---- the one who watches (witness.c) ---- */
 
@@ -211,8 +251,9 @@ bool sim_adversary_blocks(const struct sim_adversary *, unsigned to, struct slic
 void sim_adversary_hear(struct sim_adversary *, unsigned from, struct slice message);
 /* Which bodies of replica `to` a message for it reaches: a bitmap of machines. */
 uint64_t sim_adversary_bodies(struct sim_adversary *, unsigned from, uint16_t to);
-/* Names of all tricks, ended by NULL. */
+/* Names of all tricks of replicas, and lies of clients, ended by NULL. */
 const char *const *sim_adversary_tricks(void);
+const char *const *sim_lie_names(void);
 
 /* ---- for a trace (tell.c) ---- */
 
@@ -225,5 +266,7 @@ void sim_tell_machines(struct sim_cluster *);
 void sim_fault_start(struct sim_cluster *, uint64_t until_us);
 /* Ends all faults, starts what is down. Faulty replicas go on lying. */
 void sim_fault_heal(struct sim_cluster *);
+/* Names of all faults, ended by NULL. */
+const char *const *sim_fault_names(void);
 
 #endif

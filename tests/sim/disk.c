@@ -92,18 +92,24 @@ void sim_disk_power_cut(struct sim_disk *d)
     d->durable_lsn = d->next_lsn - 1;
 }
 
-struct sim_record *sim_disk_rot(struct sim_disk *d, enum sim_file file)
+static bool record_may_rot(const struct sim_disk *d, const struct sim_record *r, enum sim_file file,
+                           uint8_t kind)
+{
+    return r->file == file && r->kind == kind && r->lsn <= d->durable_lsn;
+}
+
+struct sim_record *sim_disk_rot(struct sim_disk *d, enum sim_file file, uint8_t kind)
 {
     struct sim_random *random = sim_world_random(d->world, SIM_STREAM_DISK);
     size_t candidates = 0, pick;
 
     for (size_t i = 0; i < d->count; i++)
-        candidates += d->record[i].file == file && d->record[i].lsn <= d->durable_lsn;
+        candidates += record_may_rot(d, &d->record[i], file, kind);
     if (!candidates)
         return NULL;
     pick = sim_random_below(random, candidates);
     for (size_t i = 0;; i++)
-        if (d->record[i].file == file && d->record[i].lsn <= d->durable_lsn && !pick--) {
+        if (record_may_rot(d, &d->record[i], file, kind) && !pick--) {
             d->record[i].rotten = true;
             return &d->record[i];
         }

@@ -53,8 +53,8 @@ void sim_disk_synced(struct sim_disk *, uint64_t lsn);
 
 /* The power fails. What survives is durable when it is found again. */
 void sim_disk_power_cut(struct sim_disk *);
-/* One durable record, drawn by chance, rots. NULL when there is none of the file. */
-struct sim_record *sim_disk_rot(struct sim_disk *, enum sim_file);
+/* One durable record of a kind, drawn by chance, rots. NULL when there is none. */
+struct sim_record *sim_disk_rot(struct sim_disk *, enum sim_file, uint8_t kind);
 /* Forgets the records for which drop says so (pruning and rewriting of a file). */
 void sim_disk_prune(struct sim_disk *, bool (*drop)(const struct sim_record *, void *ctx),
                     void *ctx);

@@ -17,10 +17,36 @@ enum fault {
     FAULT_TYPED,     /* some kinds of message do not reach some */
     FAULT_WEATHER,   /* loss, duplicates, reordering everywhere */
     FAULT_SLOW,      /* one machine's links */
-    FAULT_SLOW_DISK,
+    FAULT_SLOW_DISK, /* one machine's syncs take half a second */
     FAULT_FULL_DISK,
+    FAULT_ROT,    /* a record of a machine's segments is damaged: of an entry, old or new */
+    FAULT_CLOCK,  /* a machine's clock jumps ahead, as after a pause */
+    FAULT_CLIENT, /* a client dies, with or without power, and goes on with its receipt store */
     FAULT_KINDS,
 };
+
+static const char *const fault_name[FAULT_KINDS + 1] = {
+    [FAULT_CRASH] = "a process dies",
+    [FAULT_POWER] = "a machine loses power",
+    [FAULT_POWER_ALL] = "all machines lose power",
+    [FAULT_PARTITION] = "two sides do not hear each other",
+    [FAULT_DEAF] = "one side does not hear, or is not heard",
+    [FAULT_ISOLATE] = "the primary is alone",
+    [FAULT_LINKS] = "single links are cut",
+    [FAULT_TYPED] = "some kinds of message are lost on their way to some",
+    [FAULT_WEATHER] = "loss, duplicates, reordering everywhere",
+    [FAULT_SLOW] = "one machine's links are slow",
+    [FAULT_SLOW_DISK] = "one machine's disk is slow",
+    [FAULT_FULL_DISK] = "one machine's disk is full",
+    [FAULT_ROT] = "a record of one machine is damaged at rest",
+    [FAULT_CLOCK] = "a clock jumps ahead",
+    [FAULT_CLIENT] = "a client dies and goes on with its receipt store",
+};
+
+const char *const *sim_fault_names(void)
+{
+    return fault_name;
+}
 
 struct plan {
     struct sim_cluster *cluster;
@@ -28,6 +54,7 @@ struct plan {
     uint32_t gap_us; /* between two faults, at most */
     unsigned weight[FAULT_KINDS], weights;
     unsigned power_victim; /* the only one that may lose power when durability is asynchronous */
+    unsigned rot_victim;   /* … whose log is damaged */
 };
 
 static struct sim_random *random_of(struct sim_cluster *c)
@@ -158,7 +185,33 @@ static void network_strike(struct sim_cluster *c, enum fault fault, uint64_t las
     sim_world_after(&c->world, lasts_us, partition_end, c, NULL);
 }
 
-static void strike(struct plan *p, enum fault fault)
+static bool is_damaged(const struct sim_machine *m)
+{
+    for (size_t i = 0; i < m->disk.count; i++)
+        if (m->disk.record[i].rotten)
+            return true;
+    return false;
+}
+
+/* While it is down, or while it runs: then reading the entry fails until somebody starts it again.
+ */
+static bool rot_strike(struct sim_cluster *c, struct sim_machine *m, uint64_t lasts_us)
+{
+    if (sim_random_chance(random_of(c), 600))
+        sim_machine_crash(m, false, lasts_us);
+    return sim_disk_rot(&m->disk, SIM_FILE_SEGMENT, LEDGER_RECORD_ENTRY) != NULL;
+}
+
+static bool client_strike(struct sim_cluster *c)
+{
+    struct sim_random *r = random_of(c);
+    struct sim_client *client = c->client[sim_random_below(r, c->clients)];
+
+    return sim_client_crash(client, sim_random_chance(r, 500), sim_random_range(r, 1000, 300000));
+}
+
+/* False: it did not meet anything. */
+static bool strike_begin(struct plan *p, enum fault fault)
 {
     struct sim_cluster *c = p->cluster;
     struct sim_random *r = random_of(c);
@@ -190,8 +243,20 @@ static void strike(struct plan *p, enum fault fault)
         c->machine[victim].disk.full = true;
         sim_world_after(&c->world, lasts_us, disks_end, c, NULL);
         break;
+    case FAULT_ROT: return rot_strike(c, &c->machine[p->rot_victim], lasts_us);
+    case FAULT_CLOCK:
+        sim_machine_clock_jump(&c->machine[victim], sim_random_skewed(r, 1000, 10000000));
+        break;
+    case FAULT_CLIENT: return client_strike(c);
     default: network_strike(c, fault, lasts_us);
     }
+    return true;
+}
+
+static void strike(struct plan *p, enum fault fault)
+{
+    if (strike_begin(p, fault))
+        sim_covered(&p->cluster->coverage, SIM_SECTION_FAULT, fault);
 }
 
 static void fault_due(void *ctx, void *payload)
@@ -225,15 +290,17 @@ void sim_fault_start(struct sim_cluster *c, uint64_t until_us)
     p->gap_us =
         (uint32_t)sim_random_range(r, c->stormy ? 20000 : 100000, c->stormy ? 200000 : 1500000);
     p->power_victim = any_machine(c);
+    p->rot_victim = any_machine(c);
     for (unsigned i = 0; i < FAULT_KINDS; i++) {
         unsigned often = c->stormy && is_of_network((enum fault)i) ? 800 : 400;
 
         /* With asynchronous durability a machine without power counts as one more faulty one until
          * it has rejoined: one at most, and none beyond f. */
-        if (c->async &&
-            (i == FAULT_POWER_ALL || (i == FAULT_POWER && c->options.faulty >= c->faulty_max)))
+        if (c->async && (i == FAULT_POWER_ALL || i == FAULT_ROT ||
+                         (i == FAULT_POWER && c->options.faulty >= c->faulty_max)))
             continue;
         p->weight[i] = sim_random_chance(r, often) ? (unsigned)sim_random_range(r, 1, 10) : 0;
+        c->coverage.drawn[SIM_SECTION_FAULT + i] = p->weight[i] > 0;
         p->weights += p->weight[i];
     }
     if (!p->weights) {
@@ -269,6 +336,9 @@ void sim_fault_heal(struct sim_cluster *c)
     slow_end(c, NULL);
     disks_end(c, NULL);
     delays_calm(c);
+    for (unsigned i = 0; i < c->machines; i++)
+        if (is_damaged(&c->machine[i]))
+            sim_machine_crash(&c->machine[i], false, 1000);
     for (unsigned i = 0; i < c->machines; i++)
         if (!c->machine[i].core && !c->machine[i].restart_planned)
             sim_machine_crash(&c->machine[i], false, 1000);

@@ -211,9 +211,11 @@ static struct slice pre_prepare_forge(struct sim_adversary *a, const struct sim_
     pp = pre.pp;
     if (sim_adversary_uses(a, SIM_TRICK_WRONG_PP)) {
         pp_spoil(a, &pp);
+        sim_acted(a, SIM_TRICK_WRONG_PP);
     } else if (hears_other(a, pp.view, pp.seqno, to)) {
         nonce_own(m, pp.view, pp.seqno, nonce);
         ledger_nonce_hash(nonce, pp.nonce_commit);
+        sim_acted(a, SIM_TRICK_EQUIVOCATE);
     } else {
         return message;
     }
@@ -258,11 +260,14 @@ static struct slice commit_forge(struct sim_adversary *a, const struct sim_machi
 
     if (ledger_commit_message_decode(message, &commit, &e) != 0 || commit.replica != m->replica)
         return message;
-    if (sim_adversary_uses(a, SIM_TRICK_MUTE))
+    if (sim_adversary_uses(a, SIM_TRICK_MUTE)) {
+        sim_acted(a, SIM_TRICK_MUTE);
         return (struct slice){0};
-    if (sim_adversary_uses(a, SIM_TRICK_WRONG_NONCE))
+    }
+    if (sim_adversary_uses(a, SIM_TRICK_WRONG_NONCE)) {
+        sim_acted(a, SIM_TRICK_WRONG_NONCE);
         commit.nonce[sim_random_below(sim_adversary_random(a), LEDGER_NONCE_LEN)] ^= 4;
-    else if (hears_other(a, commit.view, commit.seqno, to))
+    } else if (hears_other(a, commit.view, commit.seqno, to))
         nonce_own(m, commit.view, commit.seqno, commit.nonce);
     else
         return message;
@@ -278,10 +283,13 @@ static struct slice reply_forge(struct sim_adversary *a, struct slice message, s
 
     if (ledger_reply_decode(message, &reply, &e) != 0)
         return message;
-    if (sim_adversary_uses(a, SIM_TRICK_MUTE))
+    if (sim_adversary_uses(a, SIM_TRICK_MUTE)) {
+        sim_acted(a, SIM_TRICK_MUTE);
         return (struct slice){0};
+    }
     if (!sim_adversary_uses(a, SIM_TRICK_WRONG_NONCE))
         return message;
+    sim_acted(a, SIM_TRICK_WRONG_NONCE);
     reply.nonce[3] ^= 1;
     if (!buffer_append(out, NULL, LEDGER_REPLY_MESSAGE_LEN))
         abort();
@@ -373,11 +381,16 @@ static struct slice view_change_forge(struct sim_adversary *a, const struct sim_
                    ? vc.certificate_count
                    : (uint32_t)sim_random_range(sim_adversary_random(a), 0, vc.certificate_count);
         vc.certificate_count -= drop;
+        if (drop)
+            sim_acted(a, SIM_TRICK_OMIT_TIP);
         if (!vc.certificate_count)
             vc.has_new_view = false;
     } else if (sim_adversary_uses(a, SIM_TRICK_OMIT_NEW_VIEW)) {
+        if (vc.has_new_view)
+            sim_acted(a, SIM_TRICK_OMIT_NEW_VIEW);
         vc.has_new_view = false;
     } else if (sim_adversary_uses(a, SIM_TRICK_ANY_TIP)) {
+        sim_acted(a, SIM_TRICK_ANY_TIP);
         tip_any(a, &vc);
     } else {
         return message;
@@ -405,6 +418,7 @@ static struct slice new_view_forge(struct sim_adversary *a, const struct sim_mac
         nv.nv.view % a->cluster->replicas != m->replica ||
         !sim_adversary_uses(a, SIM_TRICK_FORGE_NEW_VIEW))
         return message;
+    sim_acted(a, SIM_TRICK_FORGE_NEW_VIEW);
     switch (sim_random_below(r, 6)) {
     case 0:
         if (nv.nv.plan_count) {
@@ -472,14 +486,23 @@ struct slice sim_forge(struct sim_adversary *a, const struct sim_machine *m, uns
     struct slice seen;
 
     out->len = 0;
-    if (sim_adversary_uses(a, SIM_TRICK_SKIP) && a->deaf_to >> to & 1)
+    if (sim_adversary_uses(a, SIM_TRICK_SKIP) && a->deaf_to >> to & 1) {
+        sim_acted(a, SIM_TRICK_SKIP);
         return (struct slice){0};
-    if (sim_adversary_uses(a, SIM_TRICK_GARBAGE) ||
-        (tells_history(message) && sim_adversary_uses(a, SIM_TRICK_BAD_HISTORY)))
+    }
+    if (sim_adversary_uses(a, SIM_TRICK_GARBAGE)) {
+        sim_acted(a, SIM_TRICK_GARBAGE);
         return damage(a, message, out);
+    }
+    if (tells_history(message) && sim_adversary_uses(a, SIM_TRICK_BAD_HISTORY)) {
+        sim_acted(a, SIM_TRICK_BAD_HISTORY);
+        return damage(a, message, out);
+    }
     if (sim_adversary_uses(a, SIM_TRICK_REPLAY) && to < a->cluster->machines &&
-        (seen = recall(a, a->message, a->messages)).len)
+        (seen = recall(a, a->message, a->messages)).len) {
+        sim_acted(a, SIM_TRICK_REPLAY);
         return seen;
+    }
     switch (ledger_message_type(message)) {
     case LEDGER_MESSAGE_PRE_PREPARE: return pre_prepare_forge(a, m, to, message, out);
     case LEDGER_MESSAGE_COMMIT: return commit_forge(a, m, to, message, out);

@@ -319,15 +319,62 @@ static void order_judge(struct sim_cluster *c, const struct sim_operation *opera
         }
 }
 
+/* The place of every request in a ledger. */
+static void places_find(const struct sim_machine *m, struct sim_table *places)
+{
+    for (uint64_t position = 0; position < m->entries; position++) {
+        const struct sim_record *r = sim_machine_entry(m, position);
+        struct ledger_body body;
+        struct ledger_tx tx;
+        struct error e;
+        uint8_t hash[HASH_LEN];
+        bool fresh;
+
+        if (r->type != LEDGER_ENTRY_TX ||
+            ledger_tx_decode(slice_of(r->bytes, r->len), &tx, &e) != 0 ||
+            ledger_body_decode(tx.body, &body, &e) != 0)
+            continue;
+        ledger_request_hash(body.fields, hash);
+        memcpy(sim_table_put(places, hash, &fresh), &tx.index, sizeof tx.index);
+    }
+}
+
+static uint64_t place_of(void *ctx, const uint8_t req_hash[static 32])
+{
+    const void *found = sim_table_get(ctx, req_hash);
+    uint64_t index = 0;
+
+    if (found)
+        memcpy(&index, found, sizeof index);
+    return index;
+}
+
+/* The correct machine that committed most; NULL: none is up. */
+static const struct sim_machine *machine_ahead(const struct sim_cluster *c)
+{
+    const struct sim_machine *best = NULL;
+
+    for (unsigned i = 0; i < c->machines; i++)
+        if (is_judged(&c->machine[i]) &&
+            (!best || committed_of(&c->machine[i]) > committed_of(best)))
+            best = &c->machine[i];
+    return best;
+}
+
 static void history_judge(struct sim_cluster *c)
 {
-    size_t room = (size_t)SIM_CLIENTS_MAX * 1024, count = 0;
+    size_t room = (size_t)SIM_CLIENTS_MAX * SIM_REQUESTS_MAX, count = 0;
     struct sim_operation *operations = sim_allocate(room * sizeof *operations);
     struct sim_model model = sim_bank_model();
+    struct sim_table places = {.value_len = sizeof(uint64_t)};
+    const struct sim_machine *ahead = machine_ahead(c);
     unsigned group = 0;
 
+    if (ahead)
+        places_find(ahead, &places);
     for (unsigned i = 0; i < c->clients; i++)
-        count += sim_client_history(c->client[i], operations + count, room - count);
+        count +=
+            sim_client_history(c->client[i], operations + count, room - count, place_of, &places);
     order_judge(c, operations, count);
     switch (sim_linearize(operations, count, &model, JUDGE_BUDGET, &group)) {
     case SIM_NOT_LINEARIZABLE:
@@ -336,9 +383,10 @@ static void history_judge(struct sim_cluster *c)
                            "linearizable",
                            group);
         break;
-    case SIM_UNDECIDED: c->undecided++; break;
+    case SIM_UNDECIDED: sim_covered(&c->coverage, SIM_SECTION_EVENT, SIM_EVENT_UNDECIDED); break;
     default: break;
     }
+    sim_table_close(&places);
     free(operations);
 }
 

@@ -23,6 +23,23 @@ enum lie {
     LIES,
 };
 
+static const char *const lie_name[LIES + 1] = {
+    [LIE_OTHER_SIGNATURE] = "another signature of the same request",
+    [LIE_OTHER_REQUEST] = "another request under the same number",
+    [LIE_NEVER] = "a min_index beyond reach",
+    [LIE_UNSIGNED] = "a request that is not signed",
+    [LIE_FOREIGN_KEY] = "a request in another client's name",
+    [LIE_SMALL_KEY] = "a key of small order",
+    [LIE_BUNDLE] = "a bundle, with or without a foreign member",
+    [LIE_GARBAGE] = "garbage",
+    [LIE_FAIR] = "none: something to build on",
+};
+
+const char *const *sim_lie_names(void)
+{
+    return lie_name;
+}
+
 static void request_make(struct sim_adversary *a, struct ledger_request *request, uint64_t reqno,
                          uint8_t *args)
 {
@@ -101,6 +118,7 @@ void sim_lie(struct sim_adversary *a, struct buffer *message)
     if (lie != LIE_OTHER_REQUEST && lie != LIE_OTHER_SIGNATURE)
         reqno = ++a->lie_number;
     message->len = 0;
+    sim_covered(&a->cluster->coverage, SIM_SECTION_LIE, lie);
     request_make(a, &request, reqno, args);
     switch (lie) {
     case LIE_BUNDLE: bundle_message(a, message); return;

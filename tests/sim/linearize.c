@@ -258,6 +258,58 @@ static void search_close(struct search *s)
     free(s->seen.used);
 }
 
+/* ---- the order that is claimed ---- */
+
+static int hint_compare(const void *a, const void *b)
+{
+    const struct sim_operation *const *x = a, *const *y = b;
+
+    return ((*x)->hint > (*y)->hint) - ((*x)->hint < (*y)->hint);
+}
+
+/* The operations of a group that have a hint, in its order; *whole: every one that was answered has
+ * one. */
+static size_t hints_gather(const struct sim_operation *operations, size_t count, unsigned group,
+                           const struct sim_operation **out, bool *whole)
+{
+    size_t found = 0;
+
+    *whole = true;
+    for (size_t i = 0; i < count; i++) {
+        if (operations[i].group != group)
+            continue;
+        if (operations[i].hint)
+            out[found++] = &operations[i];
+        else
+            *whole &= operations[i].returned_us == SIM_NEVER;
+    }
+    qsort(out, found, sizeof(const struct sim_operation *), hint_compare);
+    return found;
+}
+
+/* Whether the claimed order is a linearization of the group. */
+static bool hint_holds(const struct sim_operation *operations, size_t count,
+                       const struct sim_model *model, unsigned group)
+{
+    const struct sim_operation **order =
+        sim_allocate((count ? count : 1) * sizeof(const struct sim_operation *));
+    uint8_t state[SIM_STATE_MAX] = {0};
+    uint64_t began_us = 0; /* the latest so far: whoever follows has not ended before that */
+    bool holds;
+    size_t found = hints_gather(operations, count, group, order, &holds);
+
+    model->initial(model->ctx, group, state);
+    for (size_t i = 0; i < found && holds; i++) {
+        const struct sim_operation *o = order[i];
+
+        holds = o->returned_us >= began_us &&
+                model->step(model->ctx, state, o->call, o->returned_us != SIM_NEVER);
+        began_us = o->invoked_us > began_us ? o->invoked_us : began_us;
+    }
+    free(order);
+    return holds;
+}
+
 enum sim_linearizable sim_linearize(const struct sim_operation *operations, size_t count,
                                     const struct sim_model *model, uint64_t budget,
                                     unsigned *group_out)
@@ -272,6 +324,8 @@ enum sim_linearizable sim_linearize(const struct sim_operation *operations, size
         struct search s = {.model = model, .budget = budget};
         enum sim_linearizable verdict = SIM_UNDECIDED;
 
+        if (hint_holds(operations, count, model, group))
+            continue;
         if (search_open(&s, operations, count, group))
             verdict = search_run(&s);
         search_close(&s);

@@ -7,6 +7,10 @@
  * The history is partitioned beforehand: operations of different groups touch disjoint parts of the
  * state, and a history is linearizable if each group's is (locality, Herlihy and Wing 1990). An
  * operation without an answer may have happened at any time after it began, or never.
+ *
+ * Whoever claims an order may give it as a hint. It is no more than that: it is tried first, by one
+ * walk, and an order that respects real time and gives every answer is the linearization that the
+ * search would look for. Only when it does not hold is there a search.
  */
 #ifndef SIM_LINEARIZE_H
 #define SIM_LINEARIZE_H
@@ -24,6 +28,7 @@
 
 struct sim_operation {
     uint64_t invoked_us, returned_us; /* returned_us SIM_NEVER: no answer was heard */
+    uint64_t hint; /* its place in the order that the object claims; 0: it has none */
     unsigned group;
     const void *call; /* what was asked and what was answered: the model's business */
 };

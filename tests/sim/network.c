@@ -53,7 +53,7 @@ static void parcel_post(struct sim_network *n, struct sim_link *link, unsigned f
     sim_world_after(n->world, at - n->world->now_us, parcel_arrive, n, p);
 }
 
-void sim_network_send(struct sim_network *n, unsigned from, unsigned to, const uint8_t *bytes,
+bool sim_network_send(struct sim_network *n, unsigned from, unsigned to, const uint8_t *bytes,
                       size_t len)
 {
     struct sim_link *link = &n->link[from][to];
@@ -63,11 +63,12 @@ void sim_network_send(struct sim_network *n, unsigned from, unsigned to, const u
     n->sent++;
     if (link->cut || sim_random_chance(random, link->loss)) {
         n->lost++;
-        return;
+        return false;
     }
     parcel_post(n, link, from, to, bytes, len);
     if (sim_random_chance(random, link->duplicate))
         parcel_post(n, link, from, to, bytes, len);
+    return true;
 }
 
 void sim_network_faults(struct sim_network *n, unsigned loss, unsigned duplicate, unsigned reorder)

@@ -32,7 +32,8 @@ struct sim_network {
 /* All links open, without faults, with the same delays. */
 void sim_network_open(struct sim_network *, struct sim_world *, unsigned endpoints,
                       uint32_t delay_low_us, uint32_t delay_high_us, sim_deliver *, void *ctx);
-void sim_network_send(struct sim_network *, unsigned from, unsigned to, const uint8_t *bytes,
+/* False: it is lost. */
+bool sim_network_send(struct sim_network *, unsigned from, unsigned to, const uint8_t *bytes,
                       size_t len);
 
 /* Gives every link the same rates of loss, duplication and reordering, in a thousand. */

@@ -29,6 +29,29 @@ void sim_signatures_open(struct sim_signatures *s, enum sim_crypto crypto, uint6
     sim_random_seed(&s->salt, seed, 0x5a17);
 }
 
+/* Takes the place of the check that a genesis makes of every key (meson.build: --wrap), and makes
+ * it once for each key: a run opens many replicas with one genesis, and the same keys serve all
+ * runs. */
+int __real_ed25519_key_check(const uint8_t public_key[static ED25519_KEY_LEN], struct error *);
+int __wrap_ed25519_key_check(const uint8_t public_key[static ED25519_KEY_LEN], struct error *);
+
+int __wrap_ed25519_key_check(const uint8_t public_key[static ED25519_KEY_LEN], struct error *e)
+{
+    static bool good[SIM_KEYS_MAX];
+    unsigned number = 0;
+
+    while (number < SIM_KEYS_MAX &&
+           (!good[number] || memcmp(sim_key(number)->public_key, public_key, ED25519_KEY_LEN) != 0))
+        number++;
+    if (number < SIM_KEYS_MAX)
+        return 0;
+    if (__real_ed25519_key_check(public_key, e) != 0)
+        return e->code;
+    for (number = 0; number < SIM_KEYS_MAX; number++)
+        good[number] |= memcmp(sim_key(number)->public_key, public_key, ED25519_KEY_LEN) == 0;
+    return 0;
+}
+
 static void absorb(uint64_t *x, const uint8_t bytes[static 32])
 {
     for (int i = 0; i < 4; i++) {

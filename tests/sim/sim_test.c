@@ -226,10 +226,11 @@ static void a_full_disk_takes_nothing_and_rot_strikes_durable_records_only(void 
     for (unsigned i = 0; i < 3; i++)
         assert_true(sim_disk_append(&disk, SIM_FILE_SEGMENT, 0, 0, i, NULL, 0) != 0);
     assert_int_equal(sim_disk_append(&disk, SIM_FILE_SEGMENT, 0, 0, 9, NULL, 0), 0);
-    assert_null(sim_disk_rot(&disk, SIM_FILE_SEGMENT));
+    assert_null(sim_disk_rot(&disk, SIM_FILE_SEGMENT, 0));
     sim_disk_synced(&disk, 1);
-    assert_int_equal(sim_disk_rot(&disk, SIM_FILE_SEGMENT)->lsn, 1);
-    assert_null(sim_disk_rot(&disk, SIM_FILE_VOTE));
+    assert_null(sim_disk_rot(&disk, SIM_FILE_SEGMENT, 1));
+    assert_int_equal(sim_disk_rot(&disk, SIM_FILE_SEGMENT, 0)->lsn, 1);
+    assert_null(sim_disk_rot(&disk, SIM_FILE_VOTE, 0));
     sim_disk_close(&disk);
     sim_world_close(&world);
 }
@@ -372,6 +373,35 @@ static void a_search_beyond_its_budget_is_undecided(void **state)
 
     (void)state;
     assert_int_equal(sim_linearize(operation, 2, &register_model, 1, &group), SIM_UNDECIDED);
+}
+
+static void a_claimed_order_is_believed_only_when_it_holds(void **state)
+{
+    struct sim_operation operation[] = {WRITE(0, 100, 1), WRITE(0, 100, 2), READ(10, 20, 2),
+                                        READ(110, 120, 1)};
+    unsigned group;
+
+    (void)state;
+    /* It holds: no search is needed. */
+    operation[1].hint = 1;
+    operation[2].hint = 2;
+    operation[0].hint = 3;
+    operation[3].hint = 4;
+    assert_int_equal(sim_linearize(operation, 4, &register_model, 0, &group), SIM_LINEARIZABLE);
+    /* Another order is right: the search finds it. */
+    operation[0].hint = 1;
+    operation[1].hint = 3;
+    assert_int_equal(sim_linearize(operation, 4, &register_model, 0, &group), SIM_UNDECIDED);
+    assert_int_equal(sim_linearize(operation, 4, &register_model, 1000, &group), SIM_LINEARIZABLE);
+    /* An order that gives all answers, against real time. */
+    operation[3] = (struct sim_operation)READ(2, 5, 1);
+    operation[0] = (struct sim_operation)WRITE(6, 100, 1);
+    operation[1].hint = 1;
+    operation[2].hint = 2;
+    operation[0].hint = 3;
+    operation[3].hint = 4;
+    assert_int_equal(sim_linearize(operation, 4, &register_model, 1000, &group),
+                     SIM_NOT_LINEARIZABLE);
 }
 
 /* ---- signatures ---- */
@@ -537,6 +567,7 @@ int main(void)
         cmocka_unit_test(bad_histories_are_found_out),
         cmocka_unit_test(random_histories_are_judged_rightly),
         cmocka_unit_test(a_search_beyond_its_budget_is_undecided),
+        cmocka_unit_test(a_claimed_order_is_believed_only_when_it_holds),
         cmocka_unit_test(the_oracle_and_the_ledgers_smallbank_agree),
         cmocka_unit_test(a_lost_payment_makes_a_history_unlinearizable),
         cmocka_unit_test(the_table_keeps_what_was_put),

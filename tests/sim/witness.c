@@ -287,8 +287,9 @@ void sim_witness_found(struct sim_witness *w, const struct sim_machine *m)
     for (size_t i = 0; i < m->disk.count; i++)
         sim_witness_wrote(w, m, &m->disk.record[i]);
     floor_lower(r, m);
-    /* A NewView that was lost with the power was followed by nothing that left. */
-    for (size_t i = 0; i < r->follows; i++)
+    /* A NewView that was lost with the power was followed by nothing that left; what damage took
+     * later is another matter. */
+    for (size_t i = 0; i < r->follows && !m->damaged; i++)
         if (!act_of(r, r->follow[i].hash)->entry_lsn)
             r->follow[i--] = r->follow[--r->follows];
 }

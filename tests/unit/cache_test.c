@@ -283,12 +283,14 @@ static void leftovers_of_dead_processes_go_after_an_hour(void **state)
 {
     (void)state;
     char old_part[PATH_MAX], new_part[PATH_MAX], old_lock[PATH_MAX], record[PATH_MAX];
+    char old_record_part[PATH_MAX];
     snprintf(old_part, sizeof old_part, "%s", file_of(1, ".artefact.abcdef"));
     snprintf(new_part, sizeof new_part, "%s", file_of(2, ".artefact.abcdef"));
     snprintf(old_lock, sizeof old_lock, "%s", file_of(3, ".lock"));
     snprintf(record, sizeof record, "%s", scratch_path("cache/compiler-0123456789abcdef"));
-    const char *all[] = {old_part, new_part, old_lock, record};
-    for (size_t i = 0; i < 4; i++) {
+    snprintf(old_record_part, sizeof old_record_part, "%s.abcdef", record);
+    const char *all[] = {old_part, new_part, old_lock, record, old_record_part};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         file_write(all[i], "x", 1);
         if (all[i] != new_part)
             file_age(all[i], 3700);
@@ -298,6 +300,7 @@ static void leftovers_of_dead_processes_go_after_an_hour(void **state)
     assert_int_equal(access(new_part, F_OK), 0);
     assert_int_equal(access(old_lock, F_OK), -1);
     assert_int_equal(access(record, F_OK), 0);
+    assert_int_equal(access(old_record_part, F_OK), -1);
 }
 
 /* ---- locks ---- */

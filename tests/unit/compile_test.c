@@ -295,6 +295,12 @@ static void what_the_compiler_said_before_it_died_is_passed_on(void **state)
     assert_fails('L', -ATOLL_ECOMPILE, "exit status 7: DOUBLE ERROR: not today");
 }
 
+static void a_function_too_large_to_compile_is_reported_as_that(void **state)
+{
+    (void)state;
+    assert_fails('B', -ATOLL_ECOMPILE, "functions 1 to 1 takes more memory than the limit");
+}
+
 static void an_error_of_lowering_keeps_its_code_and_place(void **state)
 {
     (void)state;
@@ -587,6 +593,7 @@ int main(void)
         CLIENT_TEST(unknown_options_are_refused),
         CLIENT_TEST(a_killed_shard_is_reported_by_number_function_and_signal),
         CLIENT_TEST(what_the_compiler_said_before_it_died_is_passed_on),
+        CLIENT_TEST(a_function_too_large_to_compile_is_reported_as_that),
         CLIENT_TEST(an_error_of_lowering_keeps_its_code_and_place),
         CLIENT_TEST(a_shard_cannot_open_files),
         CLIENT_TEST(a_shard_that_takes_all_memory_fails_alone),

@@ -87,6 +87,22 @@ static void a_failed_replacement_leaves_no_temporary_file(void **state)
     assert_int_equal(file_replace(inside("no/f"), "x", 1, 0600, &failure), -ATOLL_ENOENT);
 }
 
+static void what_is_no_regular_file_is_not_replaced(void **state)
+{
+    (void)state;
+    struct stat status;
+    assert_int_equal(mkfifo(inside("pipe"), 0600), 0);
+    assert_int_equal(symlink("pipe", inside("link")), 0);
+    assert_int_equal(file_replace(inside("pipe"), "x", 1, 0600, &failure), -ATOLL_ETYPE);
+    assert_int_equal(file_replace(inside("link"), "x", 1, 0600, &failure), -ATOLL_ETYPE);
+    assert_non_null(strstr(failure.text, "no regular file"));
+    assert_int_equal(lstat(inside("pipe"), &status), 0);
+    assert_true(S_ISFIFO(status.st_mode));
+    assert_int_equal(lstat(inside("link"), &status), 0);
+    assert_true(S_ISLNK(status.st_mode));
+    assert_int_equal(entry_count(), 2);
+}
+
 static void reading_appends_and_stops_at_the_limit(void **state)
 {
     (void)state;
@@ -172,6 +188,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(replacing_leaves_exactly_the_new_bytes_and_mode, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_regular_file_is_not_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_replacement_leaves_no_temporary_file, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(reading_appends_and_stops_at_the_limit, setup, teardown),

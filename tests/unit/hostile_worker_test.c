@@ -12,16 +12,19 @@
 
 #include <cmocka.h>
 
+#include "own_address.h"
+
 #include "base/clock.h"
 #include "node/config.h"
 #include "node/link.h"
 #include "node/node.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -36,12 +39,15 @@
 #define HUGE_BYTES  (1ull << 42)
 #define ANSWER_MAX  (1u << 20)
 #define GROWTH_MAX  (256u << 10) /* KiB that a misdeed may cost the supervisor */
+#define FILES_MAX   10000u       /* descriptors that it may cost it */
+#define SOCKETS     30000u
 #define LINK_FIRST  3
 #define PATIENCE_MS 20000
 
 /* ---- the worker ---- */
 
 static struct link line;
+static uint32_t own_version; /* of the tenant's function */
 static uint64_t random_state = 88172645463325252ull;
 
 static uint64_t any(void)
@@ -90,7 +96,7 @@ static void request_say(uint64_t id, uint32_t kind, uint64_t call, const void *p
                         uint32_t len)
 {
     struct message m = {.header = {.kind = MESSAGE_REQUEST, .id = id},
-                        .request = {.kind = kind, .call = call},
+                        .request = {.kind = kind, .call = call, .version = own_version},
                         .parts = {payload},
                         .part_len = {len}};
     say(&m, NULL, 0);
@@ -231,6 +237,115 @@ static void state_of_nobody(uint64_t id)
     result_say(id, "done");
 }
 
+/* ---- the network ---- */
+
+struct target {
+    uint32_t version;
+    uint8_t payload[MESSAGE_CONNECT_LEN];
+    uint32_t len;
+};
+
+static struct target target_of(const char *host, unsigned to_port)
+{
+    struct target t = {.version = own_version,
+                       .payload = {4, 1, (uint8_t)to_port, (uint8_t)(to_port >> 8)},
+                       .len = MESSAGE_CONNECT_LEN};
+    inet_pton(AF_INET, host, t.payload + 4);
+    return t;
+}
+
+static void target_ask(uint64_t id, const struct target *t)
+{
+    struct message m = {
+        .header = {.kind = MESSAGE_REQUEST, .id = id},
+        .request = {.kind = REQUEST_CONNECT, .call = 1, .version = t->version},
+        .parts = {t->payload},
+        .part_len = {t->len},
+    };
+    say(&m, NULL, 0);
+}
+
+/* What the supervisor says to it; *fd is -1 or the socket. */
+static int64_t target_try(const struct target *t, int *fd)
+{
+    struct error e;
+    struct message m;
+    int fds[MESSAGE_FDS_MAX], rc;
+    target_ask(77, t);
+    for (;;) {
+        uint32_t seen = ring_signal(&line.in);
+        while ((rc = link_receive(&line, &m, fds, &e)) > 0) {
+            bool ours = m.header.kind == MESSAGE_ANSWER && m.header.id == 77;
+            *fd = ours && m.header.fds ? fds[0] : -1;
+            for (uint32_t k = ours; k < m.header.fds; k++)
+                close(fds[k]);
+            if (ours)
+                return m.answer.result;
+        }
+        if (rc < 0)
+            exit(7);
+        ring_wait(&line.in, seen, 100000000);
+    }
+}
+
+/* Whether the peer greets. */
+static bool socket_greeted(int fd)
+{
+    char byte = 0;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, PATIENCE_MS) == 1 && recv(fd, &byte, 1, 0) == 1 && byte == '!';
+}
+
+static void connections(uint64_t id)
+{
+    const char *host = getenv("HOSTILE_HOST");
+    unsigned open_port = (unsigned)atoi(getenv("HOSTILE_PORT")), refused = 0, tried = 0;
+    int fd;
+    struct target good = target_of(host, open_port);
+    struct target bad[VERSIONS + 12] = {
+        target_of("127.0.0.1", open_port), /* though the manifest names it */
+        target_of("169.254.169.254", 80),
+        target_of("0.0.0.0", open_port),
+        target_of("8.8.8.8", open_port),
+        target_of(host, open_port + 1),
+        target_of(host, 0),
+    };
+    uint32_t count = 6;
+    bad[count] = good;
+    bad[count++].len--;
+    bad[count] = good;
+    bad[count++].payload[0] = 9;
+    bad[count] = good;
+    bad[count++].payload[1] = 3;
+    bad[count] = good;
+    bad[count++].version = UINT32_MAX;
+    for (uint32_t v = 0; v < VERSIONS; v++) { /* another tenant's manifest allows everything */
+        bad[count] = target_of("8.8.8.8", open_port);
+        bad[count++].version = v;
+    }
+    for (; tried < count; tried++) {
+        refused += target_try(&bad[tried], &fd) < 0 && fd < 0;
+        if (fd >= 0)
+            close(fd);
+    }
+    int64_t rc = target_try(&good, &fd);
+    result_say(id, refused != tried      ? "reached what it may not"
+                   : rc != 0 || fd < 0   ? "did not reach what it may"
+                   : !socket_greeted(fd) ? "was given another socket"
+                                         : "as it should be");
+    close(fd);
+}
+
+/* Sockets that it does not take. */
+static void sockets_unread(uint64_t id)
+{
+    struct target t = target_of(getenv("HOSTILE_HOST"), (unsigned)atoi(getenv("HOSTILE_PORT")));
+    t.payload[1] = 2;
+    for (uint32_t k = 0; k < SOCKETS; k++)
+        target_ask(k + 1, &t);
+    result_say(id, "done");
+}
+
 static void death(uint64_t id)
 {
     (void)id;
@@ -253,6 +368,8 @@ static const struct misdeed {
     {"names of others", names_of_others},
     {"calls of others", calls_of_others},
     {"state of nobody", state_of_nobody},
+    {"connections", connections},
+    {"sockets unread", sockets_unread},
     {"death", death},
 };
 #define MISDEEDS (sizeof misdeeds / sizeof *misdeeds)
@@ -287,9 +404,11 @@ static int worker_serve(void)
             for (uint32_t k = 0; k < m.header.fds; k++)
                 close(fds[k]);
             struct message loaded = {.header = {.kind = MESSAGE_LOADED, .id = m.header.id}};
-            if (m.header.kind == MESSAGE_LOAD)
+            if (m.header.kind == MESSAGE_LOAD) {
+                own_version = (uint32_t)m.header.id;
                 say(&loaded, NULL, 0);
-            else if (m.header.kind == MESSAGE_CALL)
+            }
+            if (m.header.kind == MESSAGE_CALL)
                 call_serve(&m);
             else if (m.header.kind == MESSAGE_STOP)
                 return 0;
@@ -364,14 +483,22 @@ static int call(const char *tenant, const char *input)
     return ask("POST", path, "application/octet-stream", input, strlen(input));
 }
 
-static void deploy(const char *tenant)
+static void deploy(const char *tenant, const char *net)
 {
     /* (module (memory 1) (func (export "atoll_main") (result i32) i32.const 0)) */
     static const uint8_t module[] = "\0asm\1\0\0\0\1\5\1\x60\0\1\x7f\3\2\1\0\5\3\1\0\1\7\x0e\1\x0a"
                                     "atoll_main\0\0\x0a\6\1\4\0\x41\0\x0b";
-    char path[128];
+    char path[128], form[1024];
+    int len = snprintf(form, sizeof form,
+                       "--b\r\nContent-Disposition: form-data; name=\"manifest\"\r\n\r\n"
+                       "{\"name\":\"%s/function\",\"net\":[%s]}\r\n"
+                       "--b\r\nContent-Disposition: form-data; name=\"module\"\r\n\r\n",
+                       tenant, net);
+    memcpy(form + len, module, sizeof module - 1);
+    len += (int)sizeof module - 1;
+    len += snprintf(form + len, sizeof form - (size_t)len, "\r\n--b--\r\n");
     snprintf(path, sizeof path, "/v1/functions/%s/function", tenant);
-    int status = ask("PUT", path, "application/wasm", module, sizeof module - 1);
+    int status = ask("PUT", path, "multipart/form-data; boundary=b", form, (size_t)len);
     if (status != 201)
         fail_msg("deploying for %s: %s", tenant, answer);
 }
@@ -389,11 +516,48 @@ static uint64_t resident_kib(void)
     return kib;
 }
 
+/* ---- somebody on the network ---- */
+
+static int listener = -1;
+static atomic_uint visitors;
+
+static void *listener_run(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+        if (fd < 0)
+            return NULL;
+        atomic_fetch_add(&visitors, 1);
+        (void)!send(fd, "!", 1, MSG_NOSIGNAL);
+        close(fd);
+    }
+}
+
+/* At all addresses of this machine; tells workers where by their environment. */
+static void listener_start(void)
+{
+    static pthread_t thread;
+    struct sockaddr_in any = {.sin_family = AF_INET};
+    socklen_t len = sizeof any;
+    char host[INET_ADDRSTRLEN] = "10.0.0.1", text[16];
+    (void)own_address(host); /* where there is none, the test that needs it is left out */
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(listener, (struct sockaddr *)&any, len) < 0 || listen(listener, 16) < 0 ||
+        getsockname(listener, (struct sockaddr *)&any, &len) < 0)
+        exit(8);
+    snprintf(text, sizeof text, "%u", ntohs(any.sin_port));
+    setenv("HOSTILE_HOST", host, 1);
+    setenv("HOSTILE_PORT", text, 1);
+    pthread_create(&thread, NULL, listener_run, NULL);
+}
+
 static int node_start(void **state)
 {
     (void)state;
     int ends[2];
-    char url[128] = "";
+    char url[128] = "", net[512];
+    listener_start();
     if (!mkdtemp(data) || pipe(ends) < 0)
         return -1;
     node = fork();
@@ -411,8 +575,12 @@ static int node_start(void **state)
     port = (uint16_t)(colon ? atoi(colon + 1) : 0);
     if (!port)
         return -1;
-    deploy("good");
-    deploy("bad");
+    deploy("good", "{\"host\":\"0.0.0.0/0\"}");
+    snprintf(net, sizeof net,
+             "{\"host\":\"%s\",\"port\":%s},{\"host\":\"127.0.0.1\"},{\"host\":\"localhost\"},"
+             "{\"host\":\"0.0.0.0\"},{\"host\":\"169.254.169.254\"}",
+             getenv("HOSTILE_HOST"), getenv("HOSTILE_PORT"));
+    deploy("bad", net);
     return 0;
 }
 
@@ -486,12 +654,64 @@ static void a_worker_tells_nothing_about_others(void **state)
     }
 }
 
+static void a_worker_reaches_what_functions_of_its_tenant_may_and_nothing_else(void **state)
+{
+    (void)state;
+    char host[INET_ADDRSTRLEN];
+    if (!own_address(host))
+        skip();
+    unsigned before = atomic_load(&visitors);
+    assert_int_equal(call("bad", "connections"), 200);
+    if (!strstr(answer, "as it should be"))
+        fail_msg("the worker %s", strstr(answer, "\r\n\r\n"));
+    assert_int_equal(atomic_load(&visitors), before + 1);
+}
+
+/* ---- descriptors ---- */
+
+static atomic_bool counting;
+
+static void *files_count(void *most)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", node);
+    while (atomic_load(&counting)) {
+        unsigned found = 0;
+        DIR *folder = opendir(path);
+        while (folder && readdir(folder))
+            found++;
+        if (folder)
+            closedir(folder);
+        if (found > *(unsigned *)most)
+            *(unsigned *)most = found;
+        usleep(1000);
+    }
+    return NULL;
+}
+
+static void sockets_that_a_worker_does_not_take_are_limited(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    unsigned most = 0;
+    atomic_store(&counting, true);
+    pthread_create(&thread, NULL, files_count, &most);
+    call("bad", "sockets unread");
+    usleep(200000);
+    atomic_store(&counting, false);
+    pthread_join(thread, NULL);
+    assert_in_range(most, 1, FILES_MAX);
+    assert_int_equal(call("good", "x"), 200);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_but_the_worker_is_harmed),
         cmocka_unit_test(a_worker_makes_no_images_for_others),
         cmocka_unit_test(a_worker_tells_nothing_about_others),
+        cmocka_unit_test(a_worker_reaches_what_functions_of_its_tenant_may_and_nothing_else),
+        cmocka_unit_test(sockets_that_a_worker_does_not_take_are_limited),
     };
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return worker_serve();

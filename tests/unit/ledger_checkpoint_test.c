@@ -164,7 +164,7 @@ static void a_file_brings_the_store_back(void **state)
         struct kv *from = filled(shapes[i].bits, shapes[i].pairs, shapes[i].value_len), *to;
         struct kv_checkpoint *c = opened(from, digest);
         struct kv_checkpoint_file file;
-        assert_int_equal(kv_checkpoint_write(c, path, genesis, 77, "the owner's", 11, &e), 0);
+        assert_int_equal(kv_checkpoint_write(c, path, genesis, 77, "the owner's", 11, NULL, &e), 0);
         assert_int_equal(
             kv_checkpoint_read(path, genesis, shapes[i].bits, bucket_key, digest, &file, &to, &e),
             0);
@@ -196,7 +196,7 @@ static void a_damaged_file_is_refused(void **state)
     struct kv_checkpoint *c = opened(from, digest);
     struct kv_checkpoint_file file;
     struct buffer bytes = {0};
-    assert_int_equal(kv_checkpoint_write(c, path, genesis, 77, "own", 3, &e), 0);
+    assert_int_equal(kv_checkpoint_write(c, path, genesis, 77, "own", 3, NULL, &e), 0);
     assert_int_equal(kv_checkpoint_read(path, genesis, 4, bucket_key, other, &file, &to, &e),
                      -ATOLL_ECORRUPT);
     assert_int_equal(kv_checkpoint_read(path, other, 4, bucket_key, NULL, &file, &to, &e),

@@ -33,6 +33,19 @@ struct cluster_record {
     struct buffer bytes;
 };
 
+/* A checkpoint that a node keeps: its chunks. */
+struct cluster_checkpoint {
+    struct ledger_checkpoint at;
+    uint8_t digest[HASH_LEN];
+    uint32_t count;
+    struct buffer *chunks;
+};
+
+/* What a jump left out, and what of it came. */
+struct cluster_gap {
+    struct merkle_frontier from, now, goal;
+};
+
 struct cluster_node {
     struct cluster *cluster;
     uint16_t number;
@@ -50,6 +63,11 @@ struct cluster_node {
     size_t digest_count;
     bool disk_full;
     const char *stopped;
+    struct cluster_checkpoint kept[2]; /* newest first, with cluster.transfers */
+    unsigned kept_count;
+    struct cluster_gap gaps[4];
+    unsigned gap_count, jumps;
+    uint64_t started_at; /* the checkpoint it was started from, 0: the genesis */
 };
 
 struct cluster_message {
@@ -74,6 +92,7 @@ struct cluster {
     struct cluster_message *queue;
     size_t queue_first, queue_count, queue_capacity;
     bool cut[CLUSTER_MAX][CLUSTER_MAX]; /* from, to */
+    bool transfers; /* checkpoints are kept, given and taken over; restarts begin at them */
     /* May change or drop (false) a message on its way. */
     bool (*tamper)(struct cluster *, int from, int to, struct buffer *message);
     void *tamper_context;
@@ -195,6 +214,9 @@ static inline int cluster_append(void *context, enum ledger_record_kind kind, ui
     *record = (struct cluster_record){.kind = kind, .type = type, .position = position};
     for (unsigned i = 0; i < count; i++)
         assert_true(buffer_append(&record->bytes, parts[i].data, parts[i].len));
+    if (kind == LEDGER_RECORD_ROLLBACK)
+        while (node->gap_count && node->gaps[node->gap_count - 1].goal.size > position)
+            node->gap_count--;
     if (kind == LEDGER_RECORD_ENTRY) {
         struct merkle_hash computed = ledger_entry_leaf(type, slice_of_buffer(&record->bytes));
         if (leaf)
@@ -219,7 +241,10 @@ static inline int cluster_read(void *context, uint64_t position, struct buffer *
                                struct error *e)
 {
     struct cluster_node *node = context;
-    (void)e;
+    for (unsigned i = 0; i < node->gap_count; i++)
+        if (position >= node->gaps[i].now.size && position < node->gaps[i].goal.size)
+            return error_set(e, ATOLL_ERANGE, "entry %llu is missing",
+                             (unsigned long long)position);
     struct cluster_record *record = &node->records[node->entry_at[position]];
     assert_int_equal(record->position, position);
     out->len = 0;
@@ -249,6 +274,132 @@ static inline void cluster_digest(void *context, const struct ledger_checkpoint 
     node->digests[node->digest_count++] = snapshot;
 }
 
+/* ---- state transfer ---- */
+
+static inline int cluster_jump(void *context, const struct merkle_frontier *at, struct error *e)
+{
+    struct cluster_node *node = context;
+    struct merkle_frontier from;
+    (void)e;
+    assert_in_range(node->gap_count, 0, 3);
+    from = node->replica->frontier;
+    assert_true(at->size > from.size);
+    node->gaps[node->gap_count++] = (struct cluster_gap){from, from, *at};
+    node->jumps++;
+    return 0;
+}
+
+static inline bool cluster_gap(void *context, struct merkle_frontier *from,
+                               struct merkle_frontier *goal)
+{
+    struct cluster_node *node = context;
+    for (unsigned i = 0; i < node->gap_count; i++) {
+        if (node->gaps[i].now.size == node->gaps[i].goal.size)
+            continue;
+        *from = node->gaps[i].now;
+        *goal = node->gaps[i].goal;
+        return true;
+    }
+    return false;
+}
+
+/* The entries of a gap are no records of the log: they are put before all, where nothing is fed. */
+static inline int cluster_history(void *context, uint8_t type, struct slice payload,
+                                  struct error *e)
+{
+    struct cluster_node *node = context;
+    unsigned i = 0;
+    while (node->gaps[i].now.size == node->gaps[i].goal.size)
+        i++;
+    struct cluster_gap *gap = &node->gaps[i];
+    struct merkle_hash leaf = ledger_entry_leaf(type, payload);
+    uint64_t position = gap->now.size, lsn;
+    assert_int_equal(merkle_frontier_append(&gap->now, &leaf, e), 0);
+    if (gap->now.size == gap->goal.size && !merkle_frontier_equal(&gap->now, &gap->goal)) {
+        gap->now = gap->from;
+        return -ATOLL_ECORRUPT;
+    }
+    unsigned gaps = node->gap_count;
+    node->gap_count = 0;
+    assert_int_equal(
+        cluster_append(node, LEDGER_RECORD_ENTRY, type, position, &leaf, &payload, 1, &lsn, e), 0);
+    node->gap_count = gaps;
+    node->records[node->record_count - 1].kind = 0;
+    return 0;
+}
+
+static inline struct cluster_checkpoint *cluster_kept(struct cluster_node *node, uint64_t s)
+{
+    for (unsigned i = 0; i < node->kept_count; i++)
+        if (node->kept[i].at.s == s)
+            return &node->kept[i];
+    return NULL;
+}
+
+static inline int cluster_chunk(void *context, uint64_t s, uint32_t number, struct buffer *out,
+                                uint32_t *chunks)
+{
+    const struct cluster_checkpoint *kept = cluster_kept(context, s);
+    if (!kept || number >= kept->count)
+        return -ATOLL_ENOENT;
+    *chunks = kept->count;
+    out->len = 0;
+    return buffer_append(out, kept->chunks[number].data, kept->chunks[number].len) ? 0
+                                                                                   : -ATOLL_ENOMEM;
+}
+
+static inline int cluster_origin(void *context, uint64_t s, struct merkle_frontier *out)
+{
+    const struct cluster_checkpoint *kept = cluster_kept(context, s);
+    if (!kept)
+        return -ATOLL_ENOENT;
+    *out = kept->at.origin;
+    return 0;
+}
+
+static inline void cluster_checkpoint_drop(struct cluster_checkpoint *kept)
+{
+    for (uint32_t i = 0; i < kept->count; i++)
+        buffer_free(&kept->chunks[i]);
+    free(kept->chunks);
+    *kept = (struct cluster_checkpoint){0};
+}
+
+/* Takes the snapshot over. */
+static inline void cluster_keep(struct cluster_node *node, const struct ledger_checkpoint *at,
+                                struct kv_snapshot *snapshot)
+{
+    struct kv_checkpoint *open;
+    struct error e;
+    struct cluster_checkpoint kept = {.at = *at};
+    assert_int_equal(kv_checkpoint_open(snapshot, &open, &e), 0);
+    kv_checkpoint_digest(open, kept.digest);
+    kept.count = kv_checkpoint_chunks(open);
+    kept.chunks = calloc(kept.count, sizeof *kept.chunks);
+    assert_non_null(kept.chunks);
+    for (uint32_t i = 0; i < kept.count; i++)
+        assert_int_equal(kv_checkpoint_chunk(open, i, &kept.chunks[i], &e), 0);
+    kv_checkpoint_close(open);
+    cluster_checkpoint_drop(&node->kept[1]);
+    node->kept[1] = node->kept[0];
+    node->kept[0] = kept;
+    node->kept_count += node->kept_count < 2;
+}
+
+static inline struct kv *cluster_store(const struct cluster *c,
+                                       const struct cluster_checkpoint *from)
+{
+    struct kv_transfer *t;
+    struct kv *kv;
+    struct error e;
+    assert_int_equal(kv_transfer_open(from->digest, 4, c->genesis.bucket_key, &t, &e), 0);
+    for (uint32_t i = 0; i < from->count; i++)
+        assert_int_equal(kv_transfer_chunk(t, i, from->chunks[i].data, from->chunks[i].len, &e), 0);
+    assert_int_equal(kv_transfer_finish(t, &kv, &e), 0);
+    kv_transfer_close(t);
+    return kv;
+}
+
 static inline void cluster_stopped(void *context, const char *why)
 {
     ((struct cluster_node *)context)->stopped = why;
@@ -256,7 +407,18 @@ static inline void cluster_stopped(void *context, const char *why)
 
 /* ---- life ---- */
 
-static inline void cluster_start_node(struct cluster *c, unsigned i)
+static inline void cluster_store_genesis(struct cluster *c, struct kv **kv)
+{
+    struct error e;
+    assert_int_equal(kv_create(4, c->genesis.bucket_key, kv, &e), 0);
+    assert_int_equal(procedure_preload(c->genesis.procedures, c->genesis.state.data,
+                                       c->genesis.state.len, *kv, &e),
+                     0);
+}
+
+/* One attempt to start a node, from a checkpoint that it keeps or (NULL) from the genesis. */
+static inline bool cluster_try_node(struct cluster *c, unsigned i,
+                                    const struct cluster_checkpoint *from)
 {
     struct cluster_node *node = &c->nodes[i];
     struct error e = {0};
@@ -272,25 +434,48 @@ static inline void cluster_start_node(struct cluster *c, unsigned i)
                              .sign = cluster_node_sign,
                              .digest = cluster_digest,
                              .stopped = cluster_stopped};
+    if (c->transfers) {
+        env.jump = cluster_jump;
+        env.gap = cluster_gap;
+        env.history = cluster_history;
+        env.checkpoint_chunk = cluster_chunk;
+        env.checkpoint_origin = cluster_origin;
+    }
     struct ledger_config config = {.genesis = slice_of_buffer(&c->genesis_bytes),
                                    .replica = (uint16_t)i};
     memset(config.nonce_key, (int)i + 1, sizeof config.nonce_key);
-    assert_int_equal(kv_create(4, c->genesis.bucket_key, &config.kv, &e), 0);
-    assert_int_equal(procedure_preload(c->genesis.procedures, c->genesis.state.data,
-                                       c->genesis.state.len, config.kv, &e),
-                     0);
+    config.checkpoint = from ? &from->at : NULL;
+    if (from)
+        config.kv = cluster_store(c, from);
+    else
+        cluster_store_genesis(c, &config.kv);
     node->stopped = NULL;
+    node->started_at = from ? from->at.s : 0;
     if (ledger_open(&config, &env, &node->replica, &e))
         fail_msg("replica %u does not open: %s", i, e.text);
     size_t count = node->record_count;
     for (size_t k = 0; k < count; k++) {
         const struct cluster_record *record = &node->records[k];
-        if (ledger_recover(node->replica, record->kind, record->type, record->position,
+        if (record->kind &&
+            ledger_recover(node->replica, record->kind, record->type, record->position,
                            record->bytes.data, record->bytes.len, &e))
             fail_msg("replica %u does not recover record %zu: %s", i, k, e.text);
     }
-    if (ledger_start(node->replica, &e))
+    int rc = ledger_start(node->replica, &e);
+    if (rc && !from)
         fail_msg("replica %u does not start: %s", i, e.text);
+    if (rc)
+        ledger_close(node->replica);
+    return rc == 0;
+}
+
+static inline void cluster_start_node(struct cluster *c, unsigned i)
+{
+    struct cluster_node *node = &c->nodes[i];
+    for (unsigned k = 0; k < node->kept_count && c->transfers; k++)
+        if (cluster_try_node(c, i, &node->kept[k]))
+            return;
+    cluster_try_node(c, i, NULL);
 }
 
 /* As if its process were killed; what it logged stays. */
@@ -312,6 +497,9 @@ static inline void cluster_forget_disk(struct cluster *c, unsigned i)
     for (size_t k = 0; k < node->record_count; k++)
         buffer_free(&node->records[k].bytes);
     node->record_count = 0;
+    for (unsigned k = 0; k < node->kept_count; k++)
+        cluster_checkpoint_drop(&node->kept[k]);
+    node->kept_count = node->gap_count = 0;
 }
 
 static inline void cluster_open_genesis(struct cluster *c, unsigned n)
@@ -445,7 +633,11 @@ static inline bool cluster_node_works(struct cluster_node *node)
         uint8_t digest[HASH_LEN];
         node->digest_count--;
         kv_snapshot_digest(node->digests[node->digest_count], digest);
-        kv_snapshot_release(node->digests[node->digest_count]);
+        if (node->cluster->transfers)
+            cluster_keep(node, &node->digest_of[node->digest_count],
+                         node->digests[node->digest_count]);
+        else
+            kv_snapshot_release(node->digests[node->digest_count]);
         ledger_on_digest(node->replica, &node->digest_of[node->digest_count], digest);
     } else {
         return false;

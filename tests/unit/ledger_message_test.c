@@ -216,6 +216,7 @@ static void questions_are_of_fixed_size(void **state)
                                      .from = 10,
                                      .until = 11,
                                      .max_bytes = 12,
+                                     .link = {14},
                                      .chunk = 13};
         assert_true(ledger_fetch_write(&out, &fetch));
         check(type);

@@ -42,6 +42,25 @@
 #define NOTHING  100 /* exit status of a child whose deed had no effect */
 #define UNLOCKED 101 /* of one that could not be confined */
 
+/* What a worker has: a link that passes descriptors on, and sockets that it was given. */
+static int link_ends[2], stream, datagram, listener;
+static struct sockaddr_in listening;
+
+static int sockets_open(void)
+{
+    socklen_t len = sizeof listening;
+    listening.sin_family = AF_INET;
+    listening.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    listener = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    stream = socket(AF_INET, SOCK_STREAM, 0);
+    datagram = socket(AF_INET, SOCK_DGRAM, 0);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, link_ends) < 0 ||
+        bind(listener, (struct sockaddr *)&listening, len) < 0 ||
+        getsockname(listener, (struct sockaddr *)&listening, &len) < 0)
+        return -1;
+    return connect(datagram, (struct sockaddr *)&listening, len);
+}
+
 /* How a confined child ends that does this. */
 static int confined_status(int (*deed)(void))
 {
@@ -49,7 +68,7 @@ static int confined_status(int (*deed)(void))
     int status = 0;
     pid_t child = fork();
     if (child == 0)
-        _exit(worker_confine(&e) < 0 ? UNLOCKED : deed());
+        _exit(sockets_open() < 0 || worker_confine(link_ends[0], &e) < 0 ? UNLOCKED : deed());
     assert_int_equal(waitpid(child, &status, 0), child);
     return status;
 }
@@ -81,25 +100,64 @@ static long speaks_to_the_kernel(void)
 {
     return socket(AF_NETLINK, SOCK_RAW, 0);
 }
-static long forges_packets(void)
+static long makes_a_socket(void)
 {
-    return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+    return socket(AF_INET, SOCK_STREAM, 0);
+}
+static long connects(void)
+{
+    return connect(stream, (struct sockaddr *)&listening, sizeof listening);
+}
+static long disconnects(void)
+{
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    return connect(datagram, &none, sizeof none);
+}
+static long sends_elsewhere(void)
+{
+    return sendto(datagram, "x", 1, 0, (struct sockaddr *)&listening, sizeof listening);
+}
+static long connects_by_sending(void)
+{
+    return sendto(stream, "x", 1, MSG_FASTOPEN, NULL, 0);
+}
+static long sends_a_message_elsewhere(void)
+{
+    struct iovec bytes = {(void *)(uintptr_t)"x", 1};
+    struct msghdr m = {.msg_name = &listening,
+                       .msg_namelen = sizeof listening,
+                       .msg_iov = &bytes,
+                       .msg_iovlen = 1};
+    return sendmsg(datagram, &m, 0);
+}
+static long sends_messages_elsewhere(void)
+{
+    struct mmsghdr m = {.msg_hdr = {.msg_name = &listening, .msg_namelen = sizeof listening}};
+    return sendmmsg(datagram, &m, 1, 0);
+}
+/* So that another socket gets the link's number, by which messages may be sent anywhere. */
+static long gives_up_the_link(void)
+{
+    return close(link_ends[0]);
+}
+static long puts_a_socket_in_the_links_place(void)
+{
+    return dup2(datagram, link_ends[0]);
 }
 static long listens(void)
 {
     struct sockaddr_in any = {.sin_family = AF_INET};
-    return bind(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&any, sizeof any);
+    return bind(stream, (struct sockaddr *)&any, sizeof any);
 }
 static long filters_a_socket(void)
 {
     struct sock_filter pass = {BPF_RET | BPF_K, 0, 0, UINT32_MAX};
     struct sock_fprog program = {1, &pass};
-    return setsockopt(socket(AF_INET, SOCK_DGRAM, 0), SOL_SOCKET, SO_ATTACH_FILTER, &program,
-                      sizeof program);
+    return setsockopt(datagram, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 static long has_signals_sent(void)
 {
-    return fcntl(socket(AF_INET, SOCK_DGRAM, 0), F_SETOWN, getpid());
+    return fcntl(datagram, F_SETOWN, getpid());
 }
 static long talks_to_a_device(void)
 {
@@ -121,10 +179,28 @@ static long hides_its_name(void)
 }
 
 static long (*const refused[])(void) = {
-    opens_a_file,   makes_a_file,        looks_at_a_file,          removes_a_file,
-    listens,        filters_a_socket,    speaks_to_local_services, speaks_to_the_kernel,
-    forges_packets, has_signals_sent,    talks_to_a_device,        raises_a_limit,
-    hides_its_name, signals_a_neighbour,
+    opens_a_file,
+    makes_a_file,
+    looks_at_a_file,
+    removes_a_file,
+    listens,
+    filters_a_socket,
+    speaks_to_local_services,
+    speaks_to_the_kernel,
+    makes_a_socket,
+    has_signals_sent,
+    talks_to_a_device,
+    raises_a_limit,
+    hides_its_name,
+    signals_a_neighbour,
+    connects,
+    disconnects,
+    sends_elsewhere,
+    connects_by_sending,
+    sends_a_message_elsewhere,
+    sends_messages_elsewhere,
+    gives_up_the_link,
+    puts_a_socket_in_the_links_place,
 };
 #define REFUSED (sizeof refused / sizeof *refused)
 
@@ -273,15 +349,19 @@ static int works(void)
     static const uint8_t code[] = {0xb8, 42, 0, 0, 0, 0xc3}; /* mov eax, 42; ret */
     struct error e;
     char byte = 7;
-    int ends[2];
     int fd = memory_file("code", code, sizeof code, PAGE, true, true, &e);
     void *p = fd < 0 ? MAP_FAILED : mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED || ((int (*)(void))(uintptr_t)p)() != 42)
         return 1;
-    ends[0] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    ends[1] = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (ends[0] < 0 || (ends[1] < 0 && errno != EAFNOSUPPORT))
+    struct iovec bytes = {&byte, 1};
+    struct msghdr m = {.msg_iov = &bytes, .msg_iovlen = 1};
+    if (sendto(datagram, "a", 1, MSG_NOSIGNAL, NULL, 0) != 1 || write(datagram, "b", 1) != 1 ||
+        recv(listener, &byte, 1, 0) != 1 || byte != 'a' || recv(listener, &byte, 1, 0) != 1 ||
+        byte != 'b' || shutdown(datagram, SHUT_RDWR) != 0 || close(datagram) != 0)
         return 2;
+    byte = 7;
+    if (sendmsg(link_ends[0], &m, 0) != 1)
+        return 5;
     int data = memory_file("data", &byte, 1, PAGE, false, false, &e);
     if (data < 0 || pread(data, &byte, 1, 0) != 1 || byte != 7)
         return 3;
@@ -314,7 +394,7 @@ static int thread_before(void)
     int result = 0;
     pthread_barrier_init(&barrier, NULL, 2);
     pthread_create(&thread, NULL, thread_open, &result);
-    if (worker_confine(&e) < 0)
+    if (worker_confine(-1, &e) < 0)
         return UNLOCKED;
     pthread_barrier_wait(&barrier);
     pthread_join(thread, NULL);

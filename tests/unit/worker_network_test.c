@@ -1,4 +1,4 @@
-/* Which addresses guests may reach and how fast (src/node/worker/address.c, shape.c). */
+/* Which addresses guests may reach and how fast (src/node/address.c, worker/shape.c). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "node/worker/address.h"
+#include "node/address.h"
 #include "node/worker/shape.h"
 
 #include <arpa/inet.h>

@@ -2,19 +2,24 @@
  * `atoll ledger bench`: throughput and latency of a ledger whose replicas and clients share this
  * machine, and where the CPU time of a transaction goes.
  */
-#include "cli/ledger/cluster.h"
+#include "cli/ledger/crash.h"
 #include "cli/ledger/ledger.h"
 #include "cli/ledger/load.h"
+#include "cli/ledger/verdict.h"
 #include "cli/report.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define LOADS_MAX 32u
+#define LOADS_MAX     32u
+#define ROUNDS_MAX    64u
+#define RECEIPT_EVERY 1009u      /* receipts of which one is checked like a third party would */
+#define QUIET_NS      1000000000 /* for the evidence of the last batches */
 
 struct request {
     struct ledger_local_settings settings;
@@ -23,6 +28,7 @@ struct request {
         accounts;
     int64_t round_ns, warm_ns, timeout_ns;
     int mode;
+    uint64_t crashes;
     bool half, json;
 };
 
@@ -33,11 +39,23 @@ struct round {
     uint64_t done, refused;
 };
 
-struct result {
-    struct round rounds[64];
+struct rounds {
+    struct round each[ROUNDS_MAX];
     unsigned count;
-    double half_rate, half_p50, half_p99;
-    uint64_t unanswered;
+};
+
+struct result {
+    struct rounds full, half;
+    uint64_t receipts, refused, unanswered; /* of all calls, also between rounds */
+    uint64_t offline;                       /* receipts that were checked offline as well */
+    struct verdict verdict;
+};
+
+/* Receipts that are checked with nothing but the genesis; on the loads' threads. */
+struct auditor {
+    struct ledger_genesis genesis;
+    struct ledger_keys keys;
+    atomic_uint_fast64_t checked, bad;
 };
 
 static void nap_ns(int64_t ns)
@@ -78,19 +96,20 @@ static void loads_counts(const struct loads *all, struct load_counts *sum)
     }
 }
 
-/* How many calls were left without an answer. */
-static uint64_t loads_stop(struct loads *all)
+static void loads_stop(struct loads *all, struct result *s)
 {
-    uint64_t left = 0;
-    for (unsigned i = 0; i < all->count; i++)
-        left += load_stop(all->each[i], 10000);
+    for (unsigned i = 0; i < all->count; i++) {
+        struct load_counts last;
+        s->unanswered += load_stop(all->each[i], 10000, &last);
+        s->receipts += last.done;
+        s->refused += last.refused;
+    }
     all->count = 0;
-    return left;
 }
 
 /* The settings are those of all together. */
 static int loads_start(const struct load_settings *whole, unsigned threads, struct loads *all,
-                       struct error *e)
+                       struct result *s, struct error *e)
 {
     *all = (struct loads){0};
     for (unsigned i = 0; i < threads; i++) {
@@ -100,7 +119,7 @@ static int loads_start(const struct load_settings *whole, unsigned threads, stru
         part.seed = whole->seed + 1000 * i;
         int rc = load_start(&part, &all->each[i], e);
         if (rc != 0) {
-            loads_stop(all);
+            loads_stop(all, s);
             return rc;
         }
         all->count++;
@@ -141,9 +160,24 @@ static void round_measure(const struct cluster *c, const struct loads *all, int6
     samples_free(&latencies);
 }
 
-static struct load_settings load_of(const struct request *r, const struct cluster *c)
+/* As anybody would check it who was handed the receipt and the genesis. */
+static void receipt_audit(void *context, const struct ledger_outcome *o)
+{
+    struct auditor *a = context;
+    struct ledger_receipt_info info;
+    struct error e;
+    atomic_fetch_add(&a->checked, 1);
+    if (ledger_receipt_verify(o->receipt, &a->keys, NULL, &info, &e) != 0)
+        atomic_fetch_add(&a->bad, 1);
+}
+
+static struct load_settings load_of(const struct request *r, const struct cluster *c,
+                                    struct auditor *a)
 {
     return (struct load_settings){.genesis = slice_of_buffer(&c->genesis),
+                                  .receipt_every = RECEIPT_EVERY,
+                                  .receipt = receipt_audit,
+                                  .context = a,
                                   .clients = (unsigned)r->clients,
                                   .bundle = (unsigned)r->bundle,
                                   .in_flight = (unsigned)r->in_flight,
@@ -151,12 +185,12 @@ static struct load_settings load_of(const struct request *r, const struct cluste
                                   .seed = 1};
 }
 
-static double middle(const struct result *s, double (*of)(const struct round *), double *low,
+static double middle(const struct rounds *s, double (*of)(const struct round *), double *low,
                      double *high)
 {
     struct samples all = {0};
     for (unsigned i = 0; i < s->count; i++)
-        samples_add(&all, of(&s->rounds[i]));
+        samples_add(&all, of(&s->each[i]));
     double median = samples_median(&all);
     *low = samples_quantile(&all, 0);
     *high = samples_quantile(&all, 1);
@@ -226,28 +260,54 @@ static const struct {
 
 #define LINE_COUNT (sizeof lines / sizeof lines[0])
 
-static void result_print(const struct request *r, const struct result *s)
+static void rounds_print(const char *title, const struct rounds *rounds)
 {
-    environment_print();
-    printf("%" PRIu64 " replicas, %s mode, batches of %" PRIu64 ", pipeline %" PRIu64
-           ", bundles of %" PRIu64 ", %" PRIu64 " clients with %" PRIu64
-           " calls each under way,\nall on this machine; every %s signed inside the measured time "
-           "and verified by every replica;\nSmallBank, uniform mix, %" PRIu64
-           " accounts; %u rounds of %.1f s\n\n",
-           r->replicas, r->mode == LEDGER_LOG_ASYNC ? "async" : "strict", r->batch, r->pipeline,
-           r->bundle, r->clients, r->in_flight, r->bundle > 1 ? "bundle" : "request", r->accounts,
-           s->count, (double)r->round_ns * 1e-9);
-    printf("%-58s %12s %12s %12s\n", "", "median", "least", "most");
+    printf("%-58s %12s %12s %12s\n", title, "median", "least", "most");
     for (size_t i = 0; i < LINE_COUNT; i++) {
-        double low, high, value = middle(s, lines[i].of, &low, &high);
+        double low, high, value = middle(rounds, lines[i].of, &low, &high);
         printf("%-58s %12.2f %12.2f %12.2f %s\n", lines[i].name, value, low, high, lines[i].unit);
     }
+}
+
+static void result_print(const struct request *r, const struct result *s)
+{
+    const struct verdict *v = &s->verdict;
+    environment_print();
+    printf("%" PRIu64 " replicas, %s mode, batches of at most %" PRIu64 ", pipeline %" PRIu64
+           ", checkpoints every %" PRIu64 " batches,\nbundles of %" PRIu64 ", %" PRIu64
+           " clients with %" PRIu64 " calls each under way on %" PRIu64
+           " threads, all on this machine;\nevery %s signed "
+           "inside the measured time and verified by every replica;\nSmallBank, uniform mix, "
+           "%" PRIu64 " accounts; %u rounds of %.1f s\n\n",
+           r->replicas, r->mode == LEDGER_LOG_ASYNC ? "async" : "strict", r->batch, r->pipeline,
+           r->checkpoint, r->bundle, r->clients, r->in_flight, r->threads,
+           r->bundle > 1 ? "bundle" : "request", r->accounts, s->full.count,
+           (double)r->round_ns * 1e-9);
+    rounds_print("at full load", &s->full);
     if (r->half)
-        printf("at half load (%.0f tx/s): latency p50 %.2f ms, p99 %.2f ms\n", s->half_rate,
-               s->half_p50, s->half_p99);
-    if (s->unanswered)
-        printf("%" PRIu64 " calls were left without an answer\n", s->unanswered);
+        rounds_print("\nat half load", &s->half);
+    printf("\n%" PRIu64 " calls with a receipt that its client checked (%" PRIu64
+           " of them offline once more), %" PRIu64 " refused,\n%" PRIu64
+           " without an answer; the ledger has %" PRIu64
+           " transactions, %.0f in a batch with any;\nit keeps to the rules, executing it again "
+           "gives the same results, the accounts hold the\n%" PRId64 " cents that they should, "
+           "and the %" PRIu64 " entries are the same at all replicas\n"
+           "afterwards, on one thread: checked at %.0f tx/s, executed again at %.0f tx/s\n",
+           s->receipts, s->offline, s->refused, s->unanswered, v->transactions,
+           (double)v->transactions / (double)v->full_batches, v->money, v->shared, v->check_per_s,
+           v->replay_per_s);
     environment_verdict();
+}
+
+static void rounds_add(cJSON *to, const struct rounds *rounds)
+{
+    for (size_t i = 0; i < LINE_COUNT; i++) {
+        double low, high, value = middle(rounds, lines[i].of, &low, &high);
+        cJSON *one = cJSON_AddObjectToObject(to, lines[i].key);
+        cJSON_AddNumberToObject(one, "median", value);
+        cJSON_AddNumberToObject(one, "least", low);
+        cJSON_AddNumberToObject(one, "most", high);
+    }
 }
 
 static int result_print_json(const struct request *r, const struct result *s)
@@ -258,68 +318,80 @@ static int result_print_json(const struct request *r, const struct result *s)
     cJSON_AddStringToObject(o, "mode", r->mode == LEDGER_LOG_ASYNC ? "async" : "strict");
     cJSON_AddNumberToObject(o, "batch", (double)r->batch);
     cJSON_AddNumberToObject(o, "pipeline", (double)r->pipeline);
+    cJSON_AddNumberToObject(o, "checkpoint", (double)r->checkpoint);
     cJSON_AddNumberToObject(o, "bundle", (double)r->bundle);
     cJSON_AddNumberToObject(o, "clients", (double)r->clients);
     cJSON_AddNumberToObject(o, "in_flight", (double)r->in_flight);
+    cJSON_AddNumberToObject(o, "load_threads", (double)r->threads);
     cJSON_AddNumberToObject(o, "accounts", (double)r->accounts);
-    cJSON_AddNumberToObject(o, "rounds", s->count);
+    cJSON_AddNumberToObject(o, "rounds", s->full.count);
     cJSON_AddBoolToObject(o, "signed_in_window", true);
-    for (size_t i = 0; i < LINE_COUNT; i++) {
-        double low, high, value = middle(s, lines[i].of, &low, &high);
-        cJSON *one = cJSON_AddObjectToObject(o, lines[i].key);
-        cJSON_AddNumberToObject(one, "median", value);
-        cJSON_AddNumberToObject(one, "least", low);
-        cJSON_AddNumberToObject(one, "most", high);
-    }
-    if (r->half) {
-        cJSON *half = cJSON_AddObjectToObject(o, "half_load");
-        cJSON_AddNumberToObject(half, "tx_per_s", s->half_rate);
-        cJSON_AddNumberToObject(half, "p50_ms", s->half_p50);
-        cJSON_AddNumberToObject(half, "p99_ms", s->half_p99);
-    }
+    rounds_add(o, &s->full);
+    if (r->half)
+        rounds_add(cJSON_AddObjectToObject(o, "half_load"), &s->half);
+    cJSON_AddNumberToObject(o, "receipts", (double)s->receipts);
+    cJSON_AddNumberToObject(o, "receipts_offline", (double)s->offline);
+    cJSON_AddNumberToObject(o, "refused", (double)s->refused);
     cJSON_AddNumberToObject(o, "unanswered", (double)s->unanswered);
+    cJSON_AddNumberToObject(o, "transactions", (double)s->verdict.transactions);
+    cJSON_AddNumberToObject(o, "check_tx_per_s", s->verdict.check_per_s);
+    cJSON_AddNumberToObject(o, "replay_tx_per_s", s->verdict.replay_per_s);
     return json_print(o, false);
+}
+
+static int rounds_measure(const struct request *r, const struct cluster *c,
+                          const struct load_settings *settings, struct rounds *rounds,
+                          struct result *s, struct error *e)
+{
+    struct loads all;
+    int rc = loads_start(settings, (unsigned)r->threads, &all, s, e);
+    if (rc != 0)
+        return rc;
+    nap_ns(r->warm_ns);
+    for (uint64_t i = 0; i < r->rounds; i++) {
+        struct round *one = &rounds->each[rounds->count++];
+        round_measure(c, &all, r->round_ns, one);
+        if (!r->json)
+            fprintf(stderr, "round %u: %.0f tx/s, p50 %.2f ms, p99 %.2f ms\n", rounds->count,
+                    one->rate, one->p50, one->p99);
+    }
+    loads_stop(&all, s);
+    return 0;
 }
 
 /* Full load in rounds, then half of what that reached. */
 static int measure(const struct request *r, const struct cluster *c, struct result *s,
                    struct error *e)
 {
-    struct load_settings settings = load_of(r, c);
-    struct loads all;
-    int rc = loads_start(&settings, (unsigned)r->threads, &all, e);
-    if (rc != 0)
-        return rc;
-    nap_ns(r->warm_ns);
-    for (uint64_t i = 0; i < r->rounds; i++) {
-        round_measure(c, &all, r->round_ns, &s->rounds[s->count++]);
-        if (!r->json)
-            fprintf(stderr, "round %u: %.0f tx/s\n", s->count, s->rounds[s->count - 1].rate);
+    struct auditor *a = calloc(1, sizeof *a);
+    int rc = a ? ledger_genesis_decode(slice_of_buffer(&c->genesis), &a->genesis, e)
+               : error_set(e, ATOLL_ENOMEM, "no memory for a genesis");
+    if (rc == 0) {
+        a->keys = ledger_keys_of(&a->genesis);
+        struct load_settings settings = load_of(r, c, a);
+        rc = rounds_measure(r, c, &settings, &s->full, s, e);
+        if (rc == 0 && r->half) {
+            double low, high;
+            settings.rate = middle(&s->full, of_rate, &low, &high) / 2;
+            settings.seed = 1000000;
+            rc = rounds_measure(r, c, &settings, &s->half, s, e);
+        }
     }
-    s->unanswered = loads_stop(&all);
-    if (!r->half)
-        return 0;
-    double low, high;
-    struct round half;
-    settings.rate = middle(s, of_rate, &low, &high) / 2;
-    settings.seed = 1000000;
-    rc = loads_start(&settings, (unsigned)r->threads, &all, e);
-    if (rc != 0)
-        return rc;
-    nap_ns(r->warm_ns);
-    round_measure(c, &all, r->round_ns, &half);
-    s->half_rate = half.rate;
-    s->half_p50 = half.p50;
-    s->half_p99 = half.p99;
-    s->unanswered += loads_stop(&all);
-    return 0;
+    if (rc == 0) {
+        s->offline = atomic_load(&a->checked);
+        if (atomic_load(&a->bad) > 0)
+            rc = error_set(e, ATOLL_ECORRUPT, "%" PRIu64 " receipts do not hold",
+                           (uint64_t)atomic_load(&a->bad));
+    }
+    free(a);
+    return rc;
 }
 
 static int settings_take(struct request *r, struct error *e)
 {
     struct ledger_local_settings *s = &r->settings;
-    if (r->rounds < 1 || r->rounds > 64 || r->clients < 1 || r->threads < 1 ||
-        r->threads > LOADS_MAX || r->threads > r->clients ||
+    if (r->crashes > 1000 || r->rounds < 1 || r->rounds > ROUNDS_MAX || r->clients < 1 ||
+        r->threads < 1 || r->threads > LOADS_MAX || r->threads > r->clients ||
         r->clients > LEDGER_CLIENT_IDENTITIES_MAX || r->in_flight < 1 ||
         r->in_flight > LEDGER_CLIENT_WINDOW || r->bundle < 1 || r->bundle > LEDGER_CLIENT_WINDOW ||
         r->replicas > LEDGER_REPLICAS_MAX || r->batch > LEDGER_BATCH_MAX ||
@@ -330,13 +402,13 @@ static int settings_take(struct request *r, struct error *e)
                          "bundles, 4-%d replicas, batches to %d, pipeline to %d",
                          LEDGER_CLIENT_IDENTITIES_MAX, LEDGER_CLIENT_WINDOW, LEDGER_REPLICAS_MAX,
                          LEDGER_BATCH_MAX, LEDGER_PIPELINE_MAX);
-    s->name = "bench";
+    s->terms.name = "bench";
     s->replicas = (uint32_t)r->replicas;
-    s->max_batch = (uint32_t)r->batch;
-    s->pipeline = (uint32_t)r->pipeline;
-    s->checkpoint_interval = (uint32_t)r->checkpoint;
-    s->accounts = (uint32_t)r->accounts;
-    s->view_timeout_us = (uint64_t)(r->timeout_ns / 1000);
+    s->terms.max_batch = (uint32_t)r->batch;
+    s->terms.pipeline = (uint32_t)r->pipeline;
+    s->terms.checkpoint_interval = (uint32_t)r->checkpoint;
+    s->terms.accounts = (uint32_t)r->accounts;
+    s->terms.view_timeout_us = (uint64_t)(r->timeout_ns / 1000);
     return 0;
 }
 
@@ -351,8 +423,21 @@ static int bench_do(struct request *r, struct error *e)
         free(s);
         return rc;
     }
+    if (r->crashes) {
+        struct load_settings settings = load_of(r, &c, NULL);
+        settings.receipt_every = 0;
+        rc = crash_bench(&c, &settings, (unsigned)r->crashes, r->json, e);
+        cluster_stop(&c, r->directory == NULL);
+        free(s);
+        return rc;
+    }
     rc = measure(r, &c, s, e);
-    cluster_stop(&c, r->directory == NULL);
+    nap_ns(QUIET_NS);
+    cluster_stop(&c, false);
+    if (rc == 0)
+        rc = verdict_reach(&c, s->receipts, s->refused + s->unanswered, &s->verdict, e);
+    if (r->directory == NULL)
+        cluster_stop(&c, true);
     if (rc == 0 && r->json)
         result_print_json(r, s);
     else if (rc == 0)
@@ -374,11 +459,11 @@ static int bench_run(int argc, char **argv)
                         .mode = LEDGER_LOG_STRICT};
     ledger_local_defaults(&r.settings);
     r.replicas = r.settings.replicas;
-    r.batch = r.settings.max_batch;
-    r.pipeline = r.settings.pipeline;
-    r.checkpoint = r.settings.checkpoint_interval;
-    r.accounts = r.settings.accounts;
-    r.timeout_ns = (int64_t)r.settings.view_timeout_us * 1000;
+    r.batch = r.settings.terms.max_batch;
+    r.pipeline = r.settings.terms.pipeline;
+    r.checkpoint = r.settings.terms.checkpoint_interval;
+    r.accounts = r.settings.terms.accounts;
+    r.timeout_ns = (int64_t)r.settings.terms.view_timeout_us * 1000;
     const struct option_spec options[] = {
         {"replicas", 'n', OPTION_COUNT, "N", "replicas (default 4)", &r.replicas, NULL},
         {"mode", 0, OPTION_CHOICE, NULL, "durability (default strict)", &r.mode, modes},
@@ -404,6 +489,10 @@ static int bench_run(int argc, char **argv)
         {"warm-up", 0, OPTION_DURATION, "TIME", "before the first round (default 2s)", &r.warm_ns,
          NULL},
         {"timeout", 0, OPTION_DURATION, "TIME", "of views (default 2s)", &r.timeout_ns, NULL},
+        {"crash-primary", 0, OPTION_COUNT, "N",
+         "instead: kill the primary N times under that load, and measure the\n"
+         "time from there to the first answer of the next one",
+         &r.crashes, NULL},
         {"half-load", 0, OPTION_FLAG, NULL, "then measure latency at half the throughput", &r.half,
          NULL},
         {"dir", 0, OPTION_TEXT, "DIR", "keep the ledger there (default: a temporary directory)",

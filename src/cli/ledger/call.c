@@ -1,4 +1,10 @@
-/* `atoll ledger call`: one transaction, from request to checked receipt. */
+/*
+ * `atoll ledger call`: one transaction, from request to checked receipt.
+ *
+ * Beside the key lies its file of receipts (ledger/client/receipt_store.h): it says which numbers
+ * the key has used and the highest index that it has seen, and is on the disk before anything is
+ * signed or told. One call at a time has it; others wait.
+ */
 #include "base/clock.h"
 #include "base/file.h"
 #include "cli/ledger/ledger.h"
@@ -7,21 +13,27 @@
 #include "ledger/service/caller.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define STORE_PAUSE_NS 20000000 /* between tries to have the file of receipts */
 
 struct request {
-    const char *genesis, *key, *passphrase_file, *receipt, *request;
+    const char *genesis, *key, *passphrase_file, *receipt, *request, *store;
     int64_t deadline_ns;
     bool json;
 };
 
 struct call {
     const struct request *request;
-    struct caller *caller;
-    uint8_t genesis[HASH_LEN];
-    uint32_t proc;
+    struct smallbank_call what;
+    struct secret *key;
+    struct buffer genesis_bytes;
+    struct ledger_genesis genesis;
+    struct ledger_receipt_store *store;
     int exit_code;
 };
 
@@ -88,7 +100,7 @@ static int receipt_write(const struct call *c, const struct ledger_outcome *o, s
     struct buffer file = {0};
     if (c->request->receipt == NULL)
         return 0;
-    int rc = ledger_receipt_file_encode(o->receipt, c->genesis, &file)
+    int rc = ledger_receipt_file_encode(o->receipt, c->genesis.hash, &file)
                  ? file_replace(c->request->receipt, file.data, file.len, 0644, e)
                  : error_set(e, ATOLL_ENOMEM, "no memory for a receipt");
     buffer_free(&file);
@@ -117,22 +129,31 @@ static void outcome_print(const struct call *c, const struct ledger_outcome *o)
     printf("\n");
 }
 
+/* The receipt is on the disk before anybody hears of it. Also one that proves a broken rule. */
+static int receipt_keep(const struct call *c, const struct ledger_outcome *o, struct error *e)
+{
+    if (o->receipt.len == 0)
+        return 0;
+    if (o->result == 0 && o->text)
+        return error_set(e, ATOLL_EIO, "the receipt is not kept: %s", o->text);
+    int rc = ledger_receipt_store_sync(c->store, e);
+    return rc == 0 ? receipt_write(c, o, e) : rc;
+}
+
 static void finished(void *context, const struct ledger_outcome *o)
 {
     struct call *c = context;
     struct error e;
-    if (o->result != 0) {
-        error_set(&e, -o->result, "%s", o->text);
+    int kept = receipt_keep(c, o, &e);
+    if (kept != 0)
         report_error(&e);
-        c->exit_code = exit_code_of(&e);
-    } else {
+    if (o->result != 0)
+        report_error((error_set(&e, -o->result, "%s", o->text), &e));
+    else
         outcome_print(c, o);
-        c->exit_code = o->status == 0 ? EXIT_OK : EXIT_NEGATIVE;
-        if (receipt_write(c, o, &e) != 0) {
-            report_error(&e);
-            c->exit_code = exit_code_of(&e);
-        }
-    }
+    c->exit_code = kept != 0 || o->result != 0 ? exit_code_of(&e)
+                   : o->status == 0            ? EXIT_OK
+                                               : EXIT_NEGATIVE;
     uv_stop(uv_default_loop());
 }
 
@@ -155,80 +176,142 @@ static bool base64_append(struct buffer *out, const uint8_t *bytes, size_t len)
     return buffer_append(out, "\n", 1);
 }
 
-/* Signs the request and writes it, in the form that POST /v1/call takes. */
-static int request_write(const struct request *r, struct secret *key, const struct buffer *genesis,
-                         const struct smallbank_call *what, struct error *e)
+static bool body_make(const struct call *c, const struct ledger_request *q,
+                      uint8_t hash[static HASH_LEN], struct buffer *body)
 {
-    uint8_t args[SMALLBANK_ARGS_MAX], hash[HASH_LEN], signature[ED25519_SIGNATURE_LEN];
-    char hex[2 * HASH_LEN + 1];
-    struct buffer fields = {0}, body = {0}, text = {0};
-    struct ledger_genesis *g = malloc(sizeof *g);
-    int rc = g ? ledger_genesis_decode(slice_of_buffer(genesis), g, e)
-               : error_set(e, ATOLL_ENOMEM, "no memory");
-    struct ledger_request q = {.reqno = (uint64_t)clock_ns(CLOCK_REALTIME) / 1000,
-                               .proc = what->proc,
-                               .args = slice_of(args, smallbank_args_encode(what, args))};
-    if (rc == 0) {
-        memcpy(q.genesis, g->hash, HASH_LEN);
-        memcpy(q.client, secret_public(key), ED25519_KEY_LEN);
-        bool made = ledger_request_encode(&q, &fields);
+    uint8_t signature[ED25519_SIGNATURE_LEN];
+    struct buffer fields = {0};
+    bool made = ledger_request_encode(q, &fields);
+    if (made) {
         ledger_request_hash(slice_of_buffer(&fields), hash);
-        secret_sign(key, hash, sizeof hash, signature);
-        made = made && ledger_body_encode_alone(slice_of_buffer(&fields), signature, &body) &&
-               base64_append(&text, body.data, body.len);
-        rc = made ? file_replace(r->request, text.data, text.len, 0644, e)
-                  : error_set(e, ATOLL_ENOMEM, "no memory for a request");
+        secret_sign(c->key, hash, HASH_LEN, signature);
+        made = ledger_body_encode_alone(slice_of_buffer(&fields), signature, body);
     }
+    buffer_free(&fields);
+    return made;
+}
+
+/* Signs the request and writes it, in the form that POST /v1/call takes. */
+static int request_write(const struct call *c, struct error *e)
+{
+    uint8_t args[SMALLBANK_ARGS_MAX], hash[HASH_LEN];
+    char hex[2 * HASH_LEN + 1];
+    struct buffer body = {0}, text = {0};
+    struct ledger_receipt_store_status kept;
+    const uint8_t *public_key = secret_public(c->key);
+    ledger_receipt_store_status(c->store, &kept);
+    struct ledger_request q = {.reqno = caller_next_number(c->store, public_key),
+                               .min_index = kept.highest_index,
+                               .proc = c->what.proc,
+                               .args = slice_of(args, smallbank_args_encode(&c->what, args))};
+    memcpy(q.genesis, c->genesis.hash, HASH_LEN);
+    memcpy(q.client, public_key, ED25519_KEY_LEN);
+    int rc = ledger_receipt_store_reserve(c->store, public_key, q.reqno + 1, e);
+    if (rc == 0 && !(body_make(c, &q, hash, &body) && base64_append(&text, body.data, body.len)))
+        rc = error_set(e, ATOLL_ENOMEM, "no memory for a request");
+    if (rc == 0)
+        rc = file_replace(c->request->request, text.data, text.len, 0644, e);
     if (rc == 0) {
         hash_hex(hash, hex);
         printf("%s\n", hex);
     }
-    buffer_free(&fields);
     buffer_free(&body);
     buffer_free(&text);
-    free(g);
     return rc;
 }
 
-static int call_do(struct call *c, struct secret *key, const struct buffer *genesis,
-                   const struct smallbank_call *what, struct error *e)
+/* ---- the call ---- */
+
+static int call_do(struct call *c, struct error *e)
 {
     uint8_t args[SMALLBANK_ARGS_MAX];
     uint64_t reqno;
-    const struct caller_settings settings = {.genesis = slice_of_buffer(genesis),
+    struct caller *caller;
+    const struct caller_settings settings = {.genesis = slice_of_buffer(&c->genesis_bytes),
                                              .identities = 1,
-                                             .keys = &key,
+                                             .keys = &c->key,
+                                             .store = c->store,
                                              .deadline_us =
                                                  (uint64_t)(c->request->deadline_ns / 1000),
                                              .finished = finished,
                                              .context = c};
-    int rc = caller_open(uv_default_loop(), &settings, &c->caller, e);
+    c->exit_code = EXIT_ATOLL;
+    int rc = caller_open(uv_default_loop(), &settings, &caller, e);
     if (rc != 0)
         return rc;
-    memcpy(c->genesis, caller_genesis(c->caller)->hash, HASH_LEN);
-    size_t len = smallbank_args_encode(what, args);
-    rc = ledger_client_call(caller_client(c->caller), 0, what->proc, slice_of(args, len), NULL,
+    size_t len = smallbank_args_encode(&c->what, args);
+    rc = ledger_client_call(caller_client(caller), 0, c->what.proc, slice_of(args, len), NULL,
                             &reqno, e);
     if (rc == 0)
         uv_run(uv_default_loop(), UV_RUN_DEFAULT);
-    caller_close(c->caller, NULL, NULL);
+    caller_close(caller, NULL, NULL);
     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
     return rc;
 }
 
-static int call_prepare(const struct request *r, struct secret **key, struct buffer *genesis,
-                        struct error *e)
+static int key_read(const struct request *r, struct secret **key, struct error *e)
 {
     char *passphrase;
-    if (r->genesis == NULL || r->key == NULL)
-        return error_set(e, ATOLL_EINVAL, "give --genesis FILE and --key FILE");
     int rc = ledger_passphrase_read(r->passphrase_file, &passphrase, e);
     if (rc == 0)
         rc = secret_read(r->key, passphrase, key, e);
     if (passphrase)
         explicit_bzero(passphrase, strlen(passphrase));
     free(passphrase);
-    return rc == 0 ? file_read(r->genesis, LEDGER_MESSAGE_MAX, genesis, e) : rc;
+    return rc;
+}
+
+/* Waits while another call has it, but no longer than for an answer. */
+static int store_open(struct call *c, struct error *e)
+{
+    const struct request *r = c->request;
+    char beside[PATH_MAX];
+    int64_t until = clock_monotonic_ns() + r->deadline_ns;
+    snprintf(beside, sizeof beside, "%s.receipts", r->key);
+    for (;;) {
+        int rc =
+            ledger_receipt_store_open(r->store ? r->store : beside, c->genesis.hash, &c->store, e);
+        if (rc != -ATOLL_EBUSY || clock_monotonic_ns() > until)
+            return rc;
+        nanosleep(&(struct timespec){0, STORE_PAUSE_NS}, NULL);
+    }
+}
+
+static int call_prepare(struct call *c, struct error *e)
+{
+    const struct request *r = c->request;
+    if (r->genesis == NULL || r->key == NULL)
+        return error_set(e, ATOLL_EINVAL, "give --genesis FILE and --key FILE");
+    int rc = key_read(r, &c->key, e);
+    return rc == 0 ? ledger_genesis_read(r->genesis, &c->genesis_bytes, &c->genesis, e) : rc;
+}
+
+/* Its exit code. */
+static int call_perform(struct call *c)
+{
+    struct error e;
+    int rc = call_prepare(c, &e);
+    if (rc != 0) {
+        report_error(&e);
+        return EXIT_USAGE;
+    }
+    rc = store_open(c, &e);
+    if (rc == 0)
+        rc = c->request->request ? request_write(c, &e) : call_do(c, &e);
+    if (rc == 0)
+        return c->exit_code;
+    report_error(&e);
+    return exit_code_of(&e);
+}
+
+static void call_free(struct call *c)
+{
+    if (c == NULL)
+        return;
+    ledger_receipt_store_close(c->store);
+    secret_destroy(c->key);
+    buffer_free(&c->genesis_bytes);
+    free(c);
 }
 
 static int call_run(int argc, char **argv)
@@ -239,7 +322,11 @@ static int call_run(int argc, char **argv)
          &r.genesis, NULL},
         {"key", 0, OPTION_TEXT, "FILE", "the client's key (atoll ledger keygen)", &r.key, NULL},
         {"passphrase-file", 0, OPTION_TEXT, "FILE", "of the key", &r.passphrase_file, NULL},
-        {"receipt", 0, OPTION_TEXT, "FILE", "keep the receipt there", &r.receipt, NULL},
+        {"store", 0, OPTION_TEXT, "FILE",
+         "where the key's receipts and the numbers that it used are kept\n"
+         "(default: the key's path and \".receipts\")",
+         &r.store, NULL},
+        {"receipt", 0, OPTION_TEXT, "FILE", "write the receipt there, too", &r.receipt, NULL},
         {"request", 0, OPTION_TEXT, "FILE",
          "send nothing: write the signed request there, in base64, for\n"
          "POST /v1/call of any replica's HTTP view, and print its hash",
@@ -249,30 +336,22 @@ static int call_run(int argc, char **argv)
         {"json", 0, OPTION_FLAG, NULL, "print one JSON object", &r.json, NULL},
     };
     struct text_list operands = {0};
-    struct smallbank_call what;
-    struct secret *key = NULL;
-    struct buffer genesis = {0};
-    struct call c = {.request = &r, .exit_code = EXIT_ATOLL};
     struct error e;
     int code;
-    if (!ledger_options(&command_ledger_call, options, 7, argc, argv, 1, 4, &operands, &code))
+    if (!ledger_options(&command_ledger_call, options, sizeof options / sizeof options[0], argc,
+                        argv, 1, 4, &operands, &code))
         return code;
-    int rc = call_parse(&operands, &what, &e);
+    struct call *c = calloc(1, sizeof *c);
+    int rc = c ? call_parse(&operands, &c->what, &e) : error_set(&e, ATOLL_ENOMEM, "no memory");
     free(operands.items);
-    if (rc == 0)
-        rc = call_prepare(&r, &key, &genesis, &e);
-    if (rc != 0)
-        code = EXIT_USAGE;
-    else if (r.request)
-        code = (rc = request_write(&r, key, &genesis, &what, &e)) ? exit_code_of(&e) : EXIT_OK;
-    else if ((rc = call_do(&c, key, &genesis, &what, &e)) == 0)
-        code = c.exit_code;
-    else
-        code = exit_code_of(&e);
-    if (rc != 0)
+    if (rc == 0) {
+        c->request = &r;
+        code = call_perform(c);
+    } else {
         report_error(&e);
-    secret_destroy(key);
-    buffer_free(&genesis);
+        code = c ? EXIT_USAGE : exit_code_of(&e);
+    }
+    call_free(c);
     return code;
 }
 
@@ -287,6 +366,8 @@ const struct command command_ledger_call = {
         "  balance CUSTOMER           deposit CUSTOMER AMOUNT    savings CUSTOMER AMOUNT\n"
         "  pay FROM TO AMOUNT         amalgamate FROM TO         check CUSTOMER AMOUNT\n"
         "  create CUSTOMER SAVINGS CHECKING\n"
-        "Exit code 1 when the procedure says no (its status is not 0).",
+        "The receipt is kept beside the key, and what is called later is executed later: see\n"
+        "--store, and `atoll ledger receipt`. Exit code 1 when the procedure says no (its status\n"
+        "is not 0).",
     .run = call_run,
 };

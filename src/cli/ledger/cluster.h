@@ -13,19 +13,31 @@ struct cluster {
     enum ledger_log_mode mode;
     const char *program; /* the `atoll` that replicas run; this one, unless a test says otherwise */
     struct buffer genesis;
-    pid_t replicas[LEDGER_REPLICAS_MAX]; /* 0: not running */
+    pid_t replicas[LEDGER_REPLICAS_MAX];      /* 0: not running */
+    uint16_t http_ports[LEDGER_REPLICAS_MAX]; /* of their views, on the loopback */
+    int lifeline[2]; /* a pipe: replicas stop when this process is gone, however it ended */
 };
 
 /* Makes the ledger in `directory` (NULL: one of its own beneath TMPDIR) on free ports and starts
  * all replicas; returns when each says that it runs. On failure nothing is left running. */
 int cluster_start(struct cluster *, const char *program, const char *directory,
                   const struct ledger_local_settings *, enum ledger_log_mode, struct error *);
+/* The same with a ledger that is there already, with its own settings: it goes on. */
+int cluster_continue(struct cluster *, const char *program, const char *directory,
+                     enum ledger_log_mode, struct error *);
 /* One replica, which is not running. */
 int cluster_replica_start(struct cluster *, uint32_t number, struct error *);
 /* SIGKILL. */
 void cluster_replica_kill(struct cluster *, uint32_t number);
 /* SIGTERM to all, waits. With `remove`, the directory goes too. */
 void cluster_stop(struct cluster *, bool remove);
+
+/* What a running replica says of itself, over HTTP. */
+struct cluster_status {
+    uint64_t phase, view, batch_committed; /* enum ledger_phase */
+};
+int cluster_status(const struct cluster *, uint32_t number, struct cluster_status *,
+                   struct error *);
 
 /* CPU time so far of a replica, by thread name ("loop" for its first), in ns; false when it is
  * gone.

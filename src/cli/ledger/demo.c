@@ -1,32 +1,93 @@
-/* `atoll ledger demo`: a ledger of four on this machine, whose primary dies under load. */
+/*
+ * `atoll ledger demo`: a ledger of four on this machine, whose primary dies under load, and the
+ * receipts that are left, checked without any of them. The first thing that a stranger runs: every
+ * line explains itself, nothing outlives it, and a second run goes on with the same ledger.
+ */
 #include "base/file.h"
-#include "cli/ledger/cluster.h"
+#include "cli/ledger/crash.h"
 #include "cli/ledger/ledger.h"
-#include "cli/ledger/load.h"
+#include "cli/report.h"
+#include "ledger/object/receipt_batch.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define RECEIPTS_KEPT 20u
-#define PROGRESS_NS   250000000
+#define RECEIPT_EVERY 997u
+#define LIVE_NS       250000000           /* between updates of the line, on a terminal */
+#define LINE_NS       INT64_C(1000000000) /* … and else between lines */
+#define CATCH_UP_NS   INT64_C(30000000000)
+#define TIMEOUT_US    500000
+
+extern char **environ;
 
 struct request {
     const char *directory;
-    uint64_t replicas, accounts;
+    uint64_t replicas, accounts; /* 0: the default, or those of the ledger that is there */
     int64_t time_ns;
+    bool json;
 };
 
 /* Some receipts, written as they come: on the load's thread. */
 struct keeper {
     char directory[600];
-    uint8_t genesis[HASH_LEN];
+    struct buffer genesis_bytes; /* the cluster's end with it */
+    struct ledger_genesis genesis;
     unsigned kept;
-    uint64_t highest;
+    uint64_t indices[RECEIPTS_KEPT];
 };
+
+/* One stretch of the load, as it ended. */
+struct stretch {
+    double rate, p50_ms, p99_ms;
+};
+
+struct demo {
+    const struct request *request;
+    struct cluster cluster;
+    struct keeper keeper;
+    struct load *load;
+    bool went_on; /* the ledger was there before */
+    int64_t begin_ns;
+    struct stretch before;
+    struct crash crash;
+    double catch_up_s;
+    struct load_counts last;
+    uint64_t unanswered;
+    unsigned valid; /* of the receipts kept */
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
+{
+    interrupted = number;
+}
+
+/* The first asks for an orderly end, the second takes the process away; replicas follow. */
+static void signals_catch(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        sigaction(numbers[i],
+                  &(struct sigaction){.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND},
+                  NULL);
+}
+
+static void receipt_path(const struct keeper *k, uint64_t index, char out[static 700])
+{
+    snprintf(out, 700, "%s/%" PRIu64 ".rcpt", k->directory, index);
+}
 
 static void receipt_keep(void *context, const struct ledger_outcome *o)
 {
@@ -36,152 +97,374 @@ static void receipt_keep(void *context, const struct ledger_outcome *o)
     char path[700];
     if (k->kept == RECEIPTS_KEPT)
         return;
-    snprintf(path, sizeof path, "%s/%" PRIu64 ".rcpt", k->directory, o->index);
-    if (ledger_receipt_file_encode(o->receipt, k->genesis, &file) &&
-        file_replace(path, file.data, file.len, 0644, &e) == 0) {
-        k->kept++;
-        k->highest = o->index > k->highest ? o->index : k->highest;
-    }
+    receipt_path(k, o->index, path);
+    if (ledger_receipt_file_encode(o->receipt, k->genesis.hash, &file) &&
+        file_replace(path, file.data, file.len, 0644, &e) == 0)
+        k->indices[k->kept++] = o->index;
     buffer_free(&file);
 }
 
-/* Shows what happens until `until_ns`, a line a quarter of a second; on a terminal one line. */
-static void watch(struct load *load, int64_t begin_ns, int64_t until_ns, const char *what)
+/* ---- the load, live ---- */
+
+static double seconds_since(int64_t ns)
 {
-    bool terminal = isatty(1);
-    struct load_counts before, now;
+    return (double)(clock_monotonic_ns() - ns) * 1e-9;
+}
+
+static void nap_ns(int64_t ns)
+{
+    nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);
+}
+
+/* What happened since `from`, when the counts were `before`. */
+static struct stretch stretch_of(struct load *load, const struct load_counts *before,
+                                 const struct load_counts *now, int64_t from)
+{
     struct samples latencies = {0};
-    load_counts(load, &before);
-    while (clock_monotonic_ns() < until_ns) {
-        int64_t from = clock_monotonic_ns();
-        nanosleep(&(struct timespec){0, PROGRESS_NS}, NULL);
-        load_counts(load, &now);
-        load_latencies(load, &latencies);
-        double seconds = (double)(clock_monotonic_ns() - from) * 1e-9;
-        printf("%s%5.1f s  %8.0f tx/s  p50 %6.1f ms  p99 %6.1f ms  primary: replica %u  %s%s",
-               terminal ? "\r" : "", (double)(clock_monotonic_ns() - begin_ns) * 1e-9,
-               (double)(now.done - before.done) / seconds,
-               latencies.count ? samples_quantile(&latencies, 0.5) / 1e3 : 0.0,
-               latencies.count ? samples_quantile(&latencies, 0.99) / 1e3 : 0.0, now.primary, what,
-               terminal ? "   " : "\n");
-        fflush(stdout);
+    load_latencies(load, &latencies);
+    struct stretch s = {.rate = (double)(now->done - before->done) / seconds_since(from)};
+    if (latencies.count) {
+        s.p50_ms = samples_quantile(&latencies, 0.5) / 1e3;
+        s.p99_ms = samples_quantile(&latencies, 0.99) / 1e3;
+    }
+    samples_free(&latencies);
+    return s;
+}
+
+/* Shows the load for so long: on a terminal one line that changes, else one a second. */
+static void watch(struct demo *d, int64_t duration_ns, const char *remark, struct stretch *last)
+{
+    bool terminal = isatty(1) && !d->request->json;
+    int64_t until = clock_monotonic_ns() + duration_ns;
+    struct load_counts before, now;
+    load_counts(d->load, &before);
+    for (;;) {
+        int64_t from = clock_monotonic_ns(), step = terminal ? LIVE_NS : LINE_NS;
+        if (interrupted || from >= until)
+            break;
+        nap_ns(step < until - from ? step : until - from);
+        load_counts(d->load, &now);
+        struct stretch s = stretch_of(d->load, &before, &now, from);
         before = now;
-        samples_free(&latencies);
-        latencies = (struct samples){0};
+        if (last)
+            *last = s;
+        if (d->request->json)
+            continue;
+        printf("%s%6.1f s %9.0f tx/s   p50 %6.1f ms   p99 %6.1f ms   primary %u  %s%s",
+               terminal ? "\r\033[K" : "", seconds_since(d->begin_ns), s.rate, s.p50_ms, s.p99_ms,
+               now.primary, remark, terminal ? "" : "\n");
+        fflush(stdout);
     }
     if (terminal)
         printf("\n");
 }
 
-/* How long nothing was answered after the primary died. */
-static double outage_wait(struct load *load, int64_t since_ns)
+static void tell(const struct demo *d, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void tell(const struct demo *d, const char *format, ...)
 {
-    struct load_counts before, now;
-    load_counts(load, &before);
-    /* What was on its way is still answered: wait for a new primary. */
-    uint16_t old = before.primary;
-    do {
-        nanosleep(&(struct timespec){0, 5000000}, NULL);
-        load_counts(load, &now);
-    } while ((now.primary == old || now.done == before.done) &&
-             clock_monotonic_ns() - since_ns < 60000000000);
-    return now.primary == old ? -1 : (double)(clock_monotonic_ns() - since_ns) * 1e-6;
+    va_list arguments;
+    if (d->request->json)
+        return;
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    fflush(stdout);
 }
 
-static int demo_play(const struct request *r, struct cluster *c, struct error *e)
+static int primary_crash(struct demo *d, struct error *e)
 {
-    struct keeper keeper = {0};
-    struct load *load;
-    struct ledger_genesis *g = malloc(sizeof *g);
-    int rc = g ? ledger_genesis_decode(slice_of_buffer(&c->genesis), g, e)
-               : error_set(e, ATOLL_ENOMEM, "no memory");
-    if (rc == 0) {
-        memcpy(keeper.genesis, g->hash, HASH_LEN);
-        snprintf(keeper.directory, sizeof keeper.directory, "%s/receipts", c->directory);
-        rc = directory_make(keeper.directory, 0755, e);
-    }
-    free(g);
-    struct load_settings settings = {.genesis = slice_of_buffer(&c->genesis),
-                                     .clients = 8,
-                                     .bundle = 1,
-                                     .in_flight = 100,
-                                     .accounts = r->accounts,
-                                     .seed = 1,
-                                     .receipt_every = 997,
-                                     .receipt = receipt_keep,
-                                     .context = &keeper};
+    double timeout = (double)d->cluster.settings.terms.view_timeout_us * 1e-3;
+    struct load_counts counts;
+    load_counts(d->load, &counts);
+    tell(d,
+         "\nReplica %u, the primary, is killed now (SIGKILL) with %" PRIu64 " calls under way.\n",
+         counts.primary, counts.under_way);
+    int rc = crash_primary(&d->cluster, d->load, &d->crash, e);
     if (rc == 0)
-        rc = load_start(&settings, &load, e);
+        tell(d,
+             "The others wait %.0f ms for it, as the genesis says, then follow replica %u:\n"
+             "its first answer came %.0f ms after the kill. That is a view change.\n\n",
+             timeout, d->crash.next, d->crash.outage_ms);
+    return rc;
+}
+
+static int replica_return(struct demo *d, struct error *e)
+{
+    int64_t from = clock_monotonic_ns();
+    tell(d, "\nReplica %u is started again and fetches what it missed.\n", d->crash.victim);
+    int rc = cluster_replica_start(&d->cluster, d->crash.victim, e);
+    if (rc == 0)
+        rc = crash_caught_up(&d->cluster, d->crash.victim, CATCH_UP_NS, e);
     if (rc != 0)
         return rc;
-    int64_t begin = clock_monotonic_ns();
-    watch(load, begin, begin + r->time_ns / 2, "");
-    struct load_counts counts;
-    load_counts(load, &counts);
-    uint16_t victim = counts.primary;
-    printf("\nreplica %u, the primary, is killed (SIGKILL)\n", victim);
-    int64_t killed = clock_monotonic_ns();
-    cluster_replica_kill(c, victim);
-    double outage = outage_wait(load, killed);
-    load_counts(load, &counts);
-    if (outage < 0)
-        printf("no new primary within a minute\n");
-    else
-        printf("view change: replica %u is the primary now, %.0f ms later\n\n", counts.primary,
-               outage);
-    watch(load, begin, clock_monotonic_ns() + r->time_ns / 4, "(one replica down)");
-    rc = cluster_replica_start(c, victim, e);
-    if (rc == 0) {
-        printf("\nreplica %u is back and catches up\n\n", victim);
-        watch(load, begin, clock_monotonic_ns() + r->time_ns / 4, "");
-    }
-    load_counts(load, &counts);
-    uint64_t left = load_stop(load, 10000);
-    printf("\n%" PRIu64 " transactions with checked receipts, %" PRIu64 " refused, %" PRIu64
-           " without an answer\n",
-           counts.done, counts.refused, left);
-    printf("%u receipts lie in %s; check one without any replica:\n\n"
-           "  atoll ledger receipt verify --genesis %s/genesis %s/%" PRIu64 ".rcpt\n\n",
-           keeper.kept, keeper.directory, c->directory, keeper.directory, keeper.highest);
+    d->catch_up_s = seconds_since(from);
+    tell(d, "It has caught up after %.1f s.\n\n", d->catch_up_s);
+    return 0;
+}
+
+static int scenes_play(struct demo *d, struct error *e)
+{
+    int64_t time = d->request->time_ns;
+    int rc = 0;
+    d->begin_ns = clock_monotonic_ns();
+    watch(d, time / 2, "", &d->before);
+    if (!interrupted)
+        rc = primary_crash(d, e);
+    if (rc == 0 && !interrupted)
+        watch(d, time / 4, "(one down)", NULL);
+    if (rc == 0 && !interrupted)
+        rc = replica_return(d, e);
+    if (rc == 0 && !interrupted)
+        watch(d, time / 4, "", NULL);
     return rc;
+}
+
+static int load_play(struct demo *d, struct error *e)
+{
+    struct keeper *k = &d->keeper;
+    const struct load_settings settings = {.genesis = slice_of_buffer(&d->cluster.genesis),
+                                           .clients = 8,
+                                           .bundle = 1,
+                                           .in_flight = 100,
+                                           .accounts = d->cluster.settings.terms.accounts,
+                                           .seed = (uint64_t)clock_monotonic_ns(),
+                                           .receipt_every = RECEIPT_EVERY,
+                                           .receipt = receipt_keep,
+                                           .context = k};
+    const struct buffer *bytes = &d->cluster.genesis;
+    int rc = buffer_append(&k->genesis_bytes, bytes->data, bytes->len)
+                 ? ledger_genesis_decode(slice_of_buffer(&k->genesis_bytes), &k->genesis, e)
+                 : error_set(e, ATOLL_ENOMEM, "no memory");
+    snprintf(k->directory, sizeof k->directory, "%s/receipts", d->cluster.directory);
+    if (rc == 0)
+        rc = directory_make(k->directory, 0755, e);
+    if (rc == 0)
+        rc = load_start(&settings, &d->load, e);
+    if (rc != 0)
+        return rc;
+    rc = scenes_play(d, e);
+    d->unanswered = load_stop(d->load, 10000, &d->last);
+    return rc;
+}
+
+/* ---- what is left ---- */
+
+/* How this program was called: what people can type again. */
+static void program_name(char out[static 512])
+{
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd >= 0 ? read(fd, out, 511) : 0;
+    if (fd >= 0)
+        close(fd);
+    out[got > 0 ? got : 0] = 0; /* the first of several strings */
+    if (out[0] == 0)
+        strcpy(out, "atoll");
+}
+
+static void receipts_judge(struct demo *d)
+{
+    struct ledger_batch_verifier *batch;
+    struct ledger_keys keys = ledger_keys_of(&d->keeper.genesis);
+    struct error e;
+    if (ledger_batch_verifier_create(LEDGER_RECEIPT_SIGNATURES_MAX, &batch, &e) != 0)
+        return;
+    struct ledger_verifier verifier = ledger_batch_verifier_of(batch);
+    for (unsigned i = 0; i < d->keeper.kept; i++) {
+        struct buffer file = {0};
+        struct slice receipt;
+        struct ledger_receipt_info info;
+        uint8_t genesis[HASH_LEN];
+        char path[700];
+        receipt_path(&d->keeper, d->keeper.indices[i], path);
+        d->valid +=
+            file_read(path, LEDGER_RECEIPT_FILE_MAX, &file, &e) == 0 &&
+            ledger_receipt_file_decode(slice_of_buffer(&file), &receipt, genesis, &e) == 0 &&
+            ledger_receipt_verify(receipt, &keys, &verifier, &info, &e) == 0;
+        buffer_free(&file);
+    }
+    ledger_batch_verifier_destroy(batch);
+}
+
+/* The very command that is printed, on one of them. */
+static void command_show(const struct demo *d, const char *program)
+{
+    char genesis[640], path[700];
+    pid_t child;
+    snprintf(genesis, sizeof genesis, "%s/genesis", d->cluster.directory);
+    receipt_path(&d->keeper, d->keeper.indices[d->keeper.kept - 1], path);
+    printf("  $ %s ledger receipt verify \\\n      --genesis %s %s\n", program, genesis, path);
+    fflush(stdout);
+    char *arguments[] = {"atoll", "ledger", "receipt", "verify", "--genesis", genesis, path, NULL};
+    if (posix_spawn(&child, "/proc/self/exe", NULL, NULL, arguments, environ) == 0)
+        waitpid(child, NULL, 0);
+}
+
+static void summary_print(struct demo *d)
+{
+    char program[512];
+    program_name(program);
+    printf(
+        "\nAll replicas are stopped. %" PRIu64 " transactions were executed, each with a receipt\n"
+        "that its client checked; %" PRIu64 " were refused, %" PRIu64 " left without an answer.\n",
+        d->last.done, d->last.refused, d->unanswered);
+    if (d->keeper.kept == 0)
+        return;
+    const struct ledger_configuration *c = &d->keeper.genesis.configuration;
+    printf("\n%u receipts are left in %s. A receipt proves that %u of the\n"
+           "%u replicas signed what was executed. To check one takes no replica and no\n"
+           "network, only the genesis, which names the replicas' keys:\n\n",
+           d->keeper.kept, d->keeper.directory, ledger_quorum(c), c->replica_count);
+    command_show(d, program);
+    printf("\n%u of %u receipts are valid.\n\nGo on:\n"
+           "  %s ledger check %s/replica-%u\n"
+           "      checks every signature and hash of a whole ledger\n"
+           "  %s ledger demo%s%s\n"
+           "      runs again, and the same ledger grows\n",
+           d->valid, d->keeper.kept, program, d->cluster.directory, d->crash.next, program,
+           d->request->directory ? " --dir " : "",
+           d->request->directory ? d->request->directory : "");
+}
+
+static int summary_json(const struct demo *d)
+{
+    cJSON *o = cJSON_CreateObject();
+    environment_add(o);
+    cJSON_AddStringToObject(o, "directory", d->cluster.directory);
+    cJSON_AddBoolToObject(o, "continued", d->went_on);
+    cJSON_AddNumberToObject(o, "replicas", d->cluster.settings.replicas);
+    cJSON_AddNumberToObject(o, "accounts", d->cluster.settings.terms.accounts);
+    cJSON_AddNumberToObject(o, "timeout_ms",
+                            (double)d->cluster.settings.terms.view_timeout_us * 1e-3);
+    cJSON_AddNumberToObject(o, "tx_per_s", d->before.rate);
+    cJSON_AddNumberToObject(o, "p50_ms", d->before.p50_ms);
+    cJSON_AddNumberToObject(o, "p99_ms", d->before.p99_ms);
+    cJSON *crash = cJSON_AddObjectToObject(o, "crash");
+    cJSON_AddNumberToObject(crash, "primary", d->crash.victim);
+    cJSON_AddNumberToObject(crash, "next", d->crash.next);
+    cJSON_AddNumberToObject(crash, "under_way", (double)d->crash.under_way);
+    cJSON_AddNumberToObject(crash, "outage_ms", d->crash.outage_ms);
+    cJSON_AddNumberToObject(crash, "catch_up_s", d->catch_up_s);
+    cJSON_AddNumberToObject(o, "transactions", (double)d->last.done);
+    cJSON_AddNumberToObject(o, "refused", (double)d->last.refused);
+    cJSON_AddNumberToObject(o, "unanswered", (double)d->unanswered);
+    cJSON_AddNumberToObject(o, "receipts", d->keeper.kept);
+    cJSON_AddNumberToObject(o, "receipts_valid", d->valid);
+    return json_print(o, false);
+}
+
+/* ---- the command ---- */
+
+/* A ledger that is there goes on, unless another one was asked for. */
+static int ledger_find(struct demo *d, const char *directory, bool *exists, struct error *e)
+{
+    const struct request *r = d->request;
+    struct ledger_local_settings there;
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/genesis", directory);
+    *exists = access(path, F_OK) == 0;
+    if (!*exists)
+        return 0;
+    int rc = ledger_local_read(directory, &there, e);
+    if (rc != 0)
+        return rc;
+    if ((r->replicas && r->replicas != there.replicas) ||
+        (r->accounts && r->accounts != there.terms.accounts))
+        return error_set(e, ATOLL_EINVAL,
+                         "the ledger in %s has %u replicas and %u accounts: give another --dir",
+                         directory, there.replicas, there.terms.accounts);
+    return there.terms.accounts >= 2
+               ? 0
+               : error_set(e, ATOLL_EINVAL, "the ledger in %s has no accounts to work on",
+                           directory);
+}
+
+static int ledger_begin(struct demo *d, struct error *e)
+{
+    const struct request *r = d->request;
+    const char *directory = r->directory ? r->directory : "ledger-demo";
+    struct ledger_local_settings s;
+    int rc = ledger_find(d, directory, &d->went_on, e);
+    if (rc != 0)
+        return rc;
+    ledger_local_defaults(&s);
+    s.terms.name = "demo";
+    s.terms.view_timeout_us = TIMEOUT_US;
+    if (r->replicas)
+        s.replicas = r->replicas > LEDGER_REPLICAS_MAX ? 0 : (uint32_t)r->replicas;
+    if (r->accounts)
+        s.terms.accounts = r->accounts > UINT32_MAX ? UINT32_MAX : (uint32_t)r->accounts;
+    if (s.terms.accounts < 2)
+        return error_set(e, ATOLL_EINVAL, "payments take two accounts");
+    tell(d, "%s a ledger in %s\n", d->went_on ? "Going on with" : "Making", directory);
+    return d->went_on ? cluster_continue(&d->cluster, NULL, directory, LEDGER_LOG_STRICT, e)
+                      : cluster_start(&d->cluster, NULL, directory, &s, LEDGER_LOG_STRICT, e);
+}
+
+static int demo_play(struct demo *d, struct error *e)
+{
+    int rc = ledger_begin(d, e);
+    if (rc != 0)
+        return rc;
+    const struct ledger_local_settings *s = &d->cluster.settings;
+    tell(d,
+         "%u replicas, each a process with a key of its own, vote on every batch of\n"
+         "transactions; %u of them may be broken or lie. Clients sign payments between\n"
+         "%u accounts (SmallBank) and check a receipt for each.\n\n",
+         s->replicas, (s->replicas - 1) / 3, s->terms.accounts);
+    if (!interrupted)
+        rc = load_play(d, e);
+    cluster_stop(&d->cluster, false);
+    if (rc != 0)
+        return rc;
+    if (interrupted) {
+        tell(d, "\nInterrupted; all replicas are stopped. The ledger stays in %s.\n",
+             d->cluster.directory);
+        raise(interrupted);
+        return 0;
+    }
+    receipts_judge(d);
+    if (d->request->json)
+        summary_json(d);
+    else
+        summary_print(d);
+    return d->valid == d->keeper.kept ? 0
+                                      : error_set(e, ATOLL_ESIGNATURE, "%u receipts are not valid",
+                                                  d->keeper.kept - d->valid);
 }
 
 static int demo_run(int argc, char **argv)
 {
-    struct request r = {.replicas = 4, .accounts = 500000, .time_ns = 20000000000};
-    struct ledger_local_settings settings;
+    struct request r = {.time_ns = 20000000000};
     const struct option_spec options[] = {
-        {"dir", 0, OPTION_TEXT, "DIR", "keep the ledger there (default: ./ledger-demo)",
+        {"dir", 0, OPTION_TEXT, "DIR", "where the ledger is, or is made (default: ledger-demo)",
          &r.directory, NULL},
-        {"replicas", 'n', OPTION_COUNT, "N", "replicas (default 4)", &r.replicas, NULL},
-        {"accounts", 0, OPTION_COUNT, "N", "SmallBank accounts (default 500000)", &r.accounts,
-         NULL},
+        {"replicas", 'n', OPTION_COUNT, "N", "how many replicas (default 4)", &r.replicas, NULL},
+        {"accounts", 0, OPTION_COUNT, "N", "how many accounts (default 500000)", &r.accounts, NULL},
         {"time", 0, OPTION_DURATION, "TIME", "how long in all (default 20s)", &r.time_ns, NULL},
+        {"json", 0, OPTION_FLAG, NULL, "print nothing but one JSON object at the end", &r.json,
+         NULL},
     };
     struct text_list operands = {0};
-    struct cluster c;
     struct error e;
     int code;
-    if (!ledger_options(&command_ledger_demo, options, 4, argc, argv, 0, 0, &operands, &code))
+    if (!ledger_options(&command_ledger_demo, options, sizeof options / sizeof options[0], argc,
+                        argv, 0, 0, &operands, &code))
         return code;
     free(operands.items);
-    ledger_local_defaults(&settings);
-    settings.name = "demo";
-    settings.replicas = r.replicas > LEDGER_REPLICAS_MAX ? 0 : (uint32_t)r.replicas;
-    settings.accounts = r.accounts > UINT32_MAX ? UINT32_MAX : (uint32_t)r.accounts;
-    settings.view_timeout_us = 500000;
-    printf("a ledger of %" PRIu64 " replicas, each a process, with %" PRIu64 " accounts\n",
-           r.replicas, r.accounts);
-    int rc = cluster_start(&c, NULL, r.directory ? r.directory : "ledger-demo", &settings,
-                           LEDGER_LOG_STRICT, &e);
-    if (rc == 0) {
-        rc = demo_play(&r, &c, &e);
-        cluster_stop(&c, false);
-    }
+    struct demo *d = calloc(1, sizeof *d);
+    if (d)
+        d->request = &r;
+    signals_catch();
+    int rc = d ? demo_play(d, &e) : error_set(&e, ATOLL_ENOMEM, "no memory");
+    if (d)
+        buffer_free(&d->keeper.genesis_bytes);
+    free(d);
     if (rc == 0)
         return EXIT_OK;
     report_error(&e);
-    return exit_code_of(&e);
+    return rc == -ATOLL_EINVAL ? EXIT_USAGE : exit_code_of(&e);
 }
 
 const struct command command_ledger_demo = {
@@ -189,9 +472,10 @@ const struct command command_ledger_demo = {
     .usage = "[OPTIONS]",
     .summary = "four replicas here, under load, and the primary dies",
     .description =
-        "Makes a ledger of four replicas on this machine and runs SmallBank on it, shows "
+        "Makes a ledger of four replicas on this machine, runs payments on it and shows "
         "throughput\n"
-        "and latency, kills the primary in the middle, and leaves receipts that can be checked\n"
-        "offline.",
+        "and latency, kills the primary in the middle, brings it back, and leaves receipts, which\n"
+        "it checks as anybody could: without a replica. A ledger that is in the directory already\n"
+        "goes on. Nothing runs any more when it ends, however it ends.",
     .run = demo_run,
 };

@@ -1,10 +1,8 @@
 /* `atoll ledger genesis`: what all replicas and verifiers of a ledger agree on beforehand. */
 #include "base/file.h"
-#include "base/random.h"
 #include "cli/ledger/ledger.h"
 #include "cli/report.h"
 #include "crypto/key.h"
-#include "ledger/kv/smallbank.h"
 #include "ledger/service/local.h"
 
 #include <inttypes.h>
@@ -21,21 +19,13 @@ struct request {
     bool json;
 };
 
-/* The genesis and what it points to while it is put together. */
-struct draft {
-    struct ledger_genesis genesis;
-    uint8_t keys[LEDGER_REPLICAS_MAX][KEY_PUBLIC_LEN], members[LEDGER_REPLICAS_MAX][KEY_PUBLIC_LEN];
-    uint8_t state[SMALLBANK_STATE_LEN];
-};
-
 /* ADDRESS,KEY,MEMBER,MEMBERKEY */
-static int replica_parse(struct draft *d, const char *text, struct error *e)
+static int replica_parse(struct genesis_draft *d, const char *text, struct error *e)
 {
-    struct ledger_configuration *c = &d->genesis.configuration;
-    uint32_t i = c->replica_count;
     const char *at = text, *fields[4];
     size_t lens[4];
-    char key[LEDGER_ADDRESS_MAX];
+    char hex[LEDGER_ADDRESS_MAX];
+    uint8_t key[KEY_PUBLIC_LEN], member_key[KEY_PUBLIC_LEN];
     for (int k = 0; k < 4; k++) {
         fields[k] = at;
         lens[k] = strcspn(at, ",");
@@ -46,65 +36,30 @@ static int replica_parse(struct draft *d, const char *text, struct error *e)
             return error_set(e, ATOLL_EINVAL,
                              "--replica wants ADDRESS:PORT,KEY,MEMBER,MEMBERKEY, not \"%s\"", text);
     }
-    if (i == LEDGER_REPLICAS_MAX)
-        return error_set(e, ATOLL_ELIMIT, "a ledger has at most %d replicas", LEDGER_REPLICAS_MAX);
-    snprintf(key, sizeof key, "%.*s", (int)lens[1], fields[1]);
-    int rc = key_public_parse(key, d->keys[i], e);
-    snprintf(key, sizeof key, "%.*s", (int)lens[3], fields[3]);
+    snprintf(hex, sizeof hex, "%.*s", (int)lens[1], fields[1]);
+    int rc = key_public_parse(hex, key, e);
+    snprintf(hex, sizeof hex, "%.*s", (int)lens[3], fields[3]);
     if (rc == 0)
-        rc = key_public_parse(key, d->members[i], e);
-    if (rc != 0)
-        return rc;
-    /* A member may run several replicas. */
-    uint32_t m = 0;
-    while (m < c->member_count &&
-           memcmp(c->members[m].public_key, d->members[i], KEY_PUBLIC_LEN) != 0)
-        m++;
-    if (m == c->member_count)
-        c->members[c->member_count++] =
-            (struct ledger_member){slice_of(fields[2], lens[2]), d->members[i]};
-    c->replicas[c->replica_count++] =
-        (struct ledger_node){d->keys[i], m, slice_of(fields[0], lens[0])};
-    return 0;
-}
-
-static int draft_fill(struct draft *d, const struct request *r, struct error *e)
-{
-    const struct ledger_local_settings *s = &r->settings;
-    smallbank_state_encode(s->accounts, s->balance, s->balance, d->state);
-    d->genesis =
-        (struct ledger_genesis){.name = slice_of(s->name, strlen(s->name)),
-                                .pipeline = s->pipeline,
-                                .bucket_bits = LEDGER_BUCKET_BITS_MAX,
-                                .procedures = PROCEDURE_FAMILY_SMALLBANK,
-                                .state = slice_of(d->state, sizeof d->state),
-                                .configuration = {.max_batch = s->max_batch,
-                                                  .checkpoint_interval = s->checkpoint_interval,
-                                                  .view_timeout_us = s->view_timeout_us}};
-    if (random_bytes(d->genesis.nonce, sizeof d->genesis.nonce) != 0 ||
-        random_bytes(d->genesis.bucket_key, sizeof d->genesis.bucket_key) != 0)
-        return error_set(e, ATOLL_EUNAVAIL, "the kernel gives no random bytes");
-    int rc = 0;
-    for (size_t i = 0; i < r->replicas.count && rc == 0; i++)
-        rc = replica_parse(d, r->replicas.items[i], e);
+        rc = key_public_parse(hex, member_key, e);
+    if (rc == 0)
+        rc = genesis_draft_add(d, slice_of(fields[0], lens[0]), key, slice_of(fields[2], lens[2]),
+                               member_key, e);
     return rc;
 }
 
 static int genesis_write(const struct request *r, struct error *e)
 {
-    struct draft *d = calloc(1, sizeof *d);
-    struct ledger_genesis *check = malloc(sizeof *check);
+    struct genesis_draft *d;
     struct buffer bytes = {0};
-    int rc = d && check ? draft_fill(d, r, e) : error_set(e, ATOLL_ENOMEM, "no memory");
-    if (rc == 0 && !ledger_genesis_encode(&d->genesis, &bytes))
-        rc = error_set(e, ATOLL_ENOMEM, "no memory for a genesis");
+    int rc = genesis_draft_create(&r->settings.terms, &d, e);
+    for (size_t i = 0; i < r->replicas.count && rc == 0; i++)
+        rc = replica_parse(d, r->replicas.items[i], e);
     if (rc == 0)
-        rc = ledger_genesis_decode(slice_of_buffer(&bytes), check, e);
+        rc = genesis_draft_encode(d, &bytes, e);
     if (rc == 0)
         rc = file_replace(r->output, bytes.data, bytes.len, 0644, e);
     buffer_free(&bytes);
-    free(check);
-    free(d);
+    genesis_draft_destroy(d);
     return rc;
 }
 
@@ -163,11 +118,11 @@ static int genesis_make(struct request *r, struct error *e)
 {
     struct ledger_local_settings *s = &r->settings;
     s->replicas = narrow(r->count);
-    s->pipeline = narrow(r->pipeline);
-    s->max_batch = narrow(r->batch);
-    s->checkpoint_interval = narrow(r->checkpoint);
-    s->accounts = narrow(r->accounts);
-    s->view_timeout_us = (uint64_t)(r->timeout_ns / 1000);
+    s->terms.pipeline = narrow(r->pipeline);
+    s->terms.max_batch = narrow(r->batch);
+    s->terms.checkpoint_interval = narrow(r->checkpoint);
+    s->terms.accounts = narrow(r->accounts);
+    s->terms.view_timeout_us = (uint64_t)(r->timeout_ns / 1000);
     if (r->port == 0 || r->port + s->replicas > 65536)
         return error_set(e, ATOLL_EINVAL, "there is no port %" PRIu64, r->port);
     s->first_port = (uint16_t)r->port;
@@ -184,11 +139,11 @@ static int genesis_run(int argc, char **argv)
     ledger_local_defaults(&r.settings);
     r.count = r.settings.replicas;
     r.port = r.settings.first_port;
-    r.pipeline = r.settings.pipeline;
-    r.batch = r.settings.max_batch;
-    r.checkpoint = r.settings.checkpoint_interval;
-    r.accounts = r.settings.accounts;
-    r.timeout_ns = (int64_t)r.settings.view_timeout_us * 1000;
+    r.pipeline = r.settings.terms.pipeline;
+    r.batch = r.settings.terms.max_batch;
+    r.checkpoint = r.settings.terms.checkpoint_interval;
+    r.accounts = r.settings.terms.accounts;
+    r.timeout_ns = (int64_t)r.settings.terms.view_timeout_us * 1000;
     const struct option_spec options[] = {
         {"output", 'o', OPTION_TEXT, "FILE", "write the genesis here", &r.output, NULL},
         {"replica", 0, OPTION_LIST, "R",
@@ -202,8 +157,8 @@ static int genesis_run(int argc, char **argv)
         {"replicas", 'n', OPTION_COUNT, "N", "--local: how many (default 4)", &r.count, NULL},
         {"port", 0, OPTION_COUNT, "PORT", "--local: of the first replica (default 7100)", &r.port,
          NULL},
-        {"name", 0, OPTION_TEXT, "NAME", "name of the ledger (default: local)", &r.settings.name,
-         NULL},
+        {"name", 0, OPTION_TEXT, "NAME", "name of the ledger (default: local)",
+         &r.settings.terms.name, NULL},
         {"pipeline", 0, OPTION_COUNT, "P", "batches under way at once (default 4)", &r.pipeline,
          NULL},
         {"batch", 0, OPTION_COUNT, "N", "transactions in a batch at most (default 800)", &r.batch,

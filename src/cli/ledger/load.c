@@ -11,6 +11,7 @@
 #define TICK_MS       5u
 #define LATENCIES     (1u << 20) /* kept; later ones replace earlier ones */
 #define PUBLISH_TICKS 4u
+#define PAUSE_MIN_NS  5000000 /* that are looked at */
 
 /* A call under way. */
 struct flight {
@@ -30,6 +31,7 @@ struct load {
     struct load_counts counts;
     float *latencies;
     uint64_t latency_count;
+    int64_t pause_ns, pause_end_ns;
     bool stopping;
     int64_t stop_at_ns;
     uint64_t left; /* after the end */
@@ -45,6 +47,7 @@ struct load {
     size_t fresh_count, fresh_capacity;
     uint64_t done, refused, under_way, submitted;
     int64_t begun_ns;
+    int64_t answer_ns; /* the last one came then */
     unsigned turn, ticks;
 };
 
@@ -110,6 +113,20 @@ static void latency_add(struct load *l, double us)
     l->fresh[l->fresh_count++] = (float)us;
 }
 
+/* Answers come in bursts: the lock is taken only after a pause that may be the longest. */
+static void pause_note(struct load *l, int64_t now)
+{
+    if (now - l->answer_ns > PAUSE_MIN_NS) {
+        pthread_mutex_lock(&l->lock);
+        if (now - l->answer_ns > l->pause_ns) {
+            l->pause_ns = now - l->answer_ns;
+            l->pause_end_ns = now;
+        }
+        pthread_mutex_unlock(&l->lock);
+    }
+    l->answer_ns = now;
+}
+
 static void finished(void *context, const struct ledger_outcome *o)
 {
     struct load *l = context;
@@ -117,8 +134,10 @@ static void finished(void *context, const struct ledger_outcome *o)
     l->clients[o->identity].under_way--;
     l->under_way--;
     if (o->result == 0) {
+        int64_t now = clock_monotonic_ns();
         l->done++;
-        latency_add(l, (double)(clock_monotonic_ns() - f->begun_ns) / 1e3);
+        pause_note(l, now);
+        latency_add(l, (double)(now - f->begun_ns) / 1e3);
         if (l->settings.receipt_every && l->done % l->settings.receipt_every == 0)
             l->settings.receipt(l->settings.context, o);
     } else {
@@ -138,6 +157,9 @@ static void publish(struct load *l)
     l->counts = (struct load_counts){.done = l->done,
                                      .refused = l->refused,
                                      .primary = status.primary,
+                                     .under_way = l->under_way,
+                                     .pause_ns = l->pause_ns,
+                                     .pause_end_ns = l->pause_end_ns,
                                      .cpu_ns = measure_thread_ns(),
                                      .connected = caller_connected(l->caller)};
     for (size_t i = 0; i < l->fresh_count; i++)
@@ -178,7 +200,7 @@ static void *load_run(void *argument)
 {
     struct load *l = argument;
     pthread_setname_np(pthread_self(), "clients");
-    l->begun_ns = clock_monotonic_ns();
+    l->begun_ns = l->answer_ns = clock_monotonic_ns();
     while (uv_run(&l->loop, UV_RUN_ONCE) != 0) {
         if (!uv_is_closing((uv_handle_t *)&l->tick))
             clients_fill(l);
@@ -275,6 +297,7 @@ void load_mark(struct load *l)
 {
     pthread_mutex_lock(&l->lock);
     l->latency_count = 0;
+    l->pause_ns = l->pause_end_ns = 0;
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -288,7 +311,7 @@ void load_latencies(struct load *l, struct samples *out)
     pthread_mutex_unlock(&l->lock);
 }
 
-uint64_t load_stop(struct load *l, unsigned patience_ms)
+uint64_t load_stop(struct load *l, unsigned patience_ms, struct load_counts *last)
 {
     pthread_mutex_lock(&l->lock);
     l->stopping = true;
@@ -297,6 +320,8 @@ uint64_t load_stop(struct load *l, unsigned patience_ms)
     uv_async_send(&l->poke);
     pthread_join(l->thread, NULL);
     uint64_t left = l->left;
+    if (last)
+        *last = l->counts;
     load_free(l);
     return left;
 }

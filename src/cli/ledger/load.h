@@ -27,7 +27,10 @@ struct load_settings {
 struct load_counts {
     uint64_t done, refused;
     uint16_t primary; /* as the clients see it */
-    int64_t cpu_ns;   /* of the load's thread */
+    uint64_t under_way;
+    /* The longest time without an answer since the mark, and when (clock_monotonic_ns) it ended. */
+    int64_t pause_ns, pause_end_ns;
+    int64_t cpu_ns; /* of the load's thread */
     unsigned connected;
 };
 
@@ -35,12 +38,12 @@ struct load_counts {
 int load_start(const struct load_settings *, struct load **, struct error *);
 /* At any time, from any thread. */
 void load_counts(struct load *, struct load_counts *);
-/* Forgets the latencies so far: what counts begins now. */
+/* Forgets the latencies and pauses so far: what counts begins now. */
 void load_mark(struct load *);
 /* Moves the latencies (microseconds, submission to checked receipt) since the mark to `out`. */
 void load_latencies(struct load *, struct samples *out);
 /* Stops making calls, waits up to `patience_ms` for those under way; frees all. Returns how many
- * were left without an answer. */
-uint64_t load_stop(struct load *, unsigned patience_ms);
+ * were left without an answer. `last` (may be NULL): the counts at the end. */
+uint64_t load_stop(struct load *, unsigned patience_ms, struct load_counts *last);
 
 #endif

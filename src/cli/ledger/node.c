@@ -13,11 +13,13 @@ struct request {
     const char *listen, *http, *passphrase_file;
     uint64_t threads;
     int mode;
+    bool until_eof;
 };
 
 struct node {
     uv_loop_t loop;
     uv_signal_t terminate, interrupt;
+    uv_pipe_t input; /* with --until-eof */
     struct ledger_server *server;
     struct http_view *view;
     bool failed;
@@ -31,6 +33,8 @@ static void line_tell(void *context, const char *line)
 
 static void signals_close(struct node *n)
 {
+    if (n->input.loop)
+        uv_close((uv_handle_t *)&n->input, NULL);
     uv_close((uv_handle_t *)&n->terminate, NULL);
     uv_close((uv_handle_t *)&n->interrupt, NULL);
 }
@@ -50,6 +54,32 @@ static void signalled(uv_signal_t *handle, int number)
 {
     (void)number;
     node_stop(handle->data);
+}
+
+static void input_room(uv_handle_t *handle, size_t wanted, uv_buf_t *out)
+{
+    static char room[64];
+    (void)handle;
+    (void)wanted;
+    *out = uv_buf_init(room, sizeof room);
+}
+
+static void input_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes)
+{
+    (void)bytes;
+    if (got < 0)
+        node_stop(stream->data);
+}
+
+/* Whoever holds the other end of the pipe is gone when it ends, whatever ended it. */
+static int input_open(struct node *n, struct error *e)
+{
+    uv_pipe_init(&n->loop, &n->input, 0);
+    n->input.data = n;
+    if (uv_guess_handle(0) != UV_NAMED_PIPE || uv_pipe_open(&n->input, 0) != 0 ||
+        uv_read_start((uv_stream_t *)&n->input, input_room, input_read) != 0)
+        return error_set(e, ATOLL_EINVAL, "--until-eof wants a pipe as standard input");
+    return 0;
 }
 
 /* A disk that failed may have lost what was written: nothing more may leave this process. */
@@ -88,7 +118,10 @@ static int node_serve(const struct request *r, const char *directory, struct err
                                           .tell = line_tell,
                                           .stopped = server_stopped,
                                           .context = &n};
-    rc = ledger_server_open(&n.loop, &config, &n.server, e);
+    if (r->until_eof)
+        rc = input_open(&n, e);
+    if (rc == 0)
+        rc = ledger_server_open(&n.loop, &config, &n.server, e);
     if (passphrase)
         explicit_bzero(passphrase, strlen(passphrase));
     free(passphrase);
@@ -136,11 +169,15 @@ static int node_run(int argc, char **argv)
         {"threads", 0, OPTION_COUNT, "N", "that check signatures (default 1)", &r.threads, NULL},
         {"passphrase-file", 0, OPTION_TEXT, "FILE", "of the replica's key", &r.passphrase_file,
          NULL},
+        {"until-eof", 0, OPTION_FLAG, NULL,
+         "stop, too, when standard input, a pipe, ends: whoever started it\n"
+         "is gone then",
+         &r.until_eof, NULL},
     };
     struct text_list operands = {0};
     struct error e;
     int code;
-    if (!ledger_options(&command_ledger_node, options, 5, argc, argv, 1, 1, &operands, &code))
+    if (!ledger_options(&command_ledger_node, options, 6, argc, argv, 1, 1, &operands, &code))
         return code;
     int rc = node_serve(&r, operands.items[0], &e);
     if (rc != 0)

@@ -4,8 +4,10 @@
 #include "cli/ledger/ledger.h"
 #include "cli/ledger/source.h"
 #include "cli/report.h"
+#include "ledger/client/receipt_store.h"
 #include "ledger/kv/smallbank.h"
 #include "ledger/object/json.h"
+#include "ledger/object/receipt_batch.h"
 #include "net/http_client.h"
 
 #include <inttypes.h>
@@ -13,13 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* While the evidence for a receipt is incomplete the replica is asked again. */
 #define GET_TRIES    20
 #define GET_PAUSE_NS 500000000
 
 struct request {
-    const char *genesis, *ledger, *node, *output;
+    const char *genesis, *ledger, *node, *store, *output;
     bool json;
 };
 
@@ -46,20 +49,52 @@ static void verdict_read(struct verdict *v, const char *path, struct slice *rece
     v->read = v->code == 0;
 }
 
-static void verdict_judge(struct verdict *v, const char *path, const struct ledger_genesis *g)
+/* What receipts are judged by: the four signatures of one cost half as much together. */
+struct judge {
+    struct ledger_genesis genesis;
+    struct buffer genesis_bytes;
+    struct ledger_batch_verifier *batch;
+};
+
+static int judge_open(const char *genesis, struct judge **out, struct error *e)
 {
-    struct ledger_keys keys = ledger_keys_of(g);
+    struct judge *j = *out = calloc(1, sizeof *j);
+    if (j == NULL)
+        return error_set(e, ATOLL_ENOMEM, "no memory");
+    int rc = ledger_genesis_read(genesis, &j->genesis_bytes, &j->genesis, e);
+    return rc == 0 ? ledger_batch_verifier_create(LEDGER_RECEIPT_SIGNATURES_MAX, &j->batch, e) : rc;
+}
+
+static void judge_close(struct judge *j)
+{
+    if (j == NULL)
+        return;
+    ledger_batch_verifier_destroy(j->batch);
+    buffer_free(&j->genesis_bytes);
+    free(j);
+}
+
+static int judge(const struct judge *j, struct slice receipt, struct ledger_receipt_info *info,
+                 struct error *e)
+{
+    struct ledger_keys keys = ledger_keys_of(&j->genesis);
+    struct ledger_verifier verifier = ledger_batch_verifier_of(j->batch);
+    return ledger_receipt_verify(receipt, &keys, &verifier, info, e);
+}
+
+static void verdict_judge(struct verdict *v, const char *path, const struct judge *j)
+{
     struct slice receipt;
     uint8_t genesis[HASH_LEN];
     verdict_read(v, path, &receipt, genesis);
     if (v->code != 0)
         return;
-    if (memcmp(genesis, g->hash, HASH_LEN) != 0) {
+    if (memcmp(genesis, j->genesis.hash, HASH_LEN) != 0) {
         v->foreign = true;
         v->code = error_set(&v->error, ATOLL_EINVAL, "it is of another ledger");
         return;
     }
-    v->code = ledger_receipt_verify(receipt, &keys, NULL, &v->info, &v->error);
+    v->code = judge(j, receipt, &v->info, &v->error);
 }
 
 /* ---- showing ---- */
@@ -174,26 +209,122 @@ static int ledger_search(const char *path, const struct ledger_genesis *g, struc
 static int receipts_verify(const struct request *r, const struct text_list *files, size_t from,
                            struct error *e)
 {
-    struct ledger_genesis *g = malloc(sizeof *g);
+    struct judge *j;
     struct search s = {calloc(files->count - from, sizeof(struct verdict)), files->count - from};
-    struct buffer bytes = {0};
-    int rc = g && s.verdicts ? ledger_genesis_read(r->genesis, &bytes, g, e)
-                             : error_set(e, ATOLL_ENOMEM, "no memory");
+    int rc = judge_open(r->genesis, &j, e);
     int bad = 0;
+    if (s.verdicts == NULL && rc == 0)
+        rc = error_set(e, ATOLL_ENOMEM, "no memory");
     for (size_t i = 0; rc == 0 && i < s.count; i++)
-        verdict_judge(&s.verdicts[i], files->items[from + i], g);
+        verdict_judge(&s.verdicts[i], files->items[from + i], j);
     if (rc == 0 && r->ledger)
-        rc = ledger_search(r->ledger, g, &s, e);
+        rc = ledger_search(r->ledger, &j->genesis, &s, e);
     for (size_t i = 0; i < s.count && s.verdicts; i++) {
         if (rc == 0)
             verdict_print(&s.verdicts[i], r->json);
         bad |= s.verdicts[i].code != 0;
         buffer_free(&s.verdicts[i].file);
     }
-    buffer_free(&bytes);
     free(s.verdicts);
-    free(g);
+    judge_close(j);
     return rc != 0 ? rc : bad;
+}
+
+/* ---- a client's store ---- */
+
+struct tally {
+    const struct judge *judge;
+    bool json;
+    uint64_t good, bad;
+};
+
+static int kept_judge(void *context, uint64_t index, struct slice receipt,
+                      const struct error *damaged)
+{
+    struct tally *t = context;
+    struct ledger_receipt_info info;
+    struct error e;
+    if (damaged == NULL && judge(t->judge, receipt, &info, &e) == 0) {
+        t->good++;
+        return 0;
+    }
+    t->bad++;
+    if (!t->json)
+        printf("transaction %" PRIu64 ": NOT valid: %s\n", index, damaged ? damaged->text : e.text);
+    return 0;
+}
+
+/* All that a client has kept. */
+static int store_verify(const struct request *r, struct error *e)
+{
+    struct judge *j;
+    struct ledger_receipt_store *store = NULL;
+    int rc = judge_open(r->genesis, &j, e);
+    struct tally t = {.judge = j, .json = r->json};
+    if (rc == 0)
+        rc = access(r->store, R_OK) == 0
+                 ? ledger_receipt_store_open(r->store, j->genesis.hash, &store, e)
+                 : error_set_errno(e, ATOLL_ENOENT, "the receipts in %s", r->store);
+    if (rc == 0)
+        rc = ledger_receipt_store_visit(store, kept_judge, &t, e);
+    if (rc == 0 && r->json) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "store", r->store);
+        cJSON_AddNumberToObject(o, "valid", (double)t.good);
+        cJSON_AddNumberToObject(o, "not_valid", (double)t.bad);
+        json_print(o, false);
+    } else if (rc == 0) {
+        printf("%s: %" PRIu64 " receipts valid, %" PRIu64 " not\n", r->store, t.good, t.bad);
+    }
+    ledger_receipt_store_close(store);
+    judge_close(j);
+    return rc != 0 ? rc : t.bad > 0;
+}
+
+static bool is_hash(const char *text)
+{
+    return strlen(text) == 2 * HASH_LEN && strspn(text, "0123456789abcdef") == 2 * HASH_LEN;
+}
+
+static unsigned digit_of(char hex)
+{
+    return (unsigned)(hex <= '9' ? hex - '0' : hex - 'a' + 10);
+}
+
+static void hash_of(const char *text, uint8_t hash[static HASH_LEN])
+{
+    for (size_t i = 0; i < HASH_LEN; i++)
+        hash[i] = (uint8_t)(digit_of(text[2 * i]) << 4 | digit_of(text[2 * i + 1]));
+}
+
+/* One of them as a file of its own. */
+static int store_get(const struct request *r, const char *which, uint64_t index, struct error *e)
+{
+    struct ledger_receipt_store *store = NULL;
+    struct ledger_genesis *g = calloc(1, sizeof *g);
+    struct buffer bytes = {0}, receipt = {0}, file = {0};
+    uint8_t hash[HASH_LEN];
+    int rc =
+        g ? ledger_genesis_read(r->genesis, &bytes, g, e) : error_set(e, ATOLL_ENOMEM, "no memory");
+    if (rc == 0)
+        rc = access(r->store, R_OK) == 0 ? ledger_receipt_store_open(r->store, g->hash, &store, e)
+                                         : error_set_errno(e, ATOLL_ENOENT, "%s", r->store);
+    if (rc == 0 && is_hash(which)) {
+        hash_of(which, hash);
+        rc = ledger_receipt_store_find_request(store, hash, &receipt, e);
+    } else if (rc == 0) {
+        rc = ledger_receipt_store_find(store, index, &receipt, e);
+    }
+    if (rc == 0 && !ledger_receipt_file_encode(slice_of_buffer(&receipt), g->hash, &file))
+        rc = error_set(e, ATOLL_ENOMEM, "no memory for a receipt");
+    if (rc == 0)
+        rc = file_replace(r->output, file.data, file.len, 0644, e);
+    ledger_receipt_store_close(store);
+    buffer_free(&file);
+    buffer_free(&receipt);
+    buffer_free(&bytes);
+    free(g);
+    return rc;
 }
 
 /* ---- show ---- */
@@ -254,21 +385,12 @@ static int get_once(struct http_client *client, const struct url *url, const cha
     return rc;
 }
 
-static bool is_hash(const char *text)
-{
-    return strlen(text) == 2 * HASH_LEN && strspn(text, "0123456789abcdef") == 2 * HASH_LEN;
-}
-
 static int receipt_get(const struct request *r, const char *which, struct error *e)
 {
     const struct http_client_options options = {.body_max = LEDGER_RECEIPT_FILE_MAX};
     struct http_client *client;
     struct url url;
     char text[512];
-    uint64_t index;
-    if (!is_hash(which) && !text_parse_count(which, &index))
-        return error_set(e, ATOLL_EINVAL, "%s is neither an index nor the hash of a request",
-                         which);
     size_t len = strlen(r->node);
     snprintf(text, sizeof text, "%.*s/v1/%s/%s/receipt",
              (int)(len && r->node[len - 1] == '/' ? len - 1 : len), r->node,
@@ -290,19 +412,41 @@ static int receipt_get(const struct request *r, const char *which, struct error 
 
 /* ---- the command ---- */
 
+static int verify_run(const struct request *r, const struct text_list *operands, struct error *e)
+{
+    if (r->genesis == NULL)
+        return error_set(e, ATOLL_EINVAL, "which ledger? give --genesis FILE");
+    if ((operands->count > 1) == (r->store != NULL))
+        return error_set(e, ATOLL_EINVAL, "what? give files of receipts, or --store FILE");
+    return r->store ? store_verify(r, e) : receipts_verify(r, operands, 1, e);
+}
+
+static int get_run(const struct request *r, const struct text_list *operands, struct error *e)
+{
+    uint64_t index = 0;
+    if (r->output == NULL || operands->count != 2 || (r->node == NULL) == (r->store == NULL))
+        return error_set(e, ATOLL_EINVAL,
+                         "give --node URL or --store FILE, --output FILE and one INDEX or HASH");
+    if (r->store && r->genesis == NULL)
+        return error_set(e, ATOLL_EINVAL, "which ledger? give --genesis FILE");
+    const char *which = operands->items[1];
+    if (!is_hash(which) && !text_parse_count(which, &index))
+        return error_set(e, ATOLL_EINVAL, "%s is neither an index nor the hash of a request",
+                         which);
+    return r->store ? store_get(r, which, index, e) : receipt_get(r, which, e);
+}
+
 static int action_run(const struct request *r, const struct text_list *operands, struct error *e)
 {
     const char *action = operands->items[0];
     if (strcmp(action, "show") == 0)
-        return receipts_show(r, operands, 1, e);
+        return operands->count > 1 ? receipts_show(r, operands, 1, e)
+                                   : error_set(e, ATOLL_EINVAL, "show which? give files");
     if (strcmp(action, "verify") == 0)
-        return r->genesis ? receipts_verify(r, operands, 1, e)
-                          : error_set(e, ATOLL_EINVAL, "which ledger? give --genesis FILE");
+        return verify_run(r, operands, e);
     if (strcmp(action, "get") != 0)
         return error_set(e, ATOLL_EINVAL, "there is no action %s; try get, show, verify", action);
-    if (r->node == NULL || r->output == NULL || operands->count != 2)
-        return error_set(e, ATOLL_EINVAL, "give --node URL, --output FILE and one INDEX or HASH");
-    return receipt_get(r, operands->items[1], e);
+    return get_run(r, operands, e);
 }
 
 static int receipt_run(int argc, char **argv)
@@ -316,13 +460,17 @@ static int receipt_run(int argc, char **argv)
          "replica's directory or an export)",
          &r.ledger, NULL},
         {"node", 0, OPTION_TEXT, "URL", "get: the HTTP view of a replica", &r.node, NULL},
+        {"store", 0, OPTION_TEXT, "FILE",
+         "instead of files or a replica: the receipts that `atoll ledger\n"
+         "call` has kept (KEY.receipts)",
+         &r.store, NULL},
         {"output", 'o', OPTION_TEXT, "FILE", "get: where to", &r.output, NULL},
         {"json", 0, OPTION_FLAG, NULL, "print one JSON object for each receipt", &r.json, NULL},
     };
     struct text_list operands = {0};
     struct error e;
     int code;
-    if (!ledger_options(&command_ledger_receipt, options, 5, argc, argv, 2, SIZE_MAX, &operands,
+    if (!ledger_options(&command_ledger_receipt, options, 6, argc, argv, 1, SIZE_MAX, &operands,
                         &code))
         return code;
     int rc = action_run(&r, &operands, &e);
@@ -345,6 +493,8 @@ const struct command command_ledger_receipt = {
         "        is asked. Exit code 1 when one does not hold\n"
         "show    tells what is in receipts without checking them\n"
         "get     asks a replica (atoll ledger node --http) for the receipt of a transaction, by\n"
-        "        its index or its request's hash; waits some seconds for its evidence",
+        "        its index or its request's hash, and waits some seconds for its evidence; or "
+        "takes\n"
+        "        it from a --store",
     .run = receipt_run,
 };

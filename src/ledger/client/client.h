@@ -123,6 +123,11 @@ void ledger_client_settle(struct ledger_client *);
 /* A link to the replica stands: says which keys listen on it, and sends again what was on its way
  * to the primary. */
 void ledger_client_on_connected(struct ledger_client *, uint16_t replica);
+/* It is gone. When it was the primary's, what was on its way goes to all others at once, and what
+ * is signed until it is back, too: they can ask for another primary only once they know what it
+ * owes.
+ */
+void ledger_client_on_disconnected(struct ledger_client *, uint16_t replica);
 void ledger_client_on_message(struct ledger_client *, uint16_t from, struct slice message);
 void ledger_client_on_timer(struct ledger_client *);
 /* A receipt of somebody else was seen (and verified): later requests come after its index. */

@@ -99,7 +99,9 @@ struct ledger_client {
     struct call *free_calls;
     uint64_t min_index;
     uint16_t primary;
-    uint64_t view; /* of the newest certified batch */
+    uint64_t view;      /* of the newest certified batch */
+    uint64_t gone;      /* replicas whose link was there and is not */
+    uint64_t spread_us; /* when all on its way was sent to all last, because the primary was gone */
     uint64_t timer_us;
     uint64_t latency_us, deviation_us; /* of answers, smoothed; 0 before the first */
     uint64_t answered_us;              /* when the latest of the calls answered so far was sent */

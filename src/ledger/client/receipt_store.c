@@ -77,11 +77,16 @@ static int entry_compare(const void *a, const void *b)
     return (x->at > y->at) - (x->at < y->at);
 }
 
-static const struct entry *entry_find(struct ledger_receipt_store *s, uint64_t index)
+static void entries_sort(struct ledger_receipt_store *s)
 {
     if (!s->sorted)
         qsort(s->entries, s->entry_count, sizeof *s->entries, entry_compare);
     s->sorted = true;
+}
+
+static const struct entry *entry_find(struct ledger_receipt_store *s, uint64_t index)
+{
+    entries_sort(s);
     size_t low = 0, high = s->entry_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -488,4 +493,26 @@ int ledger_receipt_store_find_request(struct ledger_receipt_store *s,
     }
     out->len = 0;
     return error_set(e, ATOLL_ENOENT, "there is no receipt of that request");
+}
+
+int ledger_receipt_store_visit(struct ledger_receipt_store *s,
+                               int (*visit)(void *context, uint64_t index, struct slice receipt,
+                                            const struct error *damaged),
+                               void *context, struct error *e)
+{
+    struct buffer receipt = {0};
+    int result = 0;
+    entries_sort(s);
+    for (size_t i = 0; result == 0 && i < s->entry_count; i++) {
+        struct error damage;
+        result = entry_read(s, &s->entries[i], &receipt, &damage);
+        if (result == 0)
+            result = visit(context, s->entries[i].index, slice_of_buffer(&receipt), NULL);
+        else if (result == -ATOLL_ECORRUPT)
+            result = visit(context, s->entries[i].index, slice_of(NULL, 0), &damage);
+        else
+            *e = damage;
+    }
+    buffer_free(&receipt);
+    return result;
 }

@@ -70,5 +70,11 @@ int ledger_receipt_store_find(struct ledger_receipt_store *, uint64_t index, str
 int ledger_receipt_store_find_request(struct ledger_receipt_store *,
                                       const uint8_t req_hash[static HASH_LEN], struct buffer *out,
                                       struct error *);
+/* All receipts in the order of their indices; a damaged one as ATOLL_ECORRUPT in `damaged` and no
+ * bytes. Ends early, with its code, when `visit` does not return 0. */
+int ledger_receipt_store_visit(struct ledger_receipt_store *,
+                               int (*visit)(void *context, uint64_t index, struct slice receipt,
+                                            const struct error *damaged),
+                               void *context, struct error *);
 
 #endif

@@ -39,8 +39,6 @@ void receipt_take(struct ledger_client *c, struct slice bytes)
         return; /* answered before, or not ours */
     if (receipt_is_known(c, &receipt))
         return;
-    if (receipt_is_known(c, &receipt))
-        return;
     if (!receipt_holds(c, &receipt, call)) {
         c->counts.answers_bad++;
         return;

@@ -95,16 +95,25 @@ struct mail {
     uint16_t to;
 };
 
+static void message_send(struct ledger_client *c, bool to_all, uint16_t to)
+{
+    for (uint16_t i = 0; i < c->replicas; i++)
+        if (to_all || i == to)
+            c->env.send(c->env.context, i, slice_of_buffer(&c->message));
+}
+
 static void mail_send(struct ledger_client *c, struct mail *m)
 {
     if (!m->open)
         return;
     ledger_message_end(&m->writer);
-    struct slice message = slice_of_buffer(&c->message);
-    for (uint16_t i = 0; i < c->replicas; i++)
-        if (m->to_all || i == m->to)
-            c->env.send(c->env.context, i, message);
+    message_send(c, m->to_all, m->to);
     m->open = false;
+}
+
+static bool primary_gone(const struct ledger_client *c)
+{
+    return c->gone >> c->primary & 1;
 }
 
 /* Adds a call's body; without memory it stays out, and goes with the next try. */
@@ -230,7 +239,7 @@ static bool next_send(struct ledger_client *c, struct identity *who, uint64_t no
     mail_send(c, mail);
     if (!calls_sign_bundle(c, who, n))
         return false;
-    c->env.send(c->env.context, c->primary, slice_of_buffer(&c->message));
+    message_send(c, mail->to_all, mail->to);
     for (uint32_t i = 0; i < n; i++)
         call_went(c, call_at(who, who->unsent), now);
     return true;
@@ -238,7 +247,7 @@ static bool next_send(struct ledger_client *c, struct identity *who, uint64_t no
 
 void ledger_client_settle(struct ledger_client *c)
 {
-    struct mail mail = {.to = c->primary};
+    struct mail mail = {.to = c->primary, .to_all = primary_gone(c)};
     uint64_t now = c->env.now_us(c->env.context);
     for (unsigned i = 0; i < c->settings.identity_count; i++) {
         struct identity *who = &c->identities[i];
@@ -355,16 +364,39 @@ static bool hello_send(struct ledger_client *c, uint16_t replica)
     return true;
 }
 
-void ledger_client_on_connected(struct ledger_client *c, uint16_t replica)
+/* Puts everything that is on its way into the mail. */
+static void calls_mail(struct ledger_client *c, struct mail *mail)
 {
-    struct mail mail = {.to = replica};
-    if (replica >= c->replicas || !hello_send(c, replica) || replica != c->primary)
-        return;
     for (unsigned i = 0; i < c->settings.identity_count; i++) {
         const struct identity *who = &c->identities[i];
         for (uint64_t reqno = who->oldest; reqno < who->unsent; reqno++)
             if (call_sent(who, reqno))
-                mail_add(c, &mail, call_sent(who, reqno));
+                mail_add(c, mail, call_sent(who, reqno));
     }
-    mail_send(c, &mail);
+    mail_send(c, mail);
+}
+
+void ledger_client_on_connected(struct ledger_client *c, uint16_t replica)
+{
+    struct mail mail = {.to = replica};
+    if (replica >= c->replicas)
+        return;
+    c->gone &= ~(UINT64_C(1) << replica);
+    if (hello_send(c, replica) && replica == c->primary)
+        calls_mail(c, &mail);
+}
+
+/* Calls keep the times of their tries: this is none, the first one may just have got lost. */
+void ledger_client_on_disconnected(struct ledger_client *c, uint16_t replica)
+{
+    struct mail mail = {.to_all = true};
+    uint64_t now = c->env.now_us(c->env.context);
+    if (replica >= c->replicas)
+        return;
+    c->gone |= UINT64_C(1) << replica;
+    /* A link that comes and goes does not make everything be sent over and over. */
+    if (replica != c->primary || (c->spread_us && now - c->spread_us < c->settings.retry_us))
+        return;
+    c->spread_us = now;
+    calls_mail(c, &mail);
 }

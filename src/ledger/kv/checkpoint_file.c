@@ -39,8 +39,10 @@ static int head_write(const struct kv_checkpoint *c, int fd, const uint8_t genes
     return rc < 0 ? rc : file_write_all(fd, sum, sizeof sum, e);
 }
 
+/* What was written goes to the disk bit by bit, not all of it with the fsync at the end, behind
+ * which everybody else's would wait. */
 static int chunks_write(const struct kv_checkpoint *c, int fd, struct buffer *chunk,
-                        struct error *e)
+                        const struct kv_pace *pace, struct error *e)
 {
     int rc = 0;
     for (uint32_t number = 1; number < kv_checkpoint_chunks(c) && rc == 0; number++) {
@@ -52,6 +54,10 @@ static int chunks_write(const struct kv_checkpoint *c, int fd, struct buffer *ch
         rc = file_write_all(fd, len, sizeof len, e);
         if (rc == 0)
             rc = file_write_all(fd, chunk->data, chunk->len, e);
+        if (rc == 0 && pace) {
+            sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+            pace->wait(pace->context);
+        }
     }
     return rc;
 }
@@ -75,7 +81,7 @@ static int name_sync(const char *path, struct error *e)
 
 int kv_checkpoint_write(const struct kv_checkpoint *c, const char *path,
                         const uint8_t genesis[static HASH_LEN], uint64_t s, const void *meta,
-                        size_t meta_len, struct error *e)
+                        size_t meta_len, const struct kv_pace *pace, struct error *e)
 {
     char temporary[PATH_MAX];
     if (meta_len > KV_META_MAX)
@@ -90,7 +96,7 @@ int kv_checkpoint_write(const struct kv_checkpoint *c, const char *path,
     struct buffer bytes = {0};
     int rc = head_write(c, fd, genesis, s, meta, meta_len, &bytes, e);
     if (rc == 0)
-        rc = chunks_write(c, fd, &bytes, e);
+        rc = chunks_write(c, fd, &bytes, pace, e);
     buffer_free(&bytes);
     if (rc < 0)
         error_prefix(e, "cannot write %s", temporary);

@@ -99,6 +99,18 @@ int kv_preload_all(struct kv *kv, uint64_t count, kv_pair_give *pair, void *cont
     return rc;
 }
 
+void kv_replace(struct kv *kv, struct kv *by, uint64_t s)
+{
+    assert(!kv->in_transaction && s >= kv->committed);
+    kv_trie_replace(&kv->trie, &by->trie);
+    kv_destroy(by);
+    kv->began = true;
+    kv->undo.len = 0;
+    kv->undo_start = 0;
+    kv->batch_first = kv->batch_count = 0;
+    kv->committed = s;
+}
+
 bool kv_get(const struct kv *kv, uint8_t table, const void *key, size_t key_len,
             struct kv_value *out)
 {

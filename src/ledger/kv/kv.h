@@ -60,6 +60,11 @@ void kv_destroy(struct kv *);
 int kv_preload(struct kv *, uint8_t table, const void *key, size_t key_len, const void *value,
                size_t value_len, struct error *);
 
+/* The store becomes what another of the same parameters is, the state after batch s, with nothing
+ * to take back; `by`, which has no snapshots, is destroyed. Snapshots of the store keep what they
+ * had. */
+void kv_replace(struct kv *, struct kv *by, uint64_t s);
+
 /* A pair for kv_preload_all, its bytes in the caller's memory. */
 struct kv_pair {
     uint8_t table;

@@ -527,34 +527,51 @@ int kv_trie_create(struct kv_trie *t, uint32_t bits, const uint8_t key[static SI
     return 0;
 }
 
-static void object_free(struct kv_object *object)
+/* Everything below an object leaves the trie; snapshots that reach it keep it. */
+static void object_drop(struct kv_trie *t, struct kv_object *object)
 {
     if (!object)
         return;
     if (object->kind == KV_BRANCH) {
         for (unsigned i = 0; i < 16; i++)
-            object_free(((struct kv_branch *)object)->child[i]);
+            object_drop(t, ((struct kv_branch *)object)->child[i]);
     } else if (object->kind == KV_FORK) {
-        object_free(((struct kv_fork *)object)->side[0]);
-        object_free(((struct kv_fork *)object)->side[1]);
+        object_drop(t, ((struct kv_fork *)object)->side[0]);
+        object_drop(t, ((struct kv_fork *)object)->side[1]);
     } else if (object->kind == KV_PAGE) {
         const struct kv_page *p = (const struct kv_page *)object;
         for (unsigned i = 0; i < p->count && p->blobs > 0; i++) {
-            const uint8_t *record = p->data + p->slot[i].offset;
-            if (load_u32(record + 2) > KV_INLINE_MAX)
-                free(blob_at(record + KV_RECORD_HEAD + load_u16(record)));
+            const uint8_t *at = p->data + p->slot[i].offset;
+            if (load_u32(at + 2) > KV_INLINE_MAX)
+                kv_trie_drop(t, &blob_at(at + KV_RECORD_HEAD + load_u16(at))->object);
         }
     }
-    free(object);
+    kv_trie_drop(t, object);
 }
 
 void kv_trie_destroy(struct kv_trie *t)
 {
     kv_trie_reap(t);
     assert(!t->newest);
-    object_free(t->root);
+    object_drop(t, t->root);
     t->root = NULL;
     pthread_mutex_destroy(&t->hash_mutex);
+}
+
+void kv_trie_replace(struct kv_trie *t, struct kv_trie *by)
+{
+    kv_trie_reap(t);
+    kv_trie_reap(by);
+    assert(!by->newest && by->bits == t->bits &&
+           memcmp(by->bucket_key, t->bucket_key, SIPHASH_KEY_LEN) == 0);
+    object_drop(t, t->root);
+    /* What comes was made in epochs of the other trie. Where those are too old here, objects count
+     * as shared, and are copied before their first change: that costs, and harms nothing. */
+    t->root = by->root;
+    t->pairs = by->pairs;
+    t->bytes = by->bytes;
+    by->root = NULL;
+    by->pairs = by->bytes = 0;
 }
 
 bool kv_trie_find(const struct kv_trie *t, const struct kv_name *name, struct kv_value *out)

@@ -127,6 +127,9 @@ struct kv_record {
 int kv_trie_create(struct kv_trie *, uint32_t bits, const uint8_t key[static SIPHASH_KEY_LEN],
                    struct error *);
 void kv_trie_destroy(struct kv_trie *);
+/* The pairs of `by`, which has no snapshots and the same parameters, become those of the trie; `by`
+ * is empty then. Snapshots of the trie keep what they had. */
+void kv_trie_replace(struct kv_trie *, struct kv_trie *by);
 
 /* key_len is at most KV_KEY_MAX. */
 void kv_name_make(const struct kv_trie *, uint8_t table, const void *key, size_t key_len,

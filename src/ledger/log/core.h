@@ -1,5 +1,6 @@
 /* What struct ledger_log is made of, for the files of this folder: log.c (the owner's calls),
- * recover.c and examine.c (opening), replay.c, writer.c (the thread that writes). */
+ * read.c and frontier.c (what they need of the past), gap.c (jumps), recover.c and examine.c
+ * (opening), replay.c, writer.c (the thread that writes). */
 #ifndef LEDGER_LOG_CORE_H
 #define LEDGER_LOG_CORE_H
 
@@ -20,6 +21,14 @@ enum spare_state {
     SPARE_FAILED, /* the disk is full */
 };
 
+/* A gap that a jump left, and the part of the log that fills it (gap.c). */
+struct log_gap {
+    uint64_t from, until;
+    struct merkle_frontier goal; /* at `until` */
+    struct log_files files;
+    struct ledger_log *part; /* NULL: nothing of it is there yet */
+};
+
 struct ledger_log {
     struct ledger_log_config config;
     struct log_files files;
@@ -33,6 +42,8 @@ struct ledger_log {
     struct merkle_frontier frontier;
     struct merkle_frontier frontiers[FRONTIERS]; /* before entries other than TX; a ring */
     unsigned frontier_next;
+    struct log_gap gaps[LEDGER_LOG_GAPS_MAX]; /* ascending */
+    unsigned gap_count;
     /* By `what`: the greatest mark of what was signed; len 0: none. */
     uint8_t signed_marks[SIGNED][LEDGER_SIGNED_LEN];
     bool signed_there[SIGNED];
@@ -82,17 +93,39 @@ int log_state_write(struct ledger_log *, struct error *);
 
 /* Makes room for a segment at the end of the list; NULL: no memory. */
 struct segment *log_segment_add(struct ledger_log *);
-void log_frontier_keep(struct ledger_log *);
-/* The frontier of the first `position` entries becomes the log's. */
-int log_frontier_back(struct ledger_log *, uint64_t position, struct error *);
-/* The same from the entries themselves. */
-int log_frontier_rebuild(struct ledger_log *, uint64_t position, struct error *);
 void log_signed_note(struct ledger_log *, const uint8_t *payload);
 /* Begins the next segment, in the spare file (or in no file yet when the log is not open). */
 int log_segment_begin(struct ledger_log *, uint64_t previous_end, uint64_t bytes, int file,
                       struct error *);
+/* Closes the open segment and begins the next, with room for a record of so many bytes; `at`, when
+ * it is not NULL, is where the ledger goes on, beyond its end. */
+int log_segment_turn(struct ledger_log *, uint64_t record, const struct merkle_frontier *at,
+                     struct error *);
 uint64_t log_vote_bytes(const struct ledger_log *);
 
+/* ---- gap.c ---- */
+
+/* Finds the gaps of a log that was opened, and what of them is filled. */
+int log_gaps_open(struct ledger_log *, struct error *);
+void log_gaps_close(struct ledger_log *, bool orderly);
+/* The ledger ends at `position` now: gaps beyond it are none any more. */
+void log_gaps_rollback(struct ledger_log *, uint64_t position);
+/* The gap that ends where this segment begins, when all of it is filled; else NULL. */
+const struct log_gap *log_gap_before(const struct ledger_log *, const struct segment *);
+/* The gap that a position lies in; NULL: none. */
+const struct log_gap *log_gap_of(const struct ledger_log *, uint64_t position);
+
+/* ---- frontier.c ---- */
+
+/* Keeps the frontier as it is, to roll back to. */
+void log_frontier_keep(struct ledger_log *);
+/* The frontier of the first `position` entries becomes the log's. */
+int log_frontier_back(struct ledger_log *, uint64_t position, struct error *);
+/* The frontier of the first `position` entries, from a segment's head and the entries behind it. */
+int log_frontier_at(struct ledger_log *, uint64_t position, struct merkle_frontier *out,
+                    struct error *);
+/* … becomes the log's. */
+int log_frontier_rebuild(struct ledger_log *, uint64_t position, struct error *);
 /* ---- writer.c ---- */
 
 /* One round of writing and synchronising what was asked for; false when there was nothing to do.

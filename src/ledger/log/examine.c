@@ -184,8 +184,12 @@ static int segment_see(struct opening *o, const struct found_name *name, struct 
     if (rc == 0)
         rc = segment_head_read(s, head, log->config.genesis, text, e);
     if (rc == 0 && (s->serial != name->serial || s->position != name->position ||
-                    s->bytes != bytes || s->position != log->end))
+                    s->bytes != bytes || log->end != (s->jumped ? s->jumped_from : s->position)))
         rc = error_set(e, ATOLL_ECORRUPT, "the head of %s contradicts its name or its place", text);
+    if (rc == 0 && s->jumped) {
+        log->end = s->position;
+        log->frontier = s->frontier;
+    }
     return rc;
 }
 

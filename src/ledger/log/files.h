@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LOG_NAME_MAX 64
+#define LOG_NAME_MAX 96
 
 struct log_files {
     void *context;

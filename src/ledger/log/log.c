@@ -14,8 +14,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define READ_AT_ONCE 1024 /* bytes of an entry that are read with its head */
-
 static int no_memory(struct error *e)
 {
     return error_set(e, ATOLL_ENOMEM, "no memory for the log");
@@ -131,8 +129,8 @@ static int spare_wait(struct ledger_log *log, uint64_t bytes, struct error *e)
     return rc;
 }
 
-/* Closes the open segment and begins the next, with room for a record of so many bytes. */
-static int segment_turn(struct ledger_log *log, uint64_t record, struct error *e)
+int log_segment_turn(struct ledger_log *log, uint64_t record, const struct merkle_frontier *at,
+                     struct error *e)
 {
     uint64_t bytes = SEGMENT_HEAD + SIGNED * log_record_size(LEDGER_SIGNED_LEN) + record +
                      log_record_size(2 * SEGMENT_HEAD) + SEGMENT_TAIL;
@@ -155,83 +153,18 @@ static int segment_turn(struct ledger_log *log, uint64_t record, struct error *e
     log->spare = SPARE_NONE;
     log->spare_file = -1;
     log->spare_bytes = log->config.segment_bytes;
+    uint64_t end = log->end;
+    if (at) {
+        log->end = at->size;
+        log->frontier = *at;
+    }
     rc = whole ? log_segment_begin(log, s->used, bytes, file, e) : no_memory(e);
+    if (rc == 0 && at) {
+        segment_open(log)->jumped = true;
+        segment_open(log)->jumped_from = end;
+    }
     pthread_mutex_unlock(&log->mutex);
     return rc;
-}
-
-/* ---- the frontier ---- */
-
-void log_frontier_keep(struct ledger_log *log)
-{
-    log->frontiers[log->frontier_next++ % FRONTIERS] = log->frontier;
-}
-
-/* The newest segment that begins at or before a position, with a frontier that was not overtaken.
- */
-static const struct segment *frontier_source(const struct ledger_log *log, uint64_t position)
-{
-    uint64_t lowest = UINT64_MAX;
-    for (size_t i = log->segment_count; i-- > 0;) {
-        const struct segment *s = log->segments[i];
-        if (s->base < lowest)
-            lowest = s->base;
-        if (s->position <= position && s->position <= lowest)
-            return s;
-    }
-    return NULL;
-}
-
-int log_frontier_back(struct ledger_log *log, uint64_t position, struct error *e)
-{
-    for (unsigned i = 0; i < FRONTIERS; i++) {
-        struct merkle_frontier *kept = &log->frontiers[i];
-        if (kept->size == position && (position > 0 || i == 0)) {
-            log->frontier = *kept;
-            /* What was kept of later ones is void. */
-            for (unsigned k = 0; k < FRONTIERS; k++)
-                if (log->frontiers[k].size > position)
-                    log->frontiers[k].size = 0;
-            return 0;
-        }
-    }
-    return log_frontier_rebuild(log, position, e);
-}
-
-int log_frontier_rebuild(struct ledger_log *log, uint64_t position, struct error *e)
-{
-    const struct segment *source = frontier_source(log, position);
-    struct merkle_frontier frontier;
-    struct buffer entry = {0};
-    uint8_t type;
-    if (!source)
-        return error_set(e, ATOLL_ECORRUPT, "no segment begins before the rollback");
-    frontier = source->frontier;
-    int rc = 0;
-    for (uint64_t at = source->position; at < position && rc == 0; at++) {
-        rc = ledger_log_read(log, at, &entry, &type, e);
-        if (rc < 0)
-            break;
-        struct merkle_hash leaf = ledger_entry_leaf(type, slice_of_buffer(&entry));
-        rc = merkle_frontier_append(&frontier, &leaf, e);
-    }
-    buffer_free(&entry);
-    if (rc < 0)
-        return rc;
-    log->frontier = frontier;
-    for (unsigned k = 0; k < FRONTIERS; k++)
-        log->frontiers[k].size = 0;
-    return 0;
-}
-
-void ledger_log_frontier(const struct ledger_log *log, struct merkle_frontier *out)
-{
-    *out = log->frontier;
-}
-
-uint64_t ledger_log_end(const struct ledger_log *log)
-{
-    return log->end;
 }
 
 /* ---- appending ---- */
@@ -282,6 +215,7 @@ static int rollback_follow(struct ledger_log *log, uint64_t position, struct err
     for (size_t i = 0; i < log->segment_count; i++)
         segment_rollback(log->segments[i], position, i + 1 == log->segment_count);
     log->end = position;
+    log_gaps_rollback(log, position);
     return 0;
 }
 
@@ -324,7 +258,7 @@ static int segment_append(struct ledger_log *log, enum ledger_record_kind kind, 
     bool entry = kind == LEDGER_RECORD_ENTRY;
     /* Closing takes four bytes more for every entry. */
     if (s->used + size + segment_close_size(s) + 8 > s->bytes) {
-        int rc = segment_turn(log, size, e);
+        int rc = log_segment_turn(log, size, NULL, e);
         if (rc < 0)
             return rc;
         s = segment_open(log);
@@ -478,126 +412,7 @@ void ledger_log_work(struct ledger_log *log)
         continue;
 }
 
-/* ---- reading ---- */
-
-static int file_of(struct ledger_log *log, struct segment *s, struct error *e)
-{
-    char name[LOG_NAME_MAX];
-    if (s->file >= 0)
-        return 0;
-    if (log->reading && log->reading->file >= 0) {
-        log->files.close(log->files.context, log->reading->file);
-        log->reading->file = -1;
-    }
-    segment_name(s->serial, s->position, name);
-    int file = log->files.open(log->files.context, name, false, e);
-    if (file < 0)
-        return file;
-    s->file = file;
-    log->reading = s;
-    return 0;
-}
-
-/* Copies bytes of a segment, from memory when they are still on their way. */
-static int segment_read(struct ledger_log *log, struct segment *s, uint64_t at, uint8_t *to,
-                        size_t len, struct error *e)
-{
-    const uint8_t *from = NULL;
-    pthread_mutex_lock(&log->mutex);
-    if (s->pending.len > 0 && at >= s->pending_at)
-        from = s->pending.data + (at - s->pending_at);
-    else if (s->flying.len > 0 && at >= s->flying_at && at < s->flying_at + s->flying.len)
-        from = s->flying.data + (at - s->flying_at);
-    if (from)
-        memcpy(to, from, len);
-    pthread_mutex_unlock(&log->mutex);
-    if (from)
-        return 0;
-    int rc = file_of(log, s, e);
-    return rc < 0 ? rc : log->files.read(log->files.context, s->file, at, to, len, e);
-}
-
-static struct segment *segment_of(const struct ledger_log *log, uint64_t position)
-{
-    for (size_t i = log->segment_count; i-- > 0;) {
-        struct segment *s = log->segments[i];
-        if (position >= s->base && position - s->base < s->live)
-            return s;
-    }
-    return NULL;
-}
-
-static int entry_offset(struct ledger_log *log, struct segment *s, uint32_t index, uint64_t *at,
-                        struct error *e)
-{
-    uint8_t offset[4];
-    if (s->offsets) {
-        *at = s->offsets[index];
-        return 0;
-    }
-    int rc = segment_read(log, s, s->table_at + 4 * (uint64_t)index, offset, sizeof offset, e);
-    *at = rc < 0 ? 0 : load_u32(offset);
-    return rc;
-}
-
-/* Reads the record at an offset into out, whole. */
-static int record_fetch(struct ledger_log *log, struct segment *s, uint64_t at, struct buffer *out,
-                        struct error *e)
-{
-    out->len = 0;
-    if (at + LOG_RECORD_HEAD > s->used || !buffer_reserve(out, READ_AT_ONCE))
-        return at + LOG_RECORD_HEAD > s->used ? error_set(e, ATOLL_ECORRUPT, "bad offset")
-                                              : no_memory(e);
-    /* The head and, most often, all of it. Records never straddle what is on its way. */
-    size_t first = s->used - at < READ_AT_ONCE ? (size_t)(s->used - at) : READ_AT_ONCE;
-    pthread_mutex_lock(&log->mutex);
-    if (s->flying.len > 0 && at >= s->flying_at && at < s->flying_at + s->flying.len &&
-        s->flying_at + s->flying.len - at < first)
-        first = (size_t)(s->flying_at + s->flying.len - at);
-    if (s->flying.len > 0 && at < s->flying_at && s->flying_at - at < first)
-        first = (size_t)(s->flying_at - at);
-    if (s->pending.len > 0 && at < s->pending_at && s->pending_at - at < first)
-        first = (size_t)(s->pending_at - at);
-    pthread_mutex_unlock(&log->mutex);
-    int rc = segment_read(log, s, at, out->data, first, e);
-    if (rc < 0)
-        return rc;
-    uint64_t len = load_u32(out->data), whole = LOG_RECORD_HEAD + len;
-    if (len > LOG_PAYLOAD_MAX || at + whole > s->used)
-        return error_set(e, ATOLL_ECORRUPT, "the length of a record makes no sense");
-    out->len = (size_t)whole;
-    if (whole <= first)
-        return 0;
-    out->len = first;
-    if (!buffer_reserve(out, (size_t)whole - first))
-        return no_memory(e);
-    out->len = (size_t)whole;
-    return segment_read(log, s, at + first, out->data + first, (size_t)whole - first, e);
-}
-
-int ledger_log_read(struct ledger_log *log, uint64_t position, struct buffer *out,
-                    uint8_t *entry_type, struct error *e)
-{
-    struct segment *s = segment_of(log, position);
-    struct log_record r;
-    uint64_t at;
-    if (!s)
-        return error_set(e, ATOLL_ERANGE, "the log has no entry %llu",
-                         (unsigned long long)position);
-    int rc = entry_offset(log, s, (uint32_t)(position - s->base), &at, e);
-    if (rc == 0)
-        rc = record_fetch(log, s, at, out, e);
-    if (rc == 0 && (!log_record_read(out->data, out->len, s->salt, &r) ||
-                    r.kind != LEDGER_RECORD_ENTRY || r.position != position))
-        rc = error_set(e, ATOLL_ECORRUPT, "a checksum is wrong");
-    if (rc < 0)
-        return error_prefix(e, "cannot read entry %llu from segment %llu of the log",
-                            (unsigned long long)position, (unsigned long long)s->serial);
-    *entry_type = (uint8_t)r.entry_type;
-    out->len -= LOG_RECORD_HEAD;
-    memmove(out->data, out->data + LOG_RECORD_HEAD, out->len);
-    return 0;
-}
+/* ---- the end ---- */
 
 int ledger_log_rejoined(struct ledger_log *log, struct error *e)
 {
@@ -607,8 +422,6 @@ int ledger_log_rejoined(struct ledger_log *log, struct error *e)
     pthread_mutex_unlock(&log->state_mutex);
     return rc;
 }
-
-/* ---- the end ---- */
 
 int ledger_log_close(struct ledger_log *log, bool orderly, struct error *e)
 {
@@ -623,6 +436,7 @@ int ledger_log_close(struct ledger_log *log, bool orderly, struct error *e)
         pthread_join(log->thread, NULL);
         log->thread_runs = false;
     }
+    log_gaps_close(log, orderly);
     if (orderly && log->segment_count > 0 && !log->config.read_only) {
         log->wanted = log->appended;
         while (log_writer_round(log))

@@ -33,7 +33,8 @@
 /* Of records on their way to the disk; the owner waits for the disk beyond that. */
 #define LEDGER_LOG_PENDING_MAX (256u << 20)
 /* Of such, after which the log's thread writes without being asked to synchronise. */
-#define LEDGER_LOG_PUSH (256u << 10)
+#define LEDGER_LOG_PUSH     (256u << 10)
+#define LEDGER_LOG_GAPS_MAX 16 /* jumps whose gaps are not forgotten */
 
 enum ledger_log_mode {
     LEDGER_LOG_STRICT, /* durable: on the disk */
@@ -55,6 +56,9 @@ struct ledger_log_config {
     /* Only looks: changes nothing, counts no start, repairs nothing. Replay, read, end and frontier
      * work. The log may be in use by a running replica, of which it then shows a moment. */
     bool read_only;
+    /* The frontier that a log which is made now begins with, instead of an empty ledger's. NULL: an
+     * empty one. */
+    const struct merkle_frontier *origin;
     /* Everything from this entry on is checked when the log is opened, not only its end. */
     uint64_t check_from;
 };
@@ -87,10 +91,11 @@ int ledger_log_open(const struct ledger_log_config *, struct ledger_log **,
 int ledger_log_close(struct ledger_log *, bool orderly, struct error *);
 
 /*
- * Gives the records in order: those of the segments from the one that has entry `from` on (0: all),
- * then the votes that are kept. What was signed last is among them, from wherever one begins. For
- * the time after opening: it waits until what was appended is on the disk. Ends early when visit
- * returns a negative code, with that code; ATOLL_EIO, ATOLL_ENOMEM.
+ * Gives the records in order (entries that filled a gap only when the whole gap is filled): those
+ * of the segments from the one that has entry `from` on (0: all), then the votes that are kept.
+ * What was signed last is among them, from wherever one begins. For the time after opening: it
+ * waits until what was appended is on the disk. Ends early when visit returns a negative code, with
+ * that code; ATOLL_EIO, ATOLL_ENOMEM.
  */
 typedef int ledger_log_visit(void *context, enum ledger_record_kind, uint8_t entry_type,
                              uint64_t position, const void *payload, size_t len, struct error *);
@@ -122,6 +127,25 @@ int ledger_log_read(struct ledger_log *, uint64_t position, struct buffer *out, 
 uint64_t ledger_log_end(const struct ledger_log *);
 /* The frontier of the ledger tree at its end, from the leaves given. */
 void ledger_log_frontier(const struct ledger_log *, struct merkle_frontier *);
+
+/* ---- gaps ---- */
+
+/*
+ * The ledger goes on at `at`, which is beyond its end: the entries between are not here. They can
+ * be put in later, in order, by ledger_log_fill; until then reading them gives ATOLL_ERANGE. A
+ * rollback to the end before undoes it. ATOLL_ELIMIT: the disk is full, or there are
+ * LEDGER_LOG_GAPS_MAX gaps already. ATOLL_EIO, ATOLL_ENOMEM.
+ */
+int ledger_log_jump(struct ledger_log *, const struct merkle_frontier *at, struct error *);
+/* The oldest gap: *from is the frontier of what is there before it (from->size is the first entry
+ * that is missing), *goal the one that its last entry has to lead to. False: nothing is missing. */
+bool ledger_log_gap(struct ledger_log *, struct merkle_frontier *from,
+                    struct merkle_frontier *goal);
+/* Puts in the first missing entry of the oldest gap; it is on the disk some time later, and asked
+ * for again when it was lost. The caller has verified it. ATOLL_ERANGE: nothing is missing.
+ * ATOLL_ECORRUPT: it was the last one, and does not lead to the goal: what was put into this gap
+ * is thrown away. ATOLL_ELIMIT, ATOLL_EIO, ATOLL_ENOMEM. */
+int ledger_log_fill(struct ledger_log *, uint8_t entry_type, struct slice payload, struct error *);
 
 /* The replica has left quarantine (§4.1): durable when this returns. ATOLL_EIO. */
 int ledger_log_rejoined(struct ledger_log *, struct error *);

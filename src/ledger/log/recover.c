@@ -122,6 +122,7 @@ static int torn_clear(struct opening *o, struct error *e)
 static int segment_start(struct ledger_log *log, uint64_t previous_end, struct error *e)
 {
     const struct log_files *files = &log->files;
+    bool first = log->segment_count == 0;
     int rc = files->open(files->context, SEGMENT_NEW, true, e);
     if (rc < 0)
         return rc;
@@ -134,6 +135,7 @@ static int segment_start(struct ledger_log *log, uint64_t previous_end, struct e
     rc = log_segment_begin(log, previous_end, log->config.segment_bytes, file, e);
     if (rc < 0)
         return rc;
+    log->segments[log->segment_count - 1]->jumped = first && log->end > 0; /* from nothing */
     /* The marks of what was signed, if any, are its first bytes. */
     log->wanted = log->appended = log->durable + 1;
     log->segment_first = log->appended;
@@ -261,6 +263,10 @@ static int log_found(struct opening *o, struct error *e)
     }
     if (rc == 0)
         rc = log_votes_compact(log, e);
+    if (rc == 0 && log->config.origin) {
+        log->end = log->config.origin->size;
+        log->frontier = *log->config.origin;
+    }
     if (rc == 0)
         rc = segment_start(log, 0, e);
     if (rc < 0)
@@ -358,6 +364,8 @@ int ledger_log_open(const struct ledger_log_config *config, struct ledger_log **
     int rc = log_init(log, config, e);
     if (rc == 0)
         rc = log_look(&o, e);
+    if (rc == 0)
+        rc = log_gaps_open(log, e);
     free(o.there.names);
     free(o.aside.names);
     if (rc == 0 && !config->threadless && !config->read_only) {

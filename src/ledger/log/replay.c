@@ -72,8 +72,13 @@ int ledger_log_replay(struct ledger_log *log, uint64_t from, ledger_log_visit *v
     for (size_t i = first; i < log->segment_count; i++)
         while (first > 0 && log->segments[i]->base < log->segments[first]->position)
             first--;
-    for (size_t i = first; i < log->segment_count && rc == 0; i++)
-        rc = segment_replay(log, log->segments[i], &bytes, visit, context, e);
+    for (size_t i = first; i < log->segment_count && rc == 0; i++) {
+        const struct log_gap *gap = i > first ? log_gap_before(log, log->segments[i]) : NULL;
+        if (gap)
+            rc = ledger_log_replay(gap->part, gap->from, visit, context, e);
+        if (rc == 0)
+            rc = segment_replay(log, log->segments[i], &bytes, visit, context, e);
+    }
     buffer_free(&bytes);
     const struct vote_log *v = &log->votes;
     for (unsigned i = 0; i < v->count && rc == 0; i++)

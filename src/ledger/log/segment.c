@@ -12,9 +12,10 @@
 #define VERSION     1u
 #define FRONTIER_AT 88
 #define CRC_AT      (SEGMENT_HEAD - 4)
+#define JUMP_AT     (CRC_AT - 8)
 #define CLOSE_HEAD  16
 
-_Static_assert(FRONTIER_AT + MERKLE_LEVELS * HASH_LEN <= CRC_AT, "a frontier fits the head");
+_Static_assert(FRONTIER_AT + MERKLE_LEVELS * HASH_LEN <= JUMP_AT, "a frontier fits the head");
 
 void segment_name(uint64_t serial, uint64_t position, char name[static LOG_NAME_MAX])
 {
@@ -28,36 +29,6 @@ bool segment_name_read(const char *name, uint64_t *serial, uint64_t *position)
         return false;
     segment_name(*serial, *position, again);
     return strcmp(again, name) == 0;
-}
-
-/* ---- frontiers as rows of hashes ---- */
-
-static size_t frontier_put(const struct merkle_frontier *f, uint8_t *to)
-{
-    size_t len = 0;
-    for (unsigned level = 0; level < MERKLE_LEVELS; level++) {
-        if (!(f->size >> level & 1))
-            continue;
-        memcpy(to + len, f->subtree[level].bytes, HASH_LEN);
-        len += HASH_LEN;
-    }
-    return len;
-}
-
-static void frontier_take(struct merkle_frontier *f, uint64_t size, const uint8_t *from)
-{
-    *f = (struct merkle_frontier){.size = size};
-    for (unsigned level = 0; level < MERKLE_LEVELS; level++) {
-        if (!(size >> level & 1))
-            continue;
-        memcpy(f->subtree[level].bytes, from, HASH_LEN);
-        from += HASH_LEN;
-    }
-}
-
-static size_t frontier_len(uint64_t size)
-{
-    return (size_t)__builtin_popcountll(size) * HASH_LEN;
 }
 
 /* ---- the head ---- */
@@ -74,7 +45,9 @@ void segment_head_make(const struct segment *s, const uint8_t genesis[static 32]
     store_u64(head + 64, s->salt);
     store_u64(head + 72, s->bytes);
     store_u64(head + 80, s->previous_end);
-    frontier_put(&s->frontier, head + FRONTIER_AT);
+    merkle_frontier_pack(&s->frontier, head + FRONTIER_AT);
+    store_u32(head + 12, s->jumped);
+    store_u64(head + JUMP_AT, s->jumped ? s->jumped_from : 0);
     store_u32(head + CRC_AT, checksum_crc32c(0, head, CRC_AT));
 }
 
@@ -91,10 +64,14 @@ int segment_head_read(struct segment *s, const uint8_t head[static SEGMENT_HEAD]
     s->salt = load_u64(head + 64);
     s->bytes = load_u64(head + 72);
     s->previous_end = load_u64(head + 80);
+    s->jumped = load_u32(head + 12) != 0;
+    s->jumped_from = load_u64(head + JUMP_AT);
+    if (s->jumped && s->jumped_from >= s->position)
+        return error_set(e, ATOLL_ECORRUPT, "the head of %s jumps backwards", name);
     if (s->position > MERKLE_SIZE_MAX || s->bytes > SEGMENT_BYTES_MAX ||
         s->bytes < SEGMENT_HEAD + SEGMENT_TAIL)
         return error_set(e, ATOLL_ECORRUPT, "the head of %s makes no sense", name);
-    frontier_take(&s->frontier, s->position, head + FRONTIER_AT);
+    merkle_frontier_unpack(&s->frontier, s->position, head + FRONTIER_AT);
     s->base = s->position;
     s->count = s->live = 0;
     s->used = SEGMENT_HEAD;
@@ -105,7 +82,7 @@ int segment_head_read(struct segment *s, const uint8_t head[static SEGMENT_HEAD]
 
 uint64_t segment_table_at(uint64_t close_at, uint64_t end)
 {
-    return close_at + LOG_RECORD_HEAD + CLOSE_HEAD + frontier_len(end);
+    return close_at + LOG_RECORD_HEAD + CLOSE_HEAD + merkle_frontier_packed(end);
 }
 
 uint64_t segment_close_size(const struct segment *s)
@@ -121,7 +98,7 @@ bool segment_close_append(const struct segment *s, const struct merkle_frontier 
     store_u64(head, s->base);
     store_u32(head + 8, s->count);
     struct slice parts[3] = {{head, sizeof head},
-                             {hashes, frontier_put(end, hashes)},
+                             {hashes, merkle_frontier_pack(end, hashes)},
                              {(const uint8_t *)s->offsets, 4 * (size_t)s->count}};
     return log_record_append(out, s->salt, LOG_RECORD_CLOSE, 0, end->size, parts, 3);
 }
@@ -132,16 +109,17 @@ bool segment_close_read(struct segment *s, const struct log_record *r, uint64_t 
     if (r->len < CLOSE_HEAD || r->position > MERKLE_SIZE_MAX)
         return false;
     uint64_t base = load_u64(r->payload), count = load_u32(r->payload + 8);
-    size_t hashes = frontier_len(r->position);
+    size_t hashes = merkle_frontier_packed(r->position);
     if (r->len != CLOSE_HEAD + hashes + 4 * count || base > r->position ||
         base + count != r->position)
         return false;
-    frontier_take(end, r->position, r->payload + CLOSE_HEAD);
+    merkle_frontier_unpack(end, r->position, r->payload + CLOSE_HEAD);
     s->base = base;
     s->count = s->live = (uint32_t)count;
     s->close_at = at;
     s->table_at = segment_table_at(at, r->position);
     s->closed = true;
+    s->jumped = s->jumped && base == s->position;
     return true;
 }
 
@@ -169,6 +147,8 @@ void segment_rollback(struct segment *s, uint64_t position, bool own)
     if (position > s->base)
         left = position - s->base < s->live ? (uint32_t)(position - s->base) : s->live;
     s->live = left;
+    if (position < s->position)
+        s->jumped = false;
     if (!own)
         return;
     s->count = left;

@@ -3,9 +3,11 @@
  *
  *   name    segment-SERIAL-POSITION     serial: 8 digits, from 1, no gaps; position: 20 digits, the
  *                                       end of the ledger when the segment was begun
- *   head    4096 bytes: magic "ATLSEG01" | u32 version = 1 | u32 0 | genesis 32 | u64 serial |
- *           u64 position | u64 salt | u64 file bytes | u64 end of the previous segment's records |
- *           the frontier's hashes, one for each bit of position, lowest first | zeros | u32 crc
+ *   head    4096 bytes: magic "ATLSEG01" | u32 version = 1 | u32 1 after a jump, else 0 |
+ *           genesis 32 | u64 serial | u64 position | u64 salt | u64 file bytes |
+ *           u64 end of the previous segment's records |
+ *           the frontier's hashes, one for each bit of position, lowest first | zeros |
+ *           u64 after a jump: where the ledger ended before it, else 0 | u32 crc
  *   records from 4096 on (record.h): ENTRY, ROLLBACK, SIGNED; it begins with the last SIGNED marks
  *           there were, whatever segment they stood in
  *   CLOSE   the last record of a closed segment: u64 base | u32 count | u32 0 | the frontier's
@@ -13,6 +15,9 @@
  *           the end of the ledger.
  *   tail    the last 16 bytes of the file: u64 offset of CLOSE, 0 as long as there is none |
  *           u64 salt, again
+ *
+ * A jump (gap.c) is a segment that begins beyond the end of the one before: the entries between
+ * are missing, and fetched in the background. A rollback to before it undoes it.
  *
  * A segment is made whole under the name segment.new, head and room for all of it, and gets its
  * name when it is needed; by then all before it is closed and on the disk. So a crash can leave
@@ -58,7 +63,9 @@ struct segment {
     uint32_t offsets_capacity;
     uint64_t close_at, table_at; /* of a closed one: its last record, and the offsets in it */
     bool closed;
-    int file; /* -1: not open */
+    bool jumped;          /* entries jumped_from … position - 1 are not in segments */
+    uint64_t jumped_from; /* where the ledger ended before */
+    int file;             /* -1: not open */
 
     /* Of one that is being written; under the log's mutex. */
     bool named;            /* it has its name on the disk */
@@ -88,7 +95,7 @@ bool segment_close_read(struct segment *, const struct log_record *, uint64_t at
 /* Notes an entry at an offset of the open segment; false: no memory. */
 bool segment_entry_note(struct segment *, uint64_t position, uint64_t offset);
 /* The ledger ends at `position` from now on, as far as this segment is concerned; `own`: its own
- * records say so. */
+ * records say so. Before the segment's beginning it undoes its jump. */
 void segment_rollback(struct segment *, uint64_t position, bool own);
 void segment_free(struct segment *);
 

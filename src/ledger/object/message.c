@@ -472,14 +472,17 @@ int ledger_status_decode(struct slice message, struct ledger_status_message *s, 
 
 bool ledger_fetch_write(struct buffer *out, const struct ledger_fetch *f)
 {
-    uint8_t object[HASH_LEN], *at = object;
+    uint8_t object[8 + 8 + 4 + HASH_LEN], *at = object;
     switch (f->type) {
-    case LEDGER_MESSAGE_FETCH_BATCH:
-    case LEDGER_MESSAGE_FETCH_EVIDENCE: at = put_u64(at, f->seqno); break;
+    case LEDGER_MESSAGE_FETCH_BATCH: at = put_u64(at, f->seqno); break;
+    case LEDGER_MESSAGE_FETCH_EVIDENCE:
+        at = put_raw(put_u64(at, f->seqno), f->link, HASH_LEN);
+        break;
     case LEDGER_MESSAGE_FETCH_CONTENT: at = put_raw(at, f->batch_root, HASH_LEN); break;
     case LEDGER_MESSAGE_FETCH_NEW_VIEW: at = put_u64(at, f->view); break;
     case LEDGER_MESSAGE_FETCH_LEDGER:
         at = put_u32(put_u64(put_u64(at, f->from), f->until), f->max_bytes);
+        at = put_raw(at, f->link, HASH_LEN);
         break;
     case LEDGER_MESSAGE_FETCH_CHECKPOINT: at = put_u32(put_u64(at, f->seqno), f->chunk); break;
     default: assert(false);
@@ -493,14 +496,18 @@ int ledger_fetch_decode(struct slice message, struct ledger_fetch *f, struct err
     *f = (struct ledger_fetch){.type = (enum ledger_message_type)type};
     struct ledger_reader r = ledger_message_open(message, f->type);
     switch (f->type) {
-    case LEDGER_MESSAGE_FETCH_BATCH:
-    case LEDGER_MESSAGE_FETCH_EVIDENCE: f->seqno = ledger_read_u64(&r); break;
+    case LEDGER_MESSAGE_FETCH_BATCH: f->seqno = ledger_read_u64(&r); break;
+    case LEDGER_MESSAGE_FETCH_EVIDENCE:
+        f->seqno = ledger_read_u64(&r);
+        ledger_read_copy(&r, f->link, HASH_LEN);
+        break;
     case LEDGER_MESSAGE_FETCH_CONTENT: ledger_read_copy(&r, f->batch_root, HASH_LEN); break;
     case LEDGER_MESSAGE_FETCH_NEW_VIEW: f->view = ledger_read_u64(&r); break;
     case LEDGER_MESSAGE_FETCH_LEDGER:
         f->from = ledger_read_u64(&r);
         f->until = ledger_read_u64(&r);
         f->max_bytes = ledger_read_u32(&r);
+        ledger_read_copy(&r, f->link, HASH_LEN);
         if (f->from >= f->until)
             ledger_read_fail(&r, ATOLL_ECORRUPT, "it asks for no entry");
         break;

@@ -21,9 +21,9 @@
  *                        a hint, not signed
  *   11 FETCH_BATCH       seqno u64                           -> PRE_PREPARE, PREPARE, COMMIT held
  *   12 FETCH_CONTENT     batch_root 32                       -> CONTENT
- *   13 FETCH_EVIDENCE    seqno u64                           -> EVIDENCE
+ *   13 FETCH_EVIDENCE    seqno u64 | link 32                 -> EVIDENCE
  *   14 FETCH_NEW_VIEW    view u64                            -> NEW_VIEW
- *   15 FETCH_LEDGER      from u64 | until u64 | max_bytes u32  -> LEDGER
+ *   15 FETCH_LEDGER      from u64 | until u64 | max_bytes u32 | link 32  -> LEDGER
  *   16 FETCH_CHECKPOINT  seqno u64 | chunk u32               -> CHECKPOINT
  *   17 RELAY             list of bytes (Body)                requests on their way to the primary
  *
@@ -221,6 +221,9 @@ struct ledger_fetch {
     uint8_t batch_root[HASH_LEN]; /* CONTENT */
     uint64_t from, until;         /* LEDGER; from < until */
     uint32_t max_bytes;           /* LEDGER */
+    /* Zeros: of the ledger as it is now. LEDGER: the pp or NewView, by its hash, to which the
+     * history is to lead; EVIDENCE: the pp. Both may be of a history that the ledger left. */
+    uint8_t link[HASH_LEN];
     uint32_t chunk;               /* CHECKPOINT */
 };
 bool ledger_fetch_write(struct buffer *, const struct ledger_fetch *);

@@ -452,7 +452,7 @@ static enum verdict incoming_apply(struct ledger_replica *r, struct incoming *in
     append_batch(r, slot);
     if (r->stopped)
         return VERDICT_WAIT;
-    if (rule_may_vote(r, pp->view)) {
+    if (rule_may_vote(r, pp->view) && rule_may_sign_batch(r, slot->s)) {
         slot->marked = true;
         rule_mark_signed(r, LEDGER_SIGNED_PREPARE, slot->view, slot->s, slot->pp_hash);
         wait_durable(r, WAITING_SIGNED, slot->view, slot->s, slot->pp_hash);

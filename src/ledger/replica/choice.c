@@ -95,7 +95,7 @@ void choice_make(const struct choice_terms *t, const struct ledger_view_change *
     for (unsigned i = 1; i < count; i++)
         if (tip_is_greater(vcs[i], best))
             best = vcs[i];
-    *out = (struct choice){0};
+    *out = (struct choice){.replica = best->replica};
     memcpy(out->link, t->genesis, HASH_LEN);
     choice_effective_tip(best, &out->tip_view, &out->tip_s);
     if (!best->certificate_count)

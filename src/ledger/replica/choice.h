@@ -39,6 +39,7 @@ struct choice {
     uint8_t link[HASH_LEN];
     unsigned plan_count;
     struct ledger_plan plan[LEDGER_PIPELINE_MAX];
+    uint16_t replica; /* whose ViewChange reports the tip: it has what that rests on */
 };
 
 /* The batch up to which everything survives that the sender prepared. (0, 0): nothing. */

@@ -215,7 +215,7 @@ static void client_requests(struct ledger_replica *r, uint64_t connection, struc
         return;
     }
     while (ledger_list_next_bytes(&bodies, &body))
-        pool_admit(r, body, connection);
+        pool_admit(r, body, connection, r->self);
 }
 
 static void client_bundle(struct ledger_replica *r, uint64_t connection, struct slice message)
@@ -234,7 +234,7 @@ static void client_bundle(struct ledger_replica *r, uint64_t connection, struct 
         size_t start = i ? r->bundle_ends[i - 1] : 0;
         /* pool_admit may answer, which uses scratch_read: the body is copied before that. */
         pool_admit(r, slice_of(r->scratch_read.data + start, r->bundle_ends[i] - start),
-                   connection);
+                   connection, r->self);
     }
 }
 

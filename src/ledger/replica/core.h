@@ -23,6 +23,8 @@
 #define LEDGER_REPLICA_CORE_H
 
 #include "crypto/kdf.h"
+#include "crypto/siphash.h"
+#include "ledger/kv/checkpoint.h"
 #include "ledger/kv/client_table.h"
 #include "ledger/kv/procedure.h"
 #include "ledger/object/message.h"
@@ -49,6 +51,10 @@
 #define LISTENS_MAX          4096       /* keys that one connection may listen for */
 #define EXECUTED_MAX         (1u << 20) /* entries of the index of executed requests; two each */
 #define PARKED_MAX           4096       /* requests that wait for an index, of all clients */
+#define BODIES_CHECKING_MAX  16         /* bodies of one request at a time; each has its own sender */
+#define SOURCE_CHECKING_MAX  (16u << 20) /* bytes of one connection or peer at a time */
+#define RELAYS_BAD_MAX       8           /* bad signatures that a peer may relay until … */
+#define RELAYS_PENALTY_US    10000000    /* … it is not heard for so long */
 
 #define RETRANSMIT_FIRST_US    100000
 #define RETRANSMIT_LAST_US     1000000
@@ -60,7 +66,8 @@
 #define ANSWERS_BURST     (64u << 20)
 #define ANSWERS_PER_US    256
 #define ANSWER_COST_MIN   (16u << 10)
-#define TRANSFER_STALL_US 10000000 /* a source without a vouched batch for so long is left */
+#define TRANSFER_STALL_US  10000000 /* a source without a vouched batch for so long is left */
+#define BACKLOG_SILENCE_US 1000000  /* … or without an answer */
 
 /* ---- requests ---- */
 
@@ -78,17 +85,15 @@ struct pooled {
     struct candidate candidate;
     uint8_t body_hash[HASH_LEN];
     enum pooled_state state;
-    bool relayed;
-    bool suspect;
-    uint64_t connection;         /* 0: came from a replica */
-    uint64_t relayed_at_batches; /* batches committed when it was relayed */
+    bool relayed;                /* to the primary of this view; false again when asked for again */
+    bool starving;               /* relayed_at_batches counts */
+    uint64_t relayed_at_batches; /* batches committed when this view's primary first got it */
+    uint64_t connection;         /* whence this very body came; 0: from a replica, */
+    uint16_t peer;               /* … this one */
     struct client *client;
     struct pooled *chain;           /* in its bucket */
     struct pooled *next, *previous; /* in the queue of its state */
-    uint8_t *other;                 /* another body of the request, while this one is checked */
-    size_t other_len;
-    uint64_t other_connection;
-    uint8_t *bytes; /* of the body: room[], or allocated */
+    uint8_t *bytes;                 /* of the body: room[], or allocated */
     uint8_t room[POOLED_INLINE];
 };
 
@@ -101,7 +106,8 @@ struct queue {
 struct client {
     uint8_t key[ED25519_KEY_LEN];
     uint64_t connection; /* 0 = none */
-    uint32_t waiting;
+    uint32_t waiting;    /* in the pool, also with signatures that are being checked */
+    uint32_t checked;    /* … with valid ones: anybody can send the others in its name */
     struct client *chain;
 };
 
@@ -111,6 +117,7 @@ struct connection {
     uint64_t batch_stamp; /* the replying that saw it last */
     bool suspect;         /* sent a bad signature */
     uint32_t listens;     /* keys that it has ever listened for */
+    size_t checking;      /* bytes of its requests whose signatures are being checked */
     struct connection *chain;
 };
 
@@ -119,6 +126,8 @@ struct pool {
     size_t bucket_count; /* a power of two */
     size_t count, bytes;
     struct queue checking, ready, parked;
+    bool relay_again;     /* a client asked again for what the primary was sent */
+    uint64_t relay_again_at; /* not before */
     struct pooled *spare;
     struct pooled **slabs;
     size_t slab_count;
@@ -283,6 +292,7 @@ struct pending_view {
     enum pending_view_state state;
     bool ours; /* we are its primary */
     uint64_t view;
+    uint64_t chosen_at; /* ours: when its ViewChanges were */
     struct buffer vcset;
     struct ledger_new_view nv; /* ours: made when it is entered */
     struct choice choice;
@@ -302,22 +312,103 @@ struct early {
     size_t count, bytes;
 };
 
-/* History that is being fetched: entries from position `from` on, until a batch is vouched for. */
-struct transfer {
-    bool active;
-    uint64_t from_s, from; /* the batch behind which it begins, and the position there */
-    uint64_t held;         /* entries held */
-    struct buffer entries; /* u8 type | u32 len | payload of each */
-    bool has_target;
-    uint64_t target_s;
-    bool target_committed;         /* evidence vouches for it, not only a view change */
-    uint8_t target_link[HASH_LEN]; /* the pp_hash of batch target_s, or of a NewView after it */
+/* Entries from a peer, which nobody has vouched for yet (fragment.c). */
+struct fragment {
+    struct merkle_frontier before; /* of the ledger tree at its first entry */
+    uint64_t held;                 /* entries */
+    struct buffer entries;         /* u8 type | u32 len | payload of each */
     uint16_t source;
     uint64_t banned; /* replicas that sent what does not fit */
     uint64_t asked_at;
     uint64_t begun_at; /* when we began to gather from this source */
+    bool waiting;      /* for what was asked for last */
     bool job_out;
     uint64_t generation; /* grows whenever what is held is thrown away */
+};
+
+/* A place in a fragment at which the ledger may end. */
+struct stop {
+    bool found;
+    bool is_new_view;
+    uint64_t s, view;
+    uint8_t hash[HASH_LEN]; /* of the pp, or of the NewView */
+    size_t offset;          /* behind its last entry */
+    uint64_t entries;       /* up to there */
+};
+
+/* Goes through the entries of a fragment. */
+struct walk {
+    const uint8_t *at, *end;
+    uint64_t position;
+    uint8_t type;
+    struct slice payload;
+};
+
+/* History that is being fetched, behind what is final here, until a batch is vouched for. */
+struct transfer {
+    bool active;
+    uint64_t from_s; /* the batch behind which it begins */
+    struct fragment fragment;
+    bool has_target;
+    uint64_t target_s;
+    bool target_committed;         /* evidence vouches for it, not only a view change */
+    uint8_t target_link[HASH_LEN]; /* the pp_hash of batch target_s, or of a NewView after it */
+};
+
+/* What a peer was asked of a checkpoint. */
+struct chunk_asked {
+    bool out;
+    uint32_t number; /* of kv_transfer_chunk */
+    uint64_t at, idle_until; /* when; not asked again before */
+    bool has_origin;
+    struct merkle_frontier origin; /* as it says */
+};
+
+/* A checkpoint of others that is being taken over (install.c). */
+struct install {
+    bool active;
+    uint64_t s, vouched_s; /* its batch; the batch whose pp names its digest */
+    uint8_t digest[HASH_LEN];
+    struct kv_transfer *store;
+    struct chunk_asked *asked; /* of every replica */
+    uint64_t banned;           /* replicas that sent what does not fit */
+    bool has_origin, whole;    /* the store is */
+    struct fragment fragment;  /* from the origin on */
+    unsigned turn;             /* who is asked first */
+    uint64_t progress_at, origins_at;
+};
+
+/* The entries that a checkpoint left out, which come in the background (backlog.c). */
+struct backlog {
+    bool active;
+    struct merkle_frontier goal;
+    struct fragment fragment;
+};
+
+/* Entries of a ledger, one behind the other. */
+struct history {
+    uint64_t from, count;  /* position of the first, and how many */
+    struct buffer entries; /* u8 type | u32 len | payload of each */
+};
+
+/* Evidence of a batch that was taken back. */
+struct kept_evidence {
+    uint64_t stamp; /* when it was kept; 0: unused */
+    struct ledger_pp pp;
+    uint8_t pp_hash[HASH_LEN];
+    struct buffer evidence;
+};
+
+/* What the ledger left and a view change may ask for (abandoned.c). */
+struct abandoned {
+    struct history kept;    /* from what was final to what our tip stands on */
+    uint8_t link[HASH_LEN]; /* … which this names */
+    struct kept_evidence *evidences;
+    uint64_t evidence_clock;
+    /* While the log is read: the ledger's end since what is final, and what rollbacks ended. */
+    struct history tail, *found;
+    size_t tail_trim, found_bytes;
+    unsigned found_count;
 };
 
 /* Entries that are to become part of the ledger, up to a whole batch. */
@@ -335,6 +426,7 @@ struct evidence_check {
     struct buffer message;
     struct ledger_evidence_message decoded;
     uint16_t from;
+    struct fragment *fragment; /* JOB_TRANSFER: that it stands in */
 };
 
 /* What a replica said of itself, and when we told it about us. */
@@ -344,6 +436,9 @@ struct peer {
     uint64_t told_at;
     unsigned evidence_jobs; /* EVIDENCE of it that is being checked */
     bool new_view_job;      /* a NEW_VIEW of it is being checked */
+    size_t checking;        /* bytes of requests it relayed whose signatures are being checked */
+    unsigned relays_bad;    /* of them had a bad one, since it was last heard out */
+    uint64_t relays_from;   /* what it relays is dropped until then */
     uint64_t answers_at;    /* when `answers` was right */
     uint64_t answers;       /* bytes of answers that it may still cause */
 };
@@ -366,6 +461,7 @@ struct ledger_replica {
     unsigned n, f, quorum;
     uint64_t pipeline, interval;
     uint8_t nonce_key[32];
+    uint8_t table_key[SIPHASH_KEY_LEN];
     uint64_t pool_bytes_max;
     uint32_t pool_per_client;
 
@@ -427,11 +523,18 @@ struct ledger_replica {
     struct tip tip;
     struct pending_view pending;
     struct transfer transfer;
+    struct install install;
+    struct backlog backlog;
+    uint64_t silent; /* nothing is signed up to this batch: a checkpoint of others vouches for it */
+    bool abstain_doubt; /* what we signed may stand in what is still missing of the ledger */
+    bool recover_hole;  /* the log goes on behind a gap, where we cannot follow */
+    struct abandoned abandoned;
     struct replay replay;
     struct peer *peers;
-    uint64_t asked_at; /* when we last asked for what a view change needs */
+    uint64_t asked_at;  /* when we last asked for what a view change needs */
+    uint64_t passed_over; /* replicas whose ViewChange rested on what could not be had */
 
-    struct job *jobs_out, *jobs_spare, *vote_job, *request_job;
+    struct job *jobs_out, *jobs_spare, *vote_job, *request_job, *suspect_job;
     struct waiter *waiters;
     size_t waiter_first, waiter_count, waiter_capacity;
     uint64_t lsn_last, lsn_asked, lsn_durable;
@@ -491,6 +594,7 @@ static inline uint64_t final_batch(const struct ledger_replica *r)
 }
 
 /* open.c */
+bool start_at_checkpoint(struct ledger_replica *, const struct ledger_checkpoint *);
 void replica_stop(struct ledger_replica *, const char *why);
 
 /* slot.c: the ring of batches, positions, rollback */
@@ -498,6 +602,7 @@ struct slot *slot_find(const struct ledger_replica *, uint64_t s); /* NULL: not 
 struct slot *slot_make(struct ledger_replica *, uint64_t s, uint64_t view);
 struct slot *slot_in_ledger(const struct ledger_replica *, uint64_t s);
 bool slot_prepare_room(struct slot *, uint32_t txs);
+bool slot_before(const struct ledger_replica *, const struct slot *, struct merkle_frontier *);
 struct slot *slot_make_hollow(struct ledger_replica *, const struct ledger_pp *);
 void slot_votes_clear(struct ledger_replica *, struct slot *);
 int ledger_end_at(const struct ledger_replica *, uint64_t s, uint64_t *position);
@@ -518,6 +623,7 @@ void append_failed(struct ledger_replica *);
 
 /* rules.c: the rules that make or break the protocol */
 bool rule_may_vote(const struct ledger_replica *, uint64_t view);
+bool rule_may_sign_batch(const struct ledger_replica *, uint64_t s);
 void rule_mark_signed(struct ledger_replica *, enum ledger_signed_what, uint64_t view, uint64_t s,
                       const uint8_t hash[static HASH_LEN]);
 bool rule_nonce_may_leave(const struct ledger_replica *, const struct slot *);
@@ -540,7 +646,8 @@ void pool_close(struct ledger_replica *);
 struct pooled *pool_find(const struct ledger_replica *, const uint8_t req_hash[static HASH_LEN]);
 void pool_remove(struct ledger_replica *, struct pooled *);
 void pool_forget(struct ledger_replica *, const uint8_t req_hash[static HASH_LEN]);
-void pool_admit(struct ledger_replica *, struct slice body, uint64_t connection);
+void pool_admit(struct ledger_replica *, struct slice body, uint64_t connection, uint16_t peer);
+bool pool_hears_relays(struct ledger_replica *, uint16_t peer);
 void pool_verified(struct ledger_replica *, struct job *);
 void pool_settle(struct ledger_replica *);
 void pool_unpark(struct ledger_replica *);
@@ -661,6 +768,19 @@ bool stash_content(struct ledger_replica *, const struct ledger_content *);
 void stashes_free(struct ledger_replica *);
 bool content_here(struct ledger_replica *, const struct ledger_plan *);
 
+/* abandoned.c: histories that the ledger left */
+void abandoned_keep(struct ledger_replica *, uint64_t position);
+void abandoned_keep_evidence(struct ledger_replica *, struct slot *);
+void abandoned_recover_entry(struct ledger_replica *, uint8_t type, uint64_t position,
+                             struct slice payload);
+void abandoned_recover_rollback(struct ledger_replica *, uint64_t position);
+void abandoned_start(struct ledger_replica *);
+bool abandoned_write(struct ledger_replica *, const struct ledger_fetch *, size_t bytes_max);
+bool abandoned_restore(struct ledger_replica *, const uint8_t link[static HASH_LEN]);
+bool abandoned_recall_evidence(struct ledger_replica *, struct slot *);
+bool abandoned_write_evidence(struct ledger_replica *, const uint8_t pp_hash[static HASH_LEN]);
+void abandoned_free(struct ledger_replica *);
+
 /* early.c: messages of views that we have not entered */
 void early_hold(struct ledger_replica *, uint16_t from, struct slice message);
 void early_replay(struct ledger_replica *);
@@ -684,17 +804,55 @@ int replay_entry(struct ledger_replica *, uint8_t type, struct slice payload, st
 void replay_reset(struct ledger_replica *);
 bool replay_is_whole(const struct ledger_replica *);
 
+/* fragment.c */
+struct walk walk_start(const struct fragment *);
+bool walk_next(struct walk *);
+void fragment_begin(struct ledger_replica *, struct fragment *, const struct merkle_frontier *);
+void fragment_ask(struct ledger_replica *, struct fragment *, uint64_t until, uint32_t max_bytes,
+                  const uint8_t *link);
+void fragment_other_source(struct ledger_replica *, struct fragment *);
+void fragment_ban(struct ledger_replica *, struct fragment *);
+bool fragment_is_silent(struct ledger_replica *, const struct fragment *);
+bool fragment_expects(const struct fragment *, uint16_t from, uint64_t position);
+bool fragment_take(struct ledger_replica *, struct fragment *, struct ledger_list entries);
+struct stop fragment_find_link(const struct fragment *, const uint8_t link[static HASH_LEN]);
+struct stop fragment_find_evidence(const struct ledger_replica *, const struct fragment *,
+                                   struct ledger_pp *, struct slice *evidence);
+bool fragment_holds(const struct fragment *, const struct stop *);
+bool fragment_check(struct ledger_replica *, struct fragment *, const struct ledger_pp *,
+                    struct slice evidence);
+bool fragment_checked(const struct ledger_replica *, struct fragment *, const struct job *,
+                      struct stop *);
+
 /* transfer.c */
 void transfer_want(struct ledger_replica *, uint64_t s, const uint8_t link[static HASH_LEN],
                    bool committed, int source);
-void transfer_entries(struct ledger_replica *, uint16_t from, struct slice message);
+void transfer_message(struct ledger_replica *, uint16_t from, struct slice message);
 void transfer_verified(struct ledger_replica *, struct job *);
 void transfer_again(struct ledger_replica *);
 bool transfer_may_stop_in(const struct ledger_replica *, uint64_t view);
 void transfer_stop(struct ledger_replica *);
+void transfer_committed(struct ledger_replica *, uint64_t s);
+
+/* install.c: taking over checkpoints */
+bool install_wanted(const struct ledger_replica *, const struct ledger_pp *);
+void install_begin(struct ledger_replica *, const struct ledger_pp *);
+void install_chunk(struct ledger_replica *, uint16_t from, struct slice message);
+void install_entries(struct ledger_replica *, const struct ledger_entries *);
+void install_verified(struct ledger_replica *, struct job *);
+void install_again(struct ledger_replica *);
+void install_stop(struct ledger_replica *);
+void install_answer(struct ledger_replica *, uint16_t to, const struct ledger_fetch *);
+
+/* backlog.c: the history behind a checkpoint */
+void backlog_start(struct ledger_replica *);
+void backlog_entries(struct ledger_replica *, const struct ledger_entries *);
+void backlog_verified(struct ledger_replica *, struct job *);
+void backlog_again(struct ledger_replica *);
 
 /* timer.c */
 void timers_settle(struct ledger_replica *);
+uint64_t view_timer_length(const struct ledger_replica *); /* microseconds */
 bool slot_is_settled(struct ledger_replica *, struct slot *);
 void timer_progress(struct ledger_replica *, bool fresh);
 void retransmit(struct ledger_replica *);

@@ -55,6 +55,7 @@ struct ledger_checkpoint {
     uint64_t s;
     uint64_t position;   /* entries of the ledger up to the end of batch s */
     uint64_t needed;     /* position of the first entry that ledger_recover must be fed */
+    uint64_t silent;     /* taken over from others: nothing is signed up to this batch; else 0 */
     uint64_t next_index; /* of the next transaction */
     uint64_t gov_index;
     uint64_t view; /* that the batch stands in */
@@ -64,6 +65,7 @@ struct ledger_checkpoint {
     uint64_t before_s;
     uint8_t before_digest[32];
     struct merkle_frontier frontier; /* of the ledger tree at `position` */
+    struct merkle_frontier origin;   /* … at `needed` */
 };
 
 struct ledger_env {
@@ -112,6 +114,28 @@ struct ledger_env {
      * answer. May be NULL. */
     int (*checkpoint_chunk)(void *context, uint64_t s, uint32_t number, struct buffer *out,
                             uint32_t *chunks);
+
+    /* The frontier `origin` of the checkpoint of batch s that the driver keeps; as above. */
+    int (*checkpoint_origin)(void *context, uint64_t s, struct merkle_frontier *out);
+
+    /*
+     * What state transfer asks for (§6); all three or NULL, and then a replica that fell behind
+     * executes the whole ledger.
+     *
+     * jump: the log goes on at `at`, beyond the end of the ledger; the entries between are missing,
+     * and read() refuses them, until history() has brought them. As durable as a record appended
+     * now. A ROLLBACK to the end before undoes it. 0, or what append may return.
+     *
+     * gap: what is missing of the oldest gap: the frontier before its first missing entry, and the
+     * one behind its last. False: nothing is missing.
+     *
+     * history: the first missing entry of the oldest gap. 0; ATOLL_ECORRUPT when it was the last
+     * one and does not lead to what is behind it (then the gap is as it was); or a failure of the
+     * disk, after which the replica asks for no more of it until it is started again.
+     */
+    int (*jump)(void *context, const struct merkle_frontier *at, struct error *);
+    bool (*gap)(void *context, struct merkle_frontier *from, struct merkle_frontier *goal);
+    int (*history)(void *context, uint8_t entry_type, struct slice payload, struct error *);
 
     /* Quarantine is over: the next start of this replica needs none. May be NULL. */
     void (*rejoined)(void *context);

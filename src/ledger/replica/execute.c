@@ -148,6 +148,8 @@ void digest_start(struct ledger_replica *r, const struct slot *slot)
     const struct slot *oldest =
         slot_in_ledger(r, slot->s > r->pipeline ? slot->s - r->pipeline + 1 : 1);
     c.needed = oldest && oldest->pp_position ? oldest->pp_position : 1;
+    if (oldest && oldest->s > r->hollow + 1 && slot_before(r, oldest, &c.origin))
+        c.needed = c.origin.size;
     const struct checkpoint_digest *before = &r->digests[(c.before_s / r->interval) % 4];
     if (before->known && before->s == c.before_s)
         memcpy(c.before_digest, before->digest, HASH_LEN);

@@ -26,7 +26,7 @@ static uint64_t key_of_reqno(const struct ledger_replica *r, const uint8_t *clie
     uint8_t both[ED25519_KEY_LEN + 8];
     memcpy(both, client, ED25519_KEY_LEN);
     store_u64(both + ED25519_KEY_LEN, reqno);
-    return siphash(r->nonce_key, both, sizeof both);
+    return siphash(r->table_key, both, sizeof both);
 }
 
 /* Puts an entry into its bucket. False: the bucket is full, and the oldest had to give way. */

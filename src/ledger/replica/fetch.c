@@ -166,13 +166,17 @@ bool fetch_read_evidence(struct ledger_replica *r, uint64_t s, struct ledger_pp 
            type == LEDGER_ENTRY_EVIDENCE;
 }
 
-static void answer_evidence(struct ledger_replica *r, uint16_t to, uint64_t s)
+static void answer_evidence(struct ledger_replica *r, uint16_t to, const struct ledger_fetch *f)
 {
+    uint64_t s = f->seqno;
     struct slot *slot = slot_in_ledger(r, s);
     struct ledger_pp pp;
     bool done = false;
     r->scratch.len = 0;
-    if (slot && vote_evidence(r, slot))
+    if (!(slot && !memcmp(slot->pp_hash, f->link, HASH_LEN)) &&
+        abandoned_write_evidence(r, f->link))
+        done = true;
+    else if (slot && vote_evidence(r, slot))
         done = ledger_evidence_write(&r->scratch, &slot->pp, slice_of_buffer(&slot->evidence));
     else if (s && fetch_read_evidence(r, s, &pp, &r->scratch_read))
         done = ledger_evidence_write(&r->scratch, &pp, slice_of_buffer(&r->scratch_read));
@@ -187,6 +191,10 @@ static void answer_ledger(struct ledger_replica *r, uint16_t to, const struct le
     uint8_t type;
     uint64_t until = f->until < r->position ? f->until : r->position;
     size_t bytes_max = f->max_bytes < ANSWER_BYTES_MAX ? f->max_bytes : ANSWER_BYTES_MAX;
+    if (abandoned_write(r, f, bytes_max)) { /* what the link names is not in our ledger any more */
+        send_to(r, to, slice_of_buffer(&r->scratch));
+        return;
+    }
     r->scratch.len = 0;
     if (f->from >= until || !ledger_entries_begin(&w, &r->scratch, f->from, r->position))
         return;
@@ -198,18 +206,6 @@ static void answer_ledger(struct ledger_replica *r, uint16_t to, const struct le
     }
     ledger_message_end(&w);
     if (w.count)
-        send_to(r, to, slice_of_buffer(&r->scratch));
-}
-
-static void answer_checkpoint(struct ledger_replica *r, uint16_t to, const struct ledger_fetch *f)
-{
-    struct ledger_chunk chunk = {.seqno = f->seqno, .chunk = f->chunk};
-    if (!r->env.checkpoint_chunk || r->env.checkpoint_chunk(r->env.context, f->seqno, f->chunk,
-                                                            &r->scratch_read, &chunk.chunks))
-        return;
-    chunk.data = slice_of_buffer(&r->scratch_read);
-    r->scratch.len = 0;
-    if (ledger_chunk_write(&r->scratch, &chunk))
         send_to(r, to, slice_of_buffer(&r->scratch));
 }
 
@@ -253,13 +249,13 @@ void fetch_answer(struct ledger_replica *r, uint16_t from, struct slice message)
         if (write_content(r, f.batch_root))
             send_to(r, from, slice_of_buffer(&r->scratch));
         break;
-    case LEDGER_MESSAGE_FETCH_EVIDENCE: answer_evidence(r, from, f.seqno); break;
+    case LEDGER_MESSAGE_FETCH_EVIDENCE: answer_evidence(r, from, &f); break;
     case LEDGER_MESSAGE_FETCH_NEW_VIEW:
         if (r->view >= f.view)
             new_view_send(r, from);
         break;
     case LEDGER_MESSAGE_FETCH_LEDGER: answer_ledger(r, from, &f); break;
-    case LEDGER_MESSAGE_FETCH_CHECKPOINT: answer_checkpoint(r, from, &f); break;
+    case LEDGER_MESSAGE_FETCH_CHECKPOINT: install_answer(r, from, &f); break;
     default: break;
     }
     answer_charge(peer, r->scratch.len);
@@ -322,6 +318,8 @@ void fetch_evidence_verified(struct ledger_replica *r, struct job *job)
         slot = slot_make_hollow(r, pp);
     if (!valid)
         r->counters.signatures_bad++;
+    else if (install_wanted(r, pp))
+        install_begin(r, pp);
     else if (slot && !memcmp(slot->pp_hash, hash, HASH_LEN))
         vote_take_evidence(r, slot, check->decoded.evidence_bytes);
     else if (pp->seqno > r->committed && r->pending.state != PENDING_FETCHING &&

@@ -12,7 +12,7 @@
 
 static size_t client_bucket(const struct ledger_replica *r, const uint8_t *key)
 {
-    return siphash(r->nonce_key, key, ED25519_KEY_LEN) & (r->pool.client_buckets - 1);
+    return siphash(r->table_key, key, ED25519_KEY_LEN) & (r->pool.client_buckets - 1);
 }
 
 struct client *client_find(const struct ledger_replica *r, const uint8_t *key)

@@ -19,7 +19,20 @@ void new_view_drop(struct ledger_replica *r)
 
 /* ---- the primary makes one ---- */
 
-/* Puts the first Q valid ViewChanges for the view into pending.vcset and draws the choice. */
+/* How many choices, one after the other, a view's time is enough for. */
+#define CHOICES_IN_A_VIEW 4
+
+/* Valid ViewChanges for this very view. */
+static unsigned view_changes_for(const struct ledger_replica *r, uint64_t view)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < r->n; i++)
+        count += r->view_changes[i].valid && r->view_changes[i].new_view == view;
+    return count;
+}
+
+/* Puts the first Q valid ViewChanges for the view that are not passed over into pending.vcset and
+ * draws the choice. */
 static bool new_view_gather(struct ledger_replica *r, uint64_t view)
 {
     struct error e;
@@ -29,7 +42,7 @@ static bool new_view_gather(struct ledger_replica *r, uint64_t view)
     bool done = vcs;
     for (unsigned i = 0; done && i < r->n && set.count < r->quorum; i++) {
         const struct held_view_change *held = &r->view_changes[i];
-        if (!held->valid || held->new_view != view)
+        if (!held->valid || held->new_view != view || r->passed_over >> i & 1)
             continue;
         if (ledger_view_change_decode_signed(slice_of_buffer(&held->bytes), &vcs[set.count], &e))
             assert(false && "a valid ViewChange decodes");
@@ -46,16 +59,41 @@ static bool new_view_gather(struct ledger_replica *r, uint64_t view)
     return done;
 }
 
-/* We are the primary of the view that we asked for. */
+/* Whether our choice has waited so long for what it rests on that another one is to be tried. */
+static bool new_view_is_stuck(const struct ledger_replica *r)
+{
+    uint64_t now = r->env.now_us(r->env.context);
+    return r->pending.ours &&
+           now >= r->pending.chosen_at + view_timer_length(r) / CHOICES_IN_A_VIEW;
+}
+
+/*
+ * We are the primary of the view that we asked for: any Q valid ViewChanges will do. What the tip
+ * of a correct replica rests on can be had from it; a liar's certificate may rest on a history that
+ * nobody hands out. So, when a choice cannot be completed, it is made anew without the ViewChange
+ * that decided it, also in later views; and with everyone's again, when too few are left.
+ */
 void new_view_try(struct ledger_replica *r)
 {
     uint64_t view = r->view_change_sent;
-    if ((r->pending.state != PENDING_NONE && r->pending.view == view) ||
-        !r->own_view_change_ready || view < r->signed_new_view || !new_view_gather(r, view))
+    bool again = r->pending.state != PENDING_NONE && r->pending.view == view;
+    if (!r->own_view_change_ready || view < r->signed_new_view ||
+        (again && !new_view_is_stuck(r)))
         return; /* also when we made one before, and lost it: never another one */
+    if (again)
+        r->passed_over |= UINT64_C(1) << r->pending.choice.replica;
+    bool chosen = new_view_gather(r, view);
+    if (!chosen && r->passed_over && view_changes_for(r, view) >= r->quorum) {
+        r->passed_over = 0;
+        chosen = new_view_gather(r, view);
+    }
+    if (!chosen)
+        return;
+    transfer_stop(r); /* another target, and its best source */
     r->pending.state = PENDING_FETCHING;
     r->pending.ours = true;
     r->pending.view = view;
+    r->pending.chosen_at = r->env.now_us(r->env.context);
 }
 
 /* Fills in and signs our NewView; the ledger ends with its VCSET. */
@@ -230,12 +268,14 @@ static bool evidence_here(struct ledger_replica *r, uint64_t base, bool ask)
     bool all = true;
     for (uint64_t s = base > r->pipeline ? base - r->pipeline + 1 : 1; s <= base; s++) {
         struct slot *slot = slot_in_ledger(r, s);
-        if (slot && vote_evidence(r, slot))
+        if (slot && (vote_evidence(r, slot) || abandoned_recall_evidence(r, slot)))
             continue;
         all = false;
+        struct ledger_fetch fetch = {.type = LEDGER_MESSAGE_FETCH_EVIDENCE, .seqno = s};
+        if (slot)
+            memcpy(fetch.link, slot->pp_hash, HASH_LEN);
         if (ask)
-            fetch_send(r, -1,
-                       &(struct ledger_fetch){.type = LEDGER_MESSAGE_FETCH_EVIDENCE, .seqno = s});
+            fetch_send(r, -1, &fetch);
     }
     return all;
 }
@@ -415,8 +455,11 @@ void new_view_continue(struct ledger_replica *r)
         floor_allows(r, &p->choice);
         return;
     }
-    if (!tip_find_point(r, p->choice.base, p->choice.link, &after)) {
-        transfer_want(r, p->choice.base, p->choice.link, false, primary_of(r, p->view));
+    if (!tip_find_point(r, p->choice.base, p->choice.link, &after) &&
+        !(abandoned_restore(r, p->choice.link) &&
+          tip_find_point(r, p->choice.base, p->choice.link, &after))) {
+        transfer_want(r, p->choice.base, p->choice.link, false,
+                      p->ours ? p->choice.replica : primary_of(r, p->view));
         return;
     }
     bool ask = fetch_may_ask(r);

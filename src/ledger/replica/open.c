@@ -44,6 +44,7 @@ static int config_check(const struct ledger_config *config, struct ledger_replic
     r->interval = r->configuration->checkpoint_interval;
     ledger_configuration_hash(r->genesis.configuration_bytes, r->configuration_hash);
     memcpy(r->nonce_key, config->nonce_key, sizeof r->nonce_key);
+    memcpy(r->table_key, config->table_key, sizeof r->table_key);
     r->pool_bytes_max = config->pool_bytes ? config->pool_bytes : LEDGER_POOL_BYTES;
     r->pool_per_client = config->pool_per_client ? config->pool_per_client : LEDGER_POOL_PER_CLIENT;
     r->quarantine = config->quarantine;
@@ -72,7 +73,7 @@ static int digest_first(struct ledger_replica *r, const struct ledger_config *co
 }
 
 /* The ledger ends at a checkpoint: what stands before it is not known here. */
-static bool start_at_checkpoint(struct ledger_replica *r, const struct ledger_checkpoint *c)
+bool start_at_checkpoint(struct ledger_replica *r, const struct ledger_checkpoint *c)
 {
     r->last = c->s; /* so that the slot is within reach */
     struct slot *slot = slot_make(r, c->s, c->view);
@@ -94,8 +95,9 @@ static bool start_at_checkpoint(struct ledger_replica *r, const struct ledger_ch
     r->checkpoint_seen = false;
     r->next_index = c->next_index;
     r->gov_index = c->gov_index;
-    r->view = c->view;
-    r->view_change_sent = c->view;
+    r->silent = c->silent;
+    r->view = c->view > r->view ? c->view : r->view;
+    r->view_change_sent = c->view > r->view_change_sent ? c->view : r->view_change_sent;
     return true;
 }
 
@@ -179,6 +181,9 @@ void ledger_close(struct ledger_replica *r)
     early_free(r);
     stashes_free(r);
     executed_free(r);
+    abandoned_free(r);
+    install_stop(r);
+    buffer_free(&r->backlog.fragment.entries);
     slot_free(&r->old);
     for (unsigned i = 0; r->slots && i < SLOTS; i++)
         slot_free(&r->slots[i]);
@@ -190,7 +195,7 @@ void ledger_close(struct ledger_replica *r)
         buffer_free(&r->tip.certificates[i]);
     struct buffer *buffers[] = {&r->genesis_bytes,    &r->new_view,        &r->new_view_vcset,
                                 &r->own_view_change,  &r->tip.new_view,    &r->pending.vcset,
-                                &r->transfer.entries, &r->replay.evidence, &r->replay.vcset,
+                                &r->transfer.fragment.entries, &r->replay.evidence, &r->replay.vcset,
                                 &r->replay.txs,       &r->scratch,         &r->scratch_reply,
                                 &r->scratch_read,     &r->logged_new_view};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
@@ -221,6 +226,7 @@ static int corrupt(struct error *e, const char *what)
 static int recover_rollback(struct ledger_replica *r, uint64_t position, struct error *e)
 {
     replay_reset(r);
+    abandoned_recover_rollback(r, position);
     if (position == r->position)
         return 0;
     for (size_t i = r->view_entry_count; i-- > 0;) {
@@ -354,9 +360,18 @@ static int recover_entry(struct ledger_replica *r, uint8_t type, uint64_t positi
                    ? 0
                    : error_set(e, ATOLL_ENOMEM, "no memory");
     }
+    if (r->recover_hole)
+        return 0;
+    if (position > r->position + r->replay.held) {
+        r->recover_hole = true; /* behind a gap, without the checkpoint that it led to */
+        return 0;
+    }
     if (position != r->position + r->replay.held)
         return corrupt(e, "an entry is missing");
-    return replay_entry(r, type, payload, e);
+    int rc = replay_entry(r, type, payload, e);
+    if (!rc)
+        abandoned_recover_entry(r, type, position, payload);
+    return rc;
 }
 
 int ledger_recover(struct ledger_replica *r, enum ledger_record_kind kind, uint8_t entry_type,
@@ -369,6 +384,9 @@ int ledger_recover(struct ledger_replica *r, enum ledger_record_kind kind, uint8
     case LEDGER_RECORD_ROLLBACK:
         if (len && ledger_rollback_decode(payload, &position, e))
             return corrupt(e, "a ROLLBACK record that does not decode");
+        if (r->recover_hole && position > r->position)
+            return 0;
+        r->recover_hole = false;
         if (position >= r->replay_start)
             return r->checkpoint_seen ? recover_rollback(r, position, e) : 0;
         r->checkpoint_seen = false;
@@ -415,7 +433,8 @@ static void start_votes(struct ledger_replica *r)
 {
     for (uint64_t s = r->committed + 1; s <= r->last; s++) {
         struct slot *slot = slot_in_ledger(r, s);
-        if (!slot || slot->view != r->view || !rule_may_vote(r, slot->view))
+        if (!slot || slot->view != r->view || !rule_may_vote(r, slot->view) ||
+            !rule_may_sign_batch(r, s))
             continue;
         bool primary = primary_of(r, slot->view) == r->self;
         if (!slot->marked && slot->view == r->signed_view && s <= r->signed_s)
@@ -437,12 +456,13 @@ int ledger_start(struct ledger_replica *r, struct error *e)
     replay_reset(r);
     if (r->stopped)
         return error_set(e, ATOLL_ECORRUPT, "the replica's log: %s", r->stopped);
-    if (!r->checkpoint_seen || (r->hollow && r->last < r->hollow + r->pipeline))
+    if (!r->checkpoint_seen || (r->hollow && r->last < r->hollow + 2 * r->pipeline))
         return corrupt(e, "its ledger does not hold the batch of this checkpoint for good");
+    abandoned_start(r);
     r->started = true;
     if (r->position == 0)
         append_entry(r, LEDGER_ENTRY_GENESIS, slice_of_buffer(&r->genesis_bytes), NULL);
-    if (!whole) {
+    if (!whole || r->recover_hole) { /* what is not whole was never signed; a gap is left */
         uint8_t payload[LEDGER_ROLLBACK_LEN];
         ledger_rollback_encode(r->position, payload);
         append_record(r, LEDGER_RECORD_ROLLBACK, r->position, slice_of(payload, sizeof payload));
@@ -458,6 +478,7 @@ int ledger_start(struct ledger_replica *r, struct error *e)
         view_leave(r, r->view_change_sent + 1); /* signed, perhaps, and lost: never signed anew */
     r->quarantine_view = r->view > r->view_change_sent ? r->view : r->view_change_sent;
     r->catching_up = true;
+    backlog_start(r);
     fetch_status(r, -1);
     ledger_settle(r);
     return 0;
@@ -519,17 +540,17 @@ static void message_content(struct ledger_replica *r, struct slice m)
         stash_content(r, &content);
 }
 
-static void message_relay(struct ledger_replica *r, struct slice m)
+static void message_relay(struct ledger_replica *r, uint16_t from, struct slice m)
 {
     struct error e;
     struct ledger_list bodies;
     struct slice body;
-    if (ledger_bodies_decode(m, &bodies, &e)) {
+    if (!pool_hears_relays(r, from) || ledger_bodies_decode(m, &bodies, &e)) {
         r->counters.messages_dropped++;
         return;
     }
     while (ledger_list_next_bytes(&bodies, &body))
-        pool_admit(r, body, 0);
+        pool_admit(r, body, 0, from);
 }
 
 void ledger_on_message(struct ledger_replica *r, uint16_t from, const void *message, size_t len)
@@ -552,9 +573,10 @@ void ledger_on_message(struct ledger_replica *r, uint16_t from, const void *mess
     case LEDGER_MESSAGE_NEW_VIEW: new_view_message(r, from, m); break;
     case LEDGER_MESSAGE_EVIDENCE: fetch_evidence_heard(r, from, m); break;
     case LEDGER_MESSAGE_CONTENT: message_content(r, m); break;
-    case LEDGER_MESSAGE_LEDGER: transfer_entries(r, from, m); break;
+    case LEDGER_MESSAGE_LEDGER: transfer_message(r, from, m); break;
+    case LEDGER_MESSAGE_CHECKPOINT: install_chunk(r, from, m); break;
     case LEDGER_MESSAGE_STATUS: fetch_status_heard(r, from, m); break;
-    case LEDGER_MESSAGE_RELAY: message_relay(r, m); break;
+    case LEDGER_MESSAGE_RELAY: message_relay(r, from, m); break;
     default: r->counters.messages_dropped++; break;
     }
 }
@@ -587,7 +609,7 @@ void ledger_status(const struct ledger_replica *r, struct ledger_status *out)
                  : r->stopped                    ? LEDGER_STOPPED
                  : r->quarantine                 ? LEDGER_QUARANTINE
                  : r->view_change_sent > r->view ? LEDGER_VIEW_CHANGE
-                 : r->transfer.active            ? LEDGER_TRANSFER
+                 : r->transfer.active || r->install.active ? LEDGER_TRANSFER
                  : r->abstain_view == r->view    ? LEDGER_ABSTAINING
                                                  : LEDGER_NORMAL;
     out->config = r->configuration->number;

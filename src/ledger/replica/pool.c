@@ -4,9 +4,15 @@
  *   taken → CHECKING (its signature) → READY, or PARKED while its min_index is not below the next
  *   index → executed in a batch, or found to be a duplicate, or dropped
  *
- * Bounds (§5, flow control): bytes in all, requests per client, PARKED_MAX parked. A full pool
- * drops parked requests first, then refuses. Parked requests arm no timer. A request whose
- * signature is being checked cannot be dropped: the job points into it.
+ * Anybody can send a request with a false signature, also before its client does. So a request has
+ * an entry for every body of it that is being checked, and its sender is told about that body
+ * alone; the first valid one stays. Who sent a false one is checked apart and last from then on,
+ * and a replica that relays some is not heard for a while: a correct one relays none.
+ *
+ * Bounds (§5, flow control): bytes in all, and of each source while they are checked; bodies of one
+ * request; requests per client; PARKED_MAX parked. A full pool drops parked requests first, then
+ * refuses. Parked requests arm no timer. A request whose signature is being checked cannot be
+ * dropped: the job points into it.
  */
 #include "crypto/siphash.h"
 #include "ledger/replica/core.h"
@@ -23,14 +29,13 @@ bool pool_open(struct ledger_replica *r)
 
 static size_t pool_bucket(const struct ledger_replica *r, const uint8_t *req_hash)
 {
-    return siphash(r->nonce_key, req_hash, HASH_LEN) & (r->pool.bucket_count - 1);
+    return siphash(r->table_key, req_hash, HASH_LEN) & (r->pool.bucket_count - 1);
 }
 
 static void pooled_free(struct pooled *p)
 {
     if (p->bytes != p->room)
         free(p->bytes);
-    free(p->other);
 }
 
 void pool_close(struct ledger_replica *r)
@@ -72,10 +77,7 @@ static struct pooled *pooled_take(struct ledger_replica *r)
 
 static void pooled_give(struct ledger_replica *r, struct pooled *p)
 {
-    free(p->other);
-    p->other = NULL;
-    if (p->bytes != p->room)
-        free(p->bytes);
+    pooled_free(p);
     p->chain = r->pool.spare;
     r->pool.spare = p;
 }
@@ -112,12 +114,35 @@ static void pooled_move(struct ledger_replica *r, struct pooled *p, enum pooled_
     queue_in(queue_of(r, p), p);
 }
 
+/* The entry of the request whose signature is valid; without one, an entry that is being checked.
+ */
 struct pooled *pool_find(const struct ledger_replica *r, const uint8_t req_hash[static HASH_LEN])
 {
-    struct pooled *p = r->pool.buckets[pool_bucket(r, req_hash)];
-    while (p && memcmp(p->candidate.req_hash, req_hash, HASH_LEN))
-        p = p->chain;
-    return p;
+    struct pooled *found = NULL;
+    for (struct pooled *p = r->pool.buckets[pool_bucket(r, req_hash)]; p; p = p->chain) {
+        if (memcmp(p->candidate.req_hash, req_hash, HASH_LEN))
+            continue;
+        if (p->state != POOLED_CHECKING)
+            return p;
+        found = p;
+    }
+    return found;
+}
+
+/* The entry of this very body while it is being checked; *bodies: of the request that are. */
+static struct pooled *pool_find_checking(const struct ledger_replica *r, const uint8_t *req_hash,
+                                         struct slice bytes, unsigned *bodies)
+{
+    struct pooled *same = NULL;
+    *bodies = 0;
+    for (struct pooled *p = r->pool.buckets[pool_bucket(r, req_hash)]; p; p = p->chain) {
+        if (p->state != POOLED_CHECKING || memcmp(p->candidate.req_hash, req_hash, HASH_LEN))
+            continue;
+        ++*bodies;
+        if (slice_equal(p->candidate.body.bytes, bytes))
+            same = p;
+    }
+    return same;
 }
 
 static void pool_grow(struct ledger_replica *r)
@@ -151,6 +176,7 @@ void pool_remove(struct ledger_replica *r, struct pooled *p)
     r->pool.count--;
     r->pool.bytes -= sizeof *p + p->candidate.body.bytes.len;
     p->client->waiting--;
+    p->client->checked--;
     client_unuse(r, p->client);
     pooled_give(r, p);
 }
@@ -172,13 +198,53 @@ static bool pool_has_room(struct ledger_replica *r, size_t bytes)
     return r->pool.bytes + bytes <= r->pool_bytes_max;
 }
 
+/* ---- who sends them ---- */
+
+/* The bytes that the source of an entry has under check. NULL: its connection is gone. */
+static size_t *source_checking(struct ledger_replica *r, uint64_t connection, uint16_t peer)
+{
+    struct connection *c = connection ? connection_find(r, connection) : NULL;
+    if (connection)
+        return c ? &c->checking : NULL;
+    return &r->peers[peer].checking;
+}
+
+static bool source_is_suspect(const struct ledger_replica *r, uint64_t connection, uint16_t peer)
+{
+    const struct connection *c = connection ? connection_find(r, connection) : NULL;
+    return connection ? c && c->suspect : r->peers[peer].relays_bad > 0;
+}
+
+/* The source of an entry sent a false signature. */
+static void source_blame(struct ledger_replica *r, const struct pooled *p)
+{
+    struct connection *c = p->connection ? connection_find(r, p->connection) : NULL;
+    r->counters.signatures_bad++;
+    if (c)
+        c->suspect = true;
+    if (p->connection || ++r->peers[p->peer].relays_bad < RELAYS_BAD_MAX)
+        return;
+    r->peers[p->peer].relays_from = r->env.now_us(r->env.context) + RELAYS_PENALTY_US;
+    r->peers[p->peer].relays_bad = 0;
+}
+
+/* Whether requests that this peer relays are looked at now. */
+bool pool_hears_relays(struct ledger_replica *r, uint16_t peer)
+{
+    return r->env.now_us(r->env.context) >= r->peers[peer].relays_from;
+}
+
+/* ---- their signatures ---- */
+
 /* Puts the signature that is left to check into the job at hand; members of one bundle share it. */
 static bool pool_check(struct ledger_replica *r, struct pooled *p,
                        const struct ledger_signature *left)
 {
-    if (!r->request_job && !(r->request_job = job_take(r, JOB_REQUESTS, 256)))
+    bool suspect = source_is_suspect(r, p->connection, p->peer);
+    struct job **at = suspect ? &r->suspect_job : &r->request_job;
+    if (!*at && !(*at = job_take(r, JOB_REQUESTS, 256)))
         return false;
-    struct job *job = r->request_job;
+    struct job *job = *at;
     if (!job_room(job, job->subject_count + 1))
         return false;
     const struct ledger_signature *last = job->count ? &job->items[job->count - 1] : NULL;
@@ -188,18 +254,20 @@ static bool pool_check(struct ledger_replica *r, struct pooled *p,
         job->items[job->count++] = *left;
     job->references[job->subject_count].s = job->count - 1;
     job->subjects[job->subject_count++] = p;
-    job->base.suspect |= p->suspect;
+    job->base.suspect = suspect;
     return true;
 }
 
 static struct pooled *pool_insert(struct ledger_replica *r, struct slice body,
-                                  struct client *client)
+                                  struct client *client, uint64_t connection, uint16_t peer)
 {
     struct error e;
     struct ledger_signature left;
     struct pooled *p = pooled_take(r);
     if (!p)
         return NULL;
+    p->connection = connection;
+    p->peer = peer;
     p->bytes = body.len <= sizeof p->room ? p->room : malloc(body.len);
     if (!p->bytes) {
         p->bytes = p->room;
@@ -222,14 +290,16 @@ static struct pooled *pool_insert(struct ledger_replica *r, struct slice body,
     r->pool.bytes += sizeof *p + body.len;
     p->client = client;
     client->waiting++;
+    *source_checking(r, connection, peer) += body.len;
     p->state = POOLED_CHECKING;
     queue_in(&r->pool.checking, p);
     return p;
 }
 
-/* What is wrong with a request before its signature is looked at, or 0. */
+/* What is wrong with a request before its signature is looked at, or 0. `bodies` of it are being
+ * checked. */
 static unsigned pool_objection(struct ledger_replica *r, const struct ledger_body *body,
-                               struct client **client)
+                               unsigned bodies, const size_t *checking, struct client **client)
 {
     const struct ledger_request *q = &body->request;
     if (!ledger_configuration_admits(r->configuration, q->client))
@@ -239,29 +309,39 @@ static unsigned pool_objection(struct ledger_replica *r, const struct ledger_bod
     case CLIENT_DUPLICATE: return LEDGER_REFUSAL_DUPLICATE;
     default: return LEDGER_REFUSAL_TOO_OLD;
     }
-    if (!pool_has_room(r, sizeof(struct pooled) + body->bytes.len))
+    if (bodies >= BODIES_CHECKING_MAX || !checking ||
+        *checking + body->bytes.len > SOURCE_CHECKING_MAX ||
+        !pool_has_room(r, sizeof(struct pooled) + body->bytes.len))
         return LEDGER_REFUSAL_BUSY;
     if (!(*client = client_make(r, q->client)))
         return LEDGER_REFUSAL_BUSY;
-    return (*client)->waiting >= r->pool_per_client ? LEDGER_REFUSAL_QUOTA : 0;
+    return (*client)->checked >= r->pool_per_client ? LEDGER_REFUSAL_QUOTA : 0;
 }
 
-/* Another body of the request, with another signature, while the first one's is being checked: it
- * is heard if that turns out to be false. Only the latest is kept; clients ask again. */
-static void pooled_keep_other(struct pooled *p, struct slice bytes, uint64_t connection)
+/* The request waits already, or this very body is being checked. */
+static void pooled_again(struct ledger_replica *r, struct pooled *p, struct slice bytes,
+                         uint64_t connection)
 {
-    uint8_t *copy = malloc(bytes.len);
-    if (!copy)
+    if (p->state != POOLED_CHECKING && p->relayed && connection) {
+        p->relayed = false; /* its client misses an answer: it may have been lost on its way */
+        r->pool.relay_again = true;
+    }
+    if (!connection || !slice_equal(p->candidate.body.bytes, bytes))
         return;
-    memcpy(copy, bytes.data, bytes.len);
-    free(p->other);
-    p->other = copy;
-    p->other_len = bytes.len;
-    p->other_connection = connection;
+    if (p->state == POOLED_CHECKING && p->connection != connection) {
+        size_t *from = source_checking(r, p->connection, p->peer);
+        size_t *to = source_checking(r, connection, p->peer);
+        if (from)
+            *from -= bytes.len;
+        if (to)
+            *to += bytes.len;
+    }
+    p->connection = connection;
+    client_listen(r, p->client, connection);
 }
 
-/* A request from a client's connection, or (0) from a replica. */
-void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connection)
+/* A request from a client's connection, or (0) relayed by a peer. */
+void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connection, uint16_t peer)
 {
     struct error e;
     struct ledger_body body;
@@ -273,20 +353,15 @@ void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connectio
         client_refuse(r, connection, req_hash, LEDGER_REFUSAL_MALFORMED);
         return;
     }
+    unsigned bodies;
     struct pooled *p = pool_find(r, req_hash);
-    if (p && p->state == POOLED_CHECKING && !slice_equal(p->candidate.body.bytes, bytes)) {
-        pooled_keep_other(p, bytes, connection);
+    struct pooled *same = pool_find_checking(r, req_hash, bytes, &bodies);
+    if (same || (p && p->state != POOLED_CHECKING)) {
+        pooled_again(r, same ? same : p, bytes, connection);
         return;
     }
-    if (p) {
-        p->relayed = false;
-        if (connection && slice_equal(p->candidate.body.bytes, bytes)) {
-            p->connection = connection;
-            client_listen(r, p->client, connection);
-        }
-        return;
-    }
-    unsigned objection = pool_objection(r, &body, &client);
+    unsigned objection =
+        pool_objection(r, &body, bodies, source_checking(r, connection, peer), &client);
     if (client && connection && !client->connection)
         client_listen(r, client, connection);
     if (objection == LEDGER_REFUSAL_DUPLICATE && reply_receipt(r, connection, req_hash))
@@ -297,55 +372,55 @@ void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connectio
         client_refuse(r, connection, req_hash, objection);
         return;
     }
-    p = pool_insert(r, bytes, client);
-    if (!p) {
+    if (!pool_insert(r, bytes, client, connection, peer)) {
         client_unuse(r, client);
         client_refuse(r, connection, req_hash, LEDGER_REFUSAL_BUSY);
+    }
+}
+
+/* The signature of an entry has been checked. */
+static void pooled_verified(struct ledger_replica *r, struct pooled *p, bool valid)
+{
+    const struct ledger_request *q = &p->candidate.body.request;
+    size_t *checking = source_checking(r, p->connection, p->peer);
+    const struct pooled *other = pool_find(r, p->candidate.req_hash);
+    bool known = other && other->state != POOLED_CHECKING;
+    if (checking)
+        *checking -= p->candidate.body.bytes.len;
+    pooled_move(r, p, q->min_index < r->next_index ? POOLED_READY : POOLED_PARKED);
+    p->client->checked++;
+    if (!valid) {
+        source_blame(r, p);
+        client_refuse(r, p->connection, p->candidate.req_hash, LEDGER_REFUSAL_SIGNATURE);
+        pool_remove(r, p);
         return;
     }
-    const struct connection *c = connection ? connection_find(r, connection) : NULL;
-    p->connection = connection;
-    p->suspect = c && c->suspect;
-    r->request_job->base.suspect |= p->suspect;
+    if (p->connection)
+        client_listen(r, p->client, p->connection);
+    if (known || client_table_check(r->kv, q->client, q->reqno) != CLIENT_NEW) {
+        pool_remove(r, p); /* waits with another valid signature, or was executed meanwhile: its
+                            * replies go to the connection */
+    } else if (p->client->checked > r->pool_per_client) {
+        client_refuse(r, p->connection, p->candidate.req_hash, LEDGER_REFUSAL_QUOTA);
+        pool_remove(r, p);
+    } else if (p->state == POOLED_PARKED && r->pool.parked.count > PARKED_MAX) {
+        pool_remove(r, r->pool.parked.first);
+    }
 }
 
 void pool_verified(struct ledger_replica *r, struct job *job)
 {
-    for (size_t i = 0; i < job->subject_count; i++) {
-        struct pooled *p = job->subjects[i];
-        const struct ledger_request *q = &p->candidate.body.request;
-        bool valid = job->valid[job->references[i].s];
-        pooled_move(r, p, q->min_index < r->next_index ? POOLED_READY : POOLED_PARKED);
-        if (!valid) {
-            struct connection *c = p->connection ? connection_find(r, p->connection) : NULL;
-            r->counters.signatures_bad++;
-            if (c)
-                c->suspect = true;
-            client_refuse(r, p->connection, p->candidate.req_hash, LEDGER_REFUSAL_SIGNATURE);
-            struct slice other = {p->other, p->other_len};
-            uint64_t connection = p->other_connection;
-            p->other = NULL;
-            pool_remove(r, p);
-            if (other.data)
-                pool_admit(r, other, connection);
-            free((void *)other.data);
-            continue;
-        }
-        if (p->connection)
-            client_listen(r, p->client, p->connection);
-        if (client_table_check(r->kv, q->client, q->reqno) != CLIENT_NEW) {
-            pool_remove(r, p); /* executed meanwhile: its replies went to the connection */
-        } else if (p->state == POOLED_PARKED && r->pool.parked.count > PARKED_MAX) {
-            pool_remove(r, r->pool.parked.first);
-        }
-    }
+    for (size_t i = 0; i < job->subject_count; i++)
+        pooled_verified(r, job->subjects[i], job->valid[job->references[i].s]);
 }
 
 /* There is a new primary: it has not heard of what waits. */
 void pool_new_view(struct ledger_replica *r)
 {
     for (struct pooled *p = r->pool.ready.first; p; p = p->next)
-        p->relayed = false;
+        p->relayed = p->starving = false;
+    for (struct pooled *p = r->pool.parked.first; p; p = p->next)
+        p->relayed = p->starving = false;
 }
 
 /* Its min_index is not below the next index. */
@@ -392,32 +467,58 @@ bool pool_has_expired(const struct ledger_replica *r)
     const struct pooled *p = r->pool.ready.first;
     uint64_t pool_batches =
         r->pool_bytes_max / sizeof(struct pooled) / r->configuration->max_batch + 1;
-    return p && p->relayed && r->batches_committed - p->relayed_at_batches > 4 * pool_batches;
+    return p && p->starving && r->batches_committed - p->relayed_at_batches > 4 * pool_batches;
+}
+
+static void request_job_send(struct ledger_replica *r, struct job **job)
+{
+    if (*job)
+        job_send(r, *job);
+    *job = NULL;
+}
+
+/* The first request that the primary is to be sent: new ones stand at the end of the queue. */
+static struct pooled *relay_first(struct ledger_replica *r)
+{
+    uint64_t now = r->env.now_us(r->env.context);
+    if (r->pool.relay_again && now >= r->pool.relay_again_at) {
+        r->pool.relay_again = false;
+        r->pool.relay_again_at = now + RETRANSMIT_FIRST_US;
+        return r->pool.ready.first;
+    }
+    struct pooled *p = r->pool.ready.last;
+    if (!p || p->relayed)
+        return NULL;
+    while (p->previous && !p->previous->relayed)
+        p = p->previous;
+    return p;
 }
 
 /* Sends the checks on their way and, on a backup, passes verified requests on to the primary. */
 void pool_settle(struct ledger_replica *r)
 {
-    if (r->request_job) {
-        struct job *job = r->request_job;
-        r->request_job = NULL;
-        job_send(r, job);
-    }
-    struct pooled *p = r->pool.ready.last;
-    if (!p || p->relayed || !in_view(r) || is_primary(r))
+    request_job_send(r, &r->request_job);
+    request_job_send(r, &r->suspect_job);
+    if (!in_view(r) || is_primary(r))
         return;
-    while (p->previous && !p->previous->relayed)
-        p = p->previous;
+    struct pooled *p = relay_first(r);
+    while (p && p->relayed)
+        p = p->next;
+    if (!p)
+        return;
     struct ledger_message_writer w;
     r->scratch.len = 0;
     if (!ledger_bodies_begin(&w, &r->scratch, LEDGER_MESSAGE_RELAY))
         return;
     for (; p && w.count < LEDGER_MESSAGE_BODIES_MAX && r->scratch.len < LEDGER_BATCH_BYTES_MAX;
          p = p->next) {
+        if (p->relayed)
+            continue;
         if (!ledger_bodies_body(&w, p->candidate.body.bytes))
             break;
-        p->relayed = true;
-        p->relayed_at_batches = r->batches_committed;
+        if (!p->starving)
+            p->relayed_at_batches = r->batches_committed;
+        p->relayed = p->starving = true;
     }
     ledger_message_end(&w);
     send_to(r, primary_of(r, r->view), slice_of_buffer(&r->scratch));

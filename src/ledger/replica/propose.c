@@ -1,10 +1,13 @@
 /*
  * The primary: cuts batches, executes them early, and proposes them (§5).
  *
- * A batch is closed when the pipeline has room and a request waits, at max_batch transactions at
- * most; there is no delay. Batches that a NewView plans come first, with the contents it names.
- * When nothing waits, EMPTY batches bring the evidence of the others into the ledger, and then
- * stop.
+ * A batch is closed when the pipeline has room and enough requests wait for its place in it: one
+ * when nothing is under way, max_batch / P more with every batch that is (propose_worth). There is
+ * no delay by the clock: what waits goes at the latest when the batches before it are committed. A
+ * batch costs signatures and messages whatever its size, so many small ones at a time would take
+ * the processors from those that are under way. A batch has max_batch transactions at most. Batches
+ * that a NewView plans come first, with the contents it names. When nothing waits, EMPTY batches
+ * bring the evidence of the others into the ledger, and then stop.
  */
 #include "ledger/replica/core.h"
 
@@ -20,12 +23,19 @@ bool accept_empty_batch_due(const struct ledger_replica *r, uint64_t s)
     return false;
 }
 
+/* Whether as many requests wait as make a batch worth its cost while others are under way. */
+static bool propose_worth(const struct ledger_replica *r)
+{
+    uint64_t under_way = r->last - r->committed;
+    return r->pool.ready.count * r->pipeline >= under_way * r->configuration->max_batch;
+}
+
 /* What the next batch is to be; false: nothing now. */
 static bool propose_kind(struct ledger_replica *r, uint64_t s, enum ledger_kind *kind)
 {
     bool waiting = pool_has_executable(r);
     bool idle = r->idle_due && accept_empty_batch_due(r, s);
-    if (!waiting && !idle)
+    if (waiting ? !propose_worth(r) : !idle)
         return false;
     *kind = s % r->interval == 0 ? LEDGER_KIND_CHECKPOINT
             : waiting            ? LEDGER_KIND_NORMAL
@@ -198,7 +208,7 @@ void propose(struct ledger_replica *r)
 {
     if (!in_view(r) || !is_primary(r) || !rule_may_vote(r, r->view))
         return;
-    while (!r->stopped && propose_one(r))
+    while (!r->stopped && rule_may_sign_batch(r, r->last + 1) && propose_one(r))
         ;
     if (!accept_empty_batch_due(r, r->last + 1))
         r->idle_due = false;

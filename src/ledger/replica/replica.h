@@ -25,6 +25,7 @@ struct ledger_config {
     struct slice genesis;  /* encoded; copied */
     uint16_t replica;      /* our number, below N */
     uint8_t nonce_key[32]; /* k_nonce of §3 (HKDF of the signing seed) */
+    uint8_t table_key[16]; /* random: spreads what strangers name over the buckets of tables */
     /* The store: at the state of `checkpoint`, or at the genesis state when that is NULL. The
      * replica owns it from a successful ledger_open on. */
     struct kv *kv;

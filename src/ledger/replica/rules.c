@@ -12,6 +12,13 @@ bool rule_may_vote(const struct ledger_replica *r, uint64_t view)
            r->view_change_sent <= view && r->abstain_view != view;
 }
 
+/* Whether we may sign batch s: not up to the one that vouched for a checkpoint of others from which
+ * we went on (§6). */
+bool rule_may_sign_batch(const struct ledger_replica *r, uint64_t s)
+{
+    return s > r->silent;
+}
+
 /*
  * Writes down that we are about to sign; the caller sends what is signed when the record is durable
  * (I9). Never two statements at one (view, s) (I1): signing goes up, or repeats itself.
@@ -77,9 +84,11 @@ void rule_abstain(struct ledger_replica *r, uint64_t view)
     struct error e;
     if (r->signed_view != view || !r->signed_s || MUTATED(NO_ABSTAIN))
         return;
-    if (ledger_batch_at(r, r->signed_s, &info, &e) ||
-        memcmp(info.pp_hash, r->signed_hash, HASH_LEN))
+    int rc = ledger_batch_at(r, r->signed_s, &info, &e);
+    if (rc || memcmp(info.pp_hash, r->signed_hash, HASH_LEN))
         r->abstain_view = view;
+    if (rc && r->signed_s <= r->last)
+        r->abstain_doubt = true; /* until the backlog is here */
 }
 
 /*

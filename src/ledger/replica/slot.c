@@ -126,6 +126,23 @@ int ledger_end_at(const struct ledger_replica *r, uint64_t s, uint64_t *position
     return 0;
 }
 
+/* The frontier where a batch begins, before its Evidence. False: it is not kept. */
+bool slot_before(const struct ledger_replica *r, const struct slot *slot,
+                 struct merkle_frontier *out)
+{
+    const struct slot *before = slot_in_ledger(r, slot->s - 1);
+    for (size_t i = r->view_entry_count; i-- > 0;) {
+        if (r->view_entries[i].end != slot->start)
+            continue;
+        *out = r->view_entries[i].after;
+        return true;
+    }
+    if (!before || before->end != slot->start)
+        return false;
+    *out = before->after;
+    return true;
+}
+
 struct view_entry *view_entry_find(const struct ledger_replica *r, uint64_t view)
 {
     for (size_t i = r->view_entry_count; i-- > 0;)
@@ -147,6 +164,7 @@ uint64_t ledger_view(const struct ledger_replica *r)
 static void slot_take_back(struct ledger_replica *r, struct slot *slot)
 {
     stash_slot(r, slot);
+    abandoned_keep_evidence(r, slot);
     slot->in_ledger = false;
     slot->s = 0;
     if (slot->pp.kind == LEDGER_KIND_CHECKPOINT)
@@ -172,6 +190,7 @@ void rollback_to_batch(struct ledger_replica *r, uint64_t s, const struct view_e
         return;
     const struct slot *slot = slot_in_ledger(r, s);
     assert(position < r->position && (slot || s == 0));
+    abandoned_keep(r, position);
     for (uint64_t i = r->last; i > s; i--)
         if (slot_in_ledger(r, i))
             slot_take_back(r, slot_find(r, i));

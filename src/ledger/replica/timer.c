@@ -53,7 +53,7 @@ static bool view_timer_due(struct ledger_replica *r, bool all_settled)
     return r->pp_rejected || !all_settled || pool_has_executable(r) || r->last < r->plan_end;
 }
 
-static uint64_t view_timer_length(const struct ledger_replica *r)
+uint64_t view_timer_length(const struct ledger_replica *r)
 {
     unsigned doublings = r->view_changes_in_a_row < VIEW_TIMEOUT_DOUBLINGS
                              ? r->view_changes_in_a_row
@@ -91,7 +91,8 @@ void timers_settle(struct ledger_replica *r)
         timer_at(r, LEDGER_TIMER_IDLE, &r->idle_set, IDLE_US);
     else
         timer_off(r, LEDGER_TIMER_IDLE, &r->idle_set);
-    bool fetching = r->transfer.active || r->pending.state == PENDING_FETCHING ||
+    bool fetching = r->transfer.active || r->install.active || r->backlog.active ||
+                    r->pending.state == PENDING_FETCHING ||
                     (r->view && !r->plan_complete && !r->stopped) || accept_wants_bodies(r);
     if (fetching && !r->stopped)
         timer_at(r, LEDGER_TIMER_TRANSFER, &r->transfer_timer_set, FETCH_AGAIN_US);
@@ -165,6 +166,8 @@ void ledger_on_timer(struct ledger_replica *r, uint32_t id)
     case LEDGER_TIMER_TRANSFER:
         r->transfer_timer_set = false;
         transfer_again(r);
+        install_again(r);
+        backlog_again(r);
         accept_fetch_again(r);
         break;
     default: break;

@@ -1,109 +1,46 @@
 /*
  * Taking over history (§6, state transfer): entries from a peer, from the end of what is final
- * here, until a batch is vouched for by somebody we believe.
+ * here, until a batch is vouched for by somebody we believe (fragment.c).
  *
  * Two things vouch. A TARGET: a link (tip.c) that Q replicas' signatures name, those of a view
- * change or of an evidence message. And EVIDENCE among the entries: Q signatures and nonces for a
- * batch of the fragment. The pp of that batch commits everything before it by M and its own
- * transactions by G; nothing is used before both are checked. A peer that sends what does not fit
- * is not asked again in this session.
- *
- *   fragment   | entries …, PP s, TX …, …, EVIDENCE s, … |
- *              from          └ vouched for: applied up to here, the rest stays held
+ * change or of an evidence message. And EVIDENCE among the entries. What is vouched for is executed
+ * like the log at a restart. A peer that sends what does not fit is not asked again in this
+ * session. Who is far behind takes over a checkpoint instead (install.c).
  */
 #include "ledger/replica/core.h"
 
 #define ASK_BYTES (4u << 20)
 
-/* A place in the fragment at which the ledger may end. */
-struct stop {
-    bool found;
-    bool is_new_view;
-    uint64_t s, view;
-    uint8_t hash[HASH_LEN]; /* of the pp, or of the NewView */
-    size_t offset;          /* behind its last entry */
-    uint64_t entries;       /* up to there */
-};
-
-/* Walks the entries that are held. */
-struct walk {
-    const uint8_t *at, *end;
-    uint64_t position;
-    uint8_t type;
-    struct slice payload;
-};
-
-static struct walk walk_start(const struct ledger_replica *r)
-{
-    const struct buffer *b = &r->transfer.entries;
-    return (struct walk){.at = b->data, .end = b->data + b->len, .position = r->transfer.from - 1};
-}
-
-static bool walk_next(struct walk *w)
-{
-    if (w->at == w->end)
-        return false;
-    w->type = w->at[0];
-    w->payload = slice_of(w->at + 5, load_u32(w->at + 1));
-    w->at += 5 + w->payload.len;
-    w->position++;
-    return true;
-}
-
 void transfer_stop(struct ledger_replica *r)
 {
     struct transfer *t = &r->transfer;
     t->active = t->has_target = false;
-    t->entries.len = 0;
-    t->held = 0;
-    t->banned = 0;
-    t->generation++;
+    t->fragment.entries.len = 0;
+    t->fragment.held = 0;
+    t->fragment.banned = 0;
+    t->fragment.generation++;
     replay_reset(r);
 }
 
 static void transfer_ask(struct ledger_replica *r)
 {
     struct transfer *t = &r->transfer;
-    t->asked_at = r->env.now_us(r->env.context);
-    fetch_send(r, t->source,
-               &(struct ledger_fetch){.type = LEDGER_MESSAGE_FETCH_LEDGER,
-                                      .from = t->from + t->held,
-                                      .until = UINT64_MAX,
-                                      .max_bytes = ASK_BYTES});
+    fragment_ask(r, &t->fragment, UINT64_MAX, ASK_BYTES, t->has_target ? t->target_link : NULL);
 }
 
 /* Starts over, at what is final. */
 static void transfer_restart(struct ledger_replica *r)
 {
     struct transfer *t = &r->transfer;
-    t->entries.len = 0;
-    t->held = 0;
-    t->generation++;
-    t->begun_at = r->env.now_us(r->env.context);
     t->from_s = final_batch(r);
-    if (ledger_end_at(r, t->from_s, &t->from))
-        assert(false && "what is final is here");
-}
-
-/* The next peer that is not banned; when all are, everyone gets another chance. */
-static void transfer_other_source(struct ledger_replica *r)
-{
-    struct transfer *t = &r->transfer;
-    for (unsigned i = 1; i <= r->n; i++) {
-        uint16_t next = (uint16_t)((t->source + i) % r->n);
-        if (next != r->self && !(t->banned >> next & 1)) {
-            t->source = next;
-            return;
-        }
-    }
-    t->banned = 0;
+    const struct slot *slot = slot_in_ledger(r, t->from_s);
+    assert((slot || !t->from_s) && "what is final is here");
+    fragment_begin(r, &t->fragment, slot ? &slot->after : &r->genesis_frontier);
 }
 
 static void transfer_ban(struct ledger_replica *r)
 {
-    r->transfer.banned |= UINT64_C(1) << r->transfer.source;
-    r->counters.messages_dropped++;
-    transfer_other_source(r);
+    fragment_ban(r, &r->transfer.fragment);
     transfer_restart(r);
     transfer_ask(r);
 }
@@ -114,7 +51,8 @@ void transfer_want(struct ledger_replica *r, uint64_t s, const uint8_t link[stat
 {
     struct transfer *t = &r->transfer;
     bool same = t->has_target && t->target_s == s && !memcmp(t->target_link, link, HASH_LEN);
-    if (t->active && (same || (r->pending.state != PENDING_FETCHING && t->target_s >= s)))
+    if (r->install.active ||
+        (t->active && (same || (r->pending.state != PENDING_FETCHING && t->target_s >= s))))
         return;
     t->has_target = true;
     t->target_s = s;
@@ -123,10 +61,10 @@ void transfer_want(struct ledger_replica *r, uint64_t s, const uint8_t link[stat
     if (t->active)
         return;
     t->active = true;
-    t->banned = 0;
-    t->source = source >= 0 && source != r->self ? (uint16_t)source : r->self;
-    if (t->source == r->self)
-        transfer_other_source(r);
+    t->fragment.banned = 0;
+    t->fragment.source = source >= 0 && source != r->self ? (uint16_t)source : r->self;
+    if (t->fragment.source == r->self)
+        fragment_other_source(r, &t->fragment);
     transfer_restart(r);
     transfer_ask(r);
 }
@@ -134,147 +72,11 @@ void transfer_want(struct ledger_replica *r, uint64_t s, const uint8_t link[stat
 void transfer_again(struct ledger_replica *r)
 {
     struct transfer *t = &r->transfer;
-    uint64_t now = r->env.now_us(r->env.context);
-    /* Silence, or entries for which nothing ever vouches. */
-    if (!t->active || t->job_out ||
-        (now < t->asked_at + 2 * FETCH_AGAIN_US && now < t->begun_at + TRANSFER_STALL_US))
+    if (!t->active || !fragment_is_silent(r, &t->fragment))
         return;
-    transfer_other_source(r);
+    fragment_other_source(r, &t->fragment);
     transfer_restart(r);
     transfer_ask(r);
-}
-
-/* ---- examining ---- */
-
-/* The last batch, or NewView, of the fragment that the target names; batches must be whole. */
-static struct stop find_target(const struct ledger_replica *r)
-{
-    const struct transfer *t = &r->transfer;
-    struct stop stop = {0};
-    struct ledger_pp pp = {0};
-    struct ledger_new_view nv;
-    struct error e;
-    uint64_t left = 0;
-    bool here = false;
-    for (struct walk w = walk_start(r); t->has_target && walk_next(&w);) {
-        if (w.type == LEDGER_ENTRY_PP && !ledger_pp_decode_signed(w.payload, &pp, &e)) {
-            ledger_pp_hash(&pp, stop.hash);
-            here = !memcmp(stop.hash, t->target_link, HASH_LEN);
-            stop.view = pp.view;
-            stop.is_new_view = false;
-            left = pp.count;
-        } else if (w.type == LEDGER_ENTRY_NEW_VIEW &&
-                   !ledger_new_view_decode_signed(w.payload, &nv, &e)) {
-            ledger_new_view_hash(&nv, stop.hash);
-            here = !memcmp(stop.hash, t->target_link, HASH_LEN);
-            stop.view = nv.view;
-            stop.is_new_view = true;
-            left = 0;
-        } else if (w.type == LEDGER_ENTRY_TX && left) {
-            left--;
-        }
-        if (here && !left) {
-            stop.found = true;
-            stop.s = t->target_s;
-            stop.offset = (size_t)(w.at - r->transfer.entries.data);
-            stop.entries = w.position - t->from + 1;
-            return stop;
-        }
-    }
-    return stop;
-}
-
-/* The last batch of the fragment for which the fragment itself holds evidence; fills in what is to
- * be checked. */
-static struct stop find_evidence(const struct ledger_replica *r, struct ledger_pp *pp,
-                                 struct slice *evidence_bytes)
-{
-    const struct transfer *t = &r->transfer;
-    struct stop stops[LEDGER_PIPELINE_MAX + 1] = {{0}}; /* of the last P + 1 batches, by s */
-    struct ledger_pp pps[LEDGER_PIPELINE_MAX + 1];
-    struct stop best = {0};
-    struct ledger_evidence evidence;
-    struct error e;
-    uint64_t left = 0, s = 0, ring = r->pipeline + 1;
-    for (struct walk w = walk_start(r); walk_next(&w);) {
-        struct stop *now = &stops[s % ring];
-        if (w.type == LEDGER_ENTRY_PP &&
-            !ledger_pp_decode_signed(w.payload,
-                                     &pps[0 + (s = load_u64(w.payload.data + 12)) % ring], &e)) {
-            now = &stops[s % ring];
-            *now = (struct stop){.s = s, .view = pps[s % ring].view};
-            ledger_pp_hash(&pps[s % ring], now->hash);
-            left = pps[s % ring].count;
-        } else if (w.type == LEDGER_ENTRY_TX && left) {
-            left--;
-        } else if (w.type == LEDGER_ENTRY_EVIDENCE &&
-                   !ledger_evidence_decode(w.payload, &evidence, &e)) {
-            const struct stop *about = &stops[evidence.seqno % ring];
-            if (about->found && about->s == evidence.seqno) {
-                best = *about;
-                *pp = pps[evidence.seqno % ring];
-                *evidence_bytes = w.payload;
-            }
-            continue;
-        }
-        if ((w.type == LEDGER_ENTRY_PP || w.type == LEDGER_ENTRY_TX) && !left && now->s == s && s) {
-            now->found = true;
-            now->offset = (size_t)(w.at - t->entries.data);
-            now->entries = w.position - t->from + 1;
-        }
-    }
-    return best;
-}
-
-/* Whether the entries up to the stop are what the stop's pp or NewView commits to: all before it by
- * its root M, its own transactions by G, and nothing else behind it. */
-static bool stop_holds(const struct ledger_replica *r, const struct stop *stop)
-{
-    struct error e;
-    const struct slot *slot = slot_in_ledger(r, r->transfer.from_s);
-    struct merkle_frontier f = slot ? slot->after : r->genesis_frontier, g = {0};
-    struct ledger_pp pp = {0};
-    struct ledger_new_view nv;
-    uint8_t hash[HASH_LEN];
-    uint32_t txs = 0;
-    bool holds = false;
-    struct walk w = walk_start(r);
-    const uint8_t *end = w.at + stop->offset;
-    while (w.at < end && walk_next(&w)) {
-        if (w.type == 0 || w.type > LEDGER_ENTRY_NEW_VIEW)
-            return false;
-        struct merkle_hash root = merkle_frontier_root(&f);
-        struct merkle_hash leaf = ledger_entry_leaf(w.type, w.payload);
-        if (w.type == LEDGER_ENTRY_PP) {
-            if (ledger_pp_decode_signed(w.payload, &pp, &e))
-                return false;
-            g = (struct merkle_frontier){0};
-            txs = 0;
-            ledger_pp_hash(&pp, hash);
-            holds = !stop->is_new_view && !memcmp(hash, stop->hash, HASH_LEN) &&
-                    !memcmp(root.bytes, pp.ledger_root, HASH_LEN);
-        } else if (w.type == LEDGER_ENTRY_TX) {
-            merkle_frontier_append(&g, &leaf, &e);
-            txs++;
-        } else if (w.type == LEDGER_ENTRY_NEW_VIEW && stop->is_new_view) {
-            if (ledger_new_view_decode_signed(w.payload, &nv, &e))
-                return false;
-            ledger_new_view_hash(&nv, hash);
-            holds = !memcmp(hash, stop->hash, HASH_LEN) &&
-                    !memcmp(root.bytes, nv.ledger_root, HASH_LEN);
-            txs = 0;
-        } else {
-            holds = false; /* a pp of later must vouch for it */
-        }
-        merkle_frontier_append(&f, &leaf, &e);
-    }
-    if (txs != (stop->is_new_view ? 0 : pp.count))
-        return false;
-    if (holds && !stop->is_new_view && pp.count) {
-        struct merkle_hash root = merkle_frontier_root(&g);
-        holds = !memcmp(root.bytes, pp.batch_root, HASH_LEN);
-    }
-    return holds;
 }
 
 /* ---- applying ---- */
@@ -296,7 +98,7 @@ static bool find_overlap(const struct ledger_replica *r, const struct stop *stop
     uint8_t hash[HASH_LEN];
     bool same = true;
     *overlap = (struct overlap){.s = r->transfer.from_s};
-    struct walk w = walk_start(r);
+    struct walk w = walk_start(&r->transfer.fragment);
     const uint8_t *start = w.at, *end = w.at + stop->offset;
     uint64_t left = 0;
     while (w.at < end && walk_next(&w)) {
@@ -339,7 +141,7 @@ static bool follows_another(const struct ledger_replica *r, const struct stop *s
     struct ledger_new_view nv;
     uint8_t hash[HASH_LEN];
     const struct view_entry *ours = view_entry_find(r, r->view);
-    struct walk w = walk_start(r);
+    struct walk w = walk_start(&r->transfer.fragment);
     const uint8_t *end = w.at + stop->offset;
     if (stop->view != r->view || !ours)
         return false;
@@ -367,7 +169,7 @@ static bool apply_entries(struct ledger_replica *r, const struct stop *stop,
     rollback_to_batch(r, overlap->s, overlap->after_view ? &after : NULL);
     accept_clear(r);
     replay_reset(r);
-    struct walk w = walk_start(r);
+    struct walk w = walk_start(&r->transfer.fragment);
     const uint8_t *end = w.at + stop->offset;
     w.at += overlap->offset;
     while (w.at < end && walk_next(&w) && !r->stopped) {
@@ -384,11 +186,24 @@ static bool apply_entries(struct ledger_replica *r, const struct stop *stop,
     return !r->stopped;
 }
 
+/* The history that was just taken over is committed up to batch s. */
+void transfer_committed(struct ledger_replica *r, uint64_t s)
+{
+    if (s <= r->committed)
+        return;
+    r->prepared = r->prepared > s ? r->prepared : s;
+    r->committed = s;
+    bool fresh = s > r->floor;
+    floor_raise(r, s);
+    timer_progress(r, fresh);
+}
+
 /* The stop is vouched for. `committed`: by evidence. */
 static void transfer_apply(struct ledger_replica *r, const struct stop *stop, bool committed)
 {
+    struct transfer *t = &r->transfer;
     struct overlap overlap;
-    if (!stop_holds(r, stop)) {
+    if (!fragment_holds(&t->fragment, stop)) {
         transfer_ban(r);
         return;
     }
@@ -402,16 +217,9 @@ static void transfer_apply(struct ledger_replica *r, const struct stop *stop, bo
     }
     if (!apply_entries(r, stop, &overlap))
         return;
-    if (committed && stop->s > r->committed) {
-        r->prepared = r->prepared > stop->s ? r->prepared : stop->s;
-        r->committed = stop->s;
-        bool fresh = stop->s > r->floor;
-        floor_raise(r, stop->s);
-        timer_progress(r, fresh);
-    }
-    struct transfer *t = &r->transfer;
-    bool reached = t->has_target && !memcmp(stop->hash, t->target_link, HASH_LEN);
-    if (reached) {
+    if (committed)
+        transfer_committed(r, stop->s);
+    if (t->has_target && !memcmp(stop->hash, t->target_link, HASH_LEN)) {
         transfer_stop(r);
     } else {
         transfer_restart(r); /* from what is final now */
@@ -430,66 +238,42 @@ bool transfer_may_stop_in(const struct ledger_replica *r, uint64_t view)
 static void transfer_examine(struct ledger_replica *r)
 {
     struct transfer *t = &r->transfer;
-    struct error e;
     struct ledger_pp pp;
-    struct slice bytes = {0};
-    struct ledger_evidence evidence;
-    struct ledger_signature work[LEDGER_REPLICAS_MAX];
-    struct stop stop = find_target(r);
-    if (t->job_out)
+    struct slice evidence = {0};
+    struct stop stop = {0};
+    if (t->fragment.job_out)
         return;
+    if (t->has_target)
+        stop = fragment_find_link(&t->fragment, t->target_link);
     if (stop.found) {
+        stop.s = t->target_s;
         transfer_apply(r, &stop, t->target_committed);
         return;
     }
-    stop = find_evidence(r, &pp, &bytes);
-    if (!stop.found || stop.s <= r->committed || !transfer_may_stop_in(r, stop.view))
-        return;
-    if (ledger_evidence_decode(bytes, &evidence, &e))
-        return;
-    int count = ledger_evidence_check(r->configuration, &pp, &evidence, work, &e);
-    if (count < 0) {
+    stop = fragment_find_evidence(r, &t->fragment, &pp, &evidence);
+    if (stop.found && stop.s > r->committed && transfer_may_stop_in(r, stop.view) &&
+        !fragment_check(r, &t->fragment, &pp, evidence))
         transfer_ban(r);
-        return;
-    }
-    struct evidence_check *check = calloc(1, sizeof *check);
-    struct job *job = check ? job_take(r, JOB_TRANSFER, (size_t)count) : NULL;
-    if (!job || !ledger_evidence_write(&check->message, &pp, bytes) ||
-        ledger_evidence_message_decode(slice_of_buffer(&check->message), &check->decoded, &e)) {
-        if (job)
-            job_give(r, job);
-        evidence_check_free(check);
-        return;
-    }
-    /* The work must point into the copy: the fragment moves. */
-    count = ledger_evidence_check(r->configuration, &check->decoded.pp, &check->decoded.evidence,
-                                  work, &e);
-    memcpy(job->items, work, (size_t)count * sizeof *work);
-    job->count = (size_t)count;
-    job->subject = check;
-    job->references[0].s = t->generation;
-    t->job_out = true;
-    job_send(r, job);
 }
 
+/* Signatures of evidence are checked, of whichever fragment. */
 void transfer_verified(struct ledger_replica *r, struct job *job)
 {
     struct evidence_check *check = job->subject;
     struct transfer *t = &r->transfer;
-    bool valid = true;
-    for (size_t i = 0; i < job->count; i++)
-        valid = valid && job->valid[i];
-    t->job_out = false;
-    if (t->active && job->references[0].s == t->generation) {
-        struct ledger_pp pp;
-        struct slice bytes;
-        uint8_t hash[HASH_LEN];
-        struct stop stop = find_evidence(r, &pp, &bytes);
-        ledger_pp_hash(&check->decoded.pp, hash);
-        if (!valid)
+    struct fragment *f = check->fragment;
+    struct stop stop;
+    f->job_out = false;
+    if (job->references[0].s != f->generation) {
+        /* what it was about is gone */
+    } else if (f == &r->install.fragment) {
+        install_verified(r, job);
+    } else if (f == &r->backlog.fragment) {
+        backlog_verified(r, job);
+    } else if (t->active) {
+        if (!fragment_checked(r, f, job, &stop))
             transfer_ban(r);
-        else if (stop.found && !memcmp(stop.hash, hash, HASH_LEN) &&
-                 transfer_may_stop_in(r, stop.view))
+        else if (stop.found && transfer_may_stop_in(r, stop.view))
             transfer_apply(r, &stop, true);
         else
             transfer_examine(r);
@@ -499,39 +283,34 @@ void transfer_verified(struct ledger_replica *r, struct job *job)
 
 /* ---- arrival ---- */
 
-void transfer_entries(struct ledger_replica *r, uint16_t from, struct slice message)
+static void transfer_entries(struct ledger_replica *r, const struct ledger_entries *m)
 {
     struct transfer *t = &r->transfer;
-    struct error e;
-    struct ledger_entries m;
-    struct ledger_list_entry entry;
-    if (!t->active || from != t->source || ledger_entries_decode(message, &m, &e) ||
-        m.from != t->from + t->held)
-        return;
-    if (!m.entries.left) {
-        transfer_ban(r); /* it would be asked again at once, for ever */
+    struct fragment *f = &t->fragment;
+    if (!fragment_take(r, f, m->entries)) {
+        transfer_ban(r);
         return;
     }
-    while (ledger_list_next_entry(&m.entries, &entry)) {
-        if (t->entries.len + entry.payload.len > TRANSFER_BYTES_MAX ||
-            t->held == TRANSFER_ENTRIES_MAX || ledger_entry_check(entry.type, entry.payload, &e)) {
-            transfer_ban(r);
-            return;
-        }
-        uint8_t head[5] = {entry.type};
-        store_u32(head + 1, (uint32_t)entry.payload.len);
-        if (!buffer_append(&t->entries, head, sizeof head) ||
-            !buffer_append(&t->entries, entry.payload.data, entry.payload.len)) {
-            replica_stop(r, "no memory");
-            return;
-        }
-        t->held++;
-    }
-    uint64_t generation = t->generation;
+    uint64_t generation = f->generation;
     transfer_examine(r);
-    if (t->active && !t->job_out && t->generation == generation) {
-        t->asked_at = r->env.now_us(r->env.context);
-        if (t->from + t->held < m.end)
+    if (t->active && !f->job_out && f->generation == generation) {
+        f->asked_at = r->env.now_us(r->env.context);
+        if (f->before.size + f->held < m->end)
             transfer_ask(r);
     }
+}
+
+/* Entries of a peer's ledger, for whoever waits for them. */
+void transfer_message(struct ledger_replica *r, uint16_t from, struct slice message)
+{
+    struct error e;
+    struct ledger_entries m;
+    if (ledger_entries_decode(message, &m, &e))
+        r->counters.messages_dropped++;
+    else if (r->transfer.active && fragment_expects(&r->transfer.fragment, from, m.from))
+        transfer_entries(r, &m);
+    else if (r->install.active && fragment_expects(&r->install.fragment, from, m.from))
+        install_entries(r, &m);
+    else if (r->backlog.active && fragment_expects(&r->backlog.fragment, from, m.from))
+        backlog_entries(r, &m);
 }

@@ -220,6 +220,8 @@ void view_run(struct ledger_replica *r)
         new_view_drop(r); /* history took us there meanwhile */
     if (join)
         view_leave(r, join);
+    else if (in_view(r) && !is_primary(r) && pool_has_expired(r))
+        view_leave(r, r->view + 1);
     if (r->view_change_sent > r->view && primary_of(r, r->view_change_sent) == r->self)
         new_view_try(r);
     if (r->pending.state == PENDING_FETCHING)

@@ -10,6 +10,7 @@
 
 #include "crypto/secret.h"
 #include "ledger/client/client.h"
+#include "ledger/client/receipt_store.h"
 
 #include <uv.h>
 
@@ -19,16 +20,27 @@ struct caller_settings {
     struct slice genesis; /* encoded; copied */
     unsigned identities;  /* 1 … LEDGER_CLIENT_IDENTITIES_MAX */
     struct secret **keys; /* one for each; they outlive the caller */
-    uint64_t first_reqno; /* of each: 0 takes microseconds since 1970 */
-    uint64_t min_index;
+    /*
+     * Where numbers are reserved and receipts kept; outlives the caller. NULL: nowhere, and numbers
+     * begin at the microseconds since 1970, as they do for a key that the store does not know.
+     * Every receipt is in it before `finished` is called; making them durable is the owner's, by
+     * ledger_receipt_store_sync.
+     */
+    struct ledger_receipt_store *store;
+    uint64_t min_index;   /* at least; receipts in the store count besides */
     uint32_t bundle_max;  /* 0: 1 */
     uint64_t retry_us;    /* 0: half the view timeout, so that backups
                            * learn early what a dead primary owes */
     uint64_t deadline_us; /* of every call; 0: none */
-    /* A call ended. May make calls, must not close. */
+    /* A call ended. May make calls, must not close. A result of 0 with a text: the receipt could
+     * not be kept in the store, and why. */
     void (*finished)(void *context, const struct ledger_outcome *);
     void *context;
 };
+
+/* The next number of a key: of the store, where it knows the key; else one that the key will not
+ * have used before, unless it signed a million requests a second. */
+uint64_t caller_next_number(const struct ledger_receipt_store *, const uint8_t *public_key);
 
 /* Begins to connect; calls can be made at once. ATOLL_EINVAL, ATOLL_ENOMEM, and what decoding the
  * genesis says. */

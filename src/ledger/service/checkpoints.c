@@ -1,7 +1,18 @@
-/* See checkpoints.h. */
+/*
+ * See checkpoints.h.
+ *
+ * A state is hashed and written while the replica goes on, perhaps on the same two processors as
+ * three others and their clients. Two threads of lower priority do that. One hashes, because the
+ * replica will wait for the digest, and never for a disk. The other one writes files, in no hurry:
+ * after every chunk it rests, and what comes while it is at work, or soon after, gets no file.
+ *
+ *   submitted → hashed, prepared → told and kept (the loop's) ┐
+ *                                └ written, if it is time     ┴→ freed by whoever is last
+ */
 #define _GNU_SOURCE
 #include "ledger/service/checkpoints.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 
 #include <dirent.h>
@@ -12,10 +23,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define PREFIX     "ckpt_"
 #define META_FIXED (6 * 8 + 4 + 32 + 8 + 32 + 8)
+#define PRIORITY   10 /* "nice" */
+/* Of the time between two files, how much writing one may take; within it, how much is work. */
+#define WRITING_SHARE 10
+#define WORKING_SHARE 5
 
 struct job {
     struct job *next;
@@ -23,15 +39,19 @@ struct job {
     struct kv_snapshot *snapshot;
     struct kv_checkpoint *open; /* once it is prepared */
     uint8_t digest[HASH_LEN];
+    bool writing, dropped; /* under the lock: it gets a file; it is no longer kept */
 };
 
 struct checkpoints {
     char directory[PATH_MAX - 64];
     uint8_t genesis[HASH_LEN];
     pthread_mutex_t lock;
-    pthread_cond_t more;
-    pthread_t thread;
-    bool threaded, stopping;
+    pthread_cond_t more; /* something to do, or the end */
+    pthread_t hasher, writer;
+    bool hashing, threaded, stopping;
+    struct job *file;       /* to be written, or at it; NULL: none */
+    int64_t write_after_ns; /* when the next one may be */
+    int64_t rested_ns;      /* the writer's: when it last rested */
     struct job *todo, **todo_end, *done, **done_end;
     struct job *kept[CHECKPOINTS_KEPT]; /* newest first */
     checkpoint_done tell;
@@ -164,61 +184,128 @@ static void job_free(struct job *j)
     free(j);
 }
 
-static void job_done(struct checkpoints *c, struct job *j)
+/* Takes the next job: its digest is told, and the loop keeps it from then on. Under the lock, which
+ * is open meanwhile. */
+static void job_hash(struct checkpoints *c)
 {
+    struct error e;
+    struct job *j = c->todo;
+    if ((c->todo = j->next) == NULL)
+        c->todo_end = &c->todo;
+    pthread_mutex_unlock(&c->lock);
+    struct kv_snapshot *snapshot = j->snapshot;
+    kv_snapshot_digest(snapshot, j->digest);
+    j->snapshot = NULL;
+    if (kv_checkpoint_open(snapshot, &j->open, &e) != 0)
+        j->open = NULL;
     pthread_mutex_lock(&c->lock);
     j->next = NULL;
     *c->done_end = j;
     c->done_end = &j->next;
-    pthread_mutex_unlock(&c->lock);
+    if (c->file == NULL && j->open && clock_monotonic_ns() >= c->write_after_ns) {
+        c->file = j;
+        j->writing = true;
+        pthread_cond_broadcast(&c->more);
+    }
     uv_async_send(&c->wake);
 }
 
-/* The replica needs the digest only C batches later, so it is told when the file is there. */
-static void job_run(struct checkpoints *c, struct job *j)
+/* Rests for a multiple of the time that was worked, unless the end is near. */
+static void pace_wait(void *context)
+{
+    struct checkpoints *c = context;
+    struct timespec until;
+    int64_t rest = (clock_monotonic_ns() - c->rested_ns) * (WORKING_SHARE - 1);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (until.tv_nsec + rest) / 1000000000;
+    until.tv_nsec = (until.tv_nsec + rest) % 1000000000;
+    pthread_mutex_lock(&c->lock);
+    while (!c->stopping && pthread_cond_timedwait(&c->more, &c->lock, &until) == 0)
+        continue;
+    pthread_mutex_unlock(&c->lock);
+    c->rested_ns = clock_monotonic_ns();
+}
+
+/* Without memory or room the replica restarts from an older one. */
+static void job_write(struct checkpoints *c, const struct job *j)
 {
     struct error e;
     char path[PATH_MAX];
     struct buffer meta = {0};
-    struct kv_snapshot *snapshot = j->snapshot;
+    struct kv_pace pace = {pace_wait, c};
     uint64_t s = j->checkpoint.s;
-    kv_snapshot_digest(snapshot, j->digest);
-    j->snapshot = NULL;
-    int rc = kv_checkpoint_open(snapshot, &j->open, &e);
-    if (rc != 0)
-        j->open = NULL;
-    if (rc == 0 && checkpoint_meta_encode(&j->checkpoint, &meta)) {
+    c->rested_ns = clock_monotonic_ns();
+    if (checkpoint_meta_encode(&j->checkpoint, &meta)) {
         file_path(c->directory, s, path);
-        rc = kv_checkpoint_write(j->open, path, c->genesis, s, meta.data, meta.len, &e);
+        int rc = kv_checkpoint_write(j->open, path, c->genesis, s, meta.data, meta.len, &pace, &e);
+        if (rc == 0)
+            files_newest(c->directory, 0, files_newest(c->directory, s, 0));
     }
     buffer_free(&meta);
-    if (rc == 0)
-        files_newest(c->directory, 0, files_newest(c->directory, s, 0));
-    job_done(c, j);
 }
 
-static void *thread_run(void *argument)
+static void thread_named(const char *name)
+{
+    pthread_setname_np(pthread_self(), name);
+    setpriority(PRIO_PROCESS, (id_t)gettid(), PRIORITY); /* of this thread */
+}
+
+static void *hasher_run(void *argument)
 {
     struct checkpoints *c = argument;
-    pthread_setname_np(pthread_self(), "checkpoint");
+    thread_named("checkpoint");
     pthread_mutex_lock(&c->lock);
     for (;;) {
         while (!c->stopping && c->todo == NULL)
             pthread_cond_wait(&c->more, &c->lock);
         if (c->stopping)
             break;
-        struct job *j = c->todo;
-        if ((c->todo = j->next) == NULL)
-            c->todo_end = &c->todo;
+        job_hash(c);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+static void *writer_run(void *argument)
+{
+    struct checkpoints *c = argument;
+    thread_named("checkpoint-file");
+    pthread_mutex_lock(&c->lock);
+    for (;;) {
+        while (!c->stopping && c->file == NULL)
+            pthread_cond_wait(&c->more, &c->lock);
+        if (c->file == NULL)
+            break;
+        struct job *j = c->file;
+        int64_t begun = clock_monotonic_ns();
         pthread_mutex_unlock(&c->lock);
-        job_run(c, j);
+        job_write(c, j);
         pthread_mutex_lock(&c->lock);
+        int64_t ended = clock_monotonic_ns();
+        c->write_after_ns = ended + (ended - begun) * (WRITING_SHARE - 1);
+        c->file = NULL;
+        j->writing = false;
+        if (j->dropped)
+            job_free(j);
     }
     pthread_mutex_unlock(&c->lock);
     return NULL;
 }
 
 /* ---- the loop's side ---- */
+
+/* The thread may still be writing it. */
+static void job_drop(struct checkpoints *c, struct job *j)
+{
+    if (j == NULL)
+        return;
+    pthread_mutex_lock(&c->lock);
+    bool writing = j->writing;
+    j->dropped = writing;
+    pthread_mutex_unlock(&c->lock);
+    if (!writing)
+        job_free(j);
+}
 
 static void done_tell(uv_async_t *wake)
 {
@@ -231,7 +318,7 @@ static void done_tell(uv_async_t *wake)
     while (done) {
         struct job *j = done;
         done = j->next;
-        job_free(c->kept[CHECKPOINTS_KEPT - 1]);
+        job_drop(c, c->kept[CHECKPOINTS_KEPT - 1]);
         memmove(c->kept + 1, c->kept, (CHECKPOINTS_KEPT - 1) * sizeof *c->kept);
         c->kept[0] = j;
         c->tell(c->context, &j->checkpoint, j->digest);
@@ -257,10 +344,15 @@ int checkpoints_open(uv_loop_t *loop, const char *directory, const struct ledger
     c->tell = done;
     c->context = context;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->more, NULL);
+    pthread_condattr_t steady;
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->more, &steady);
+    pthread_condattr_destroy(&steady);
     uv_async_init(loop, &c->wake, done_tell);
     c->wake.data = c;
-    c->threaded = pthread_create(&c->thread, NULL, thread_run, c) == 0;
+    c->hashing = pthread_create(&c->hasher, NULL, hasher_run, c) == 0;
+    c->threaded = c->hashing && pthread_create(&c->writer, NULL, writer_run, c) == 0;
     if (!c->threaded) {
         checkpoints_close(c, NULL, NULL);
         return error_set(e, ATOLL_EUNAVAIL, "no thread for checkpoints");
@@ -282,7 +374,7 @@ void checkpoints_submit(struct checkpoints *c, const struct ledger_checkpoint *c
     pthread_mutex_lock(&c->lock);
     *c->todo_end = j;
     c->todo_end = &j->next;
-    pthread_cond_signal(&c->more);
+    pthread_cond_broadcast(&c->more);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -324,10 +416,12 @@ void checkpoints_close(struct checkpoints *c, void (*closed)(void *), void *cont
 {
     pthread_mutex_lock(&c->lock);
     c->stopping = true;
-    pthread_cond_signal(&c->more);
+    pthread_cond_broadcast(&c->more);
     pthread_mutex_unlock(&c->lock);
+    if (c->hashing)
+        pthread_join(c->hasher, NULL);
     if (c->threaded)
-        pthread_join(c->thread, NULL);
+        pthread_join(c->writer, NULL);
     jobs_free(c->todo);
     jobs_free(c->done);
     for (unsigned i = 0; i < CHECKPOINTS_KEPT; i++)

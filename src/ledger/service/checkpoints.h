@@ -21,7 +21,9 @@
 
 struct checkpoints;
 
-/* On the loop's thread: the digest of the checkpoint, whose file is on the disk. */
+/* On the loop's thread: the digest of the checkpoint. Its file comes later, if at all: files are
+ * written at leisure, and some are left out when checkpoints follow each other too fast for that.
+ */
 typedef void (*checkpoint_done)(void *context, const struct ledger_checkpoint *,
                                 const uint8_t digest[static HASH_LEN]);
 

@@ -558,6 +558,8 @@ void route_metrics(struct http_view *v, struct http_request *r)
         {"peers", "Replicas connected.", false, l.peers},
         {"clients", "Clients connected.", false, l.clients},
         {"links_refused_total", "Connections closed for what they said.", true, l.refused},
+        {"links_turned_away_total", "Connections closed because too many came at once.", true,
+         l.turned_away},
         {"links_dropped_total", "Messages that found no room or connection.", true, l.dropped},
         {"links_in_bytes_total", "Bytes from the network.", true, l.bytes_in},
         {"links_out_bytes_total", "Bytes to the network.", true, l.bytes_out},

@@ -3,11 +3,13 @@
  *
  * All share one listening port. Between two replicas the one with the higher number connects, and
  * again with growing pauses as long as that fails; a second connection of the same peer replaces
- * the first. Whoever connects has LINKS_HANDSHAKE_MS to say who it is. Messages are best effort:
- * what a slow peer does not take in time is dropped beyond LINKS_OUTGOING_MAX; a client that lets
- * LINKS_CLIENT_OUTGOING_MAX wait is disconnected. Clients need no key to connect, so all they hold
- * together is bounded, too: beyond LINKS_CLIENTS_BYTES those who hold most are disconnected. A peer
- * that acknowledges nothing for LINKS_SILENCE_MS is taken for gone and connected to anew.
+ * the first. Messages are best effort: what a slow peer does not take in time is dropped beyond
+ * LINKS_OUTGOING_MAX.
+ *
+ * Whoever connects has LINKS_HANDSHAKE_MS to say who it is. There is only so much time for
+ * handshakes (admission.h): beyond it whoever connects is turned away at once, and may come again.
+ * Clients need no key to connect: one that lets LINKS_CLIENT_OUTGOING_MAX wait is disconnected, and
+ * when all together hold more than LINKS_CLIENTS_BYTES, those who hold most are.
  *
  * Sending only fills buffers; links_flush, once after a burst of events, hands them to the kernel.
  *
@@ -26,7 +28,6 @@
 #define LINKS_CLIENT_OUTGOING_MAX (16u << 20)  /* and for one client */
 #define LINKS_CLIENTS_BYTES       (256u << 20) /* that wait in either direction for all clients */
 #define LINKS_HANDSHAKE_MS        5000
-#define LINKS_SILENCE_MS          10000
 
 struct links;
 
@@ -54,10 +55,11 @@ void links_reply(struct links *, uint64_t connection, const struct slice *parts,
 void links_flush(struct links *);
 
 struct links_counts {
-    uint32_t peers;   /* connected now */
-    uint32_t clients; /* connected now */
-    uint64_t refused; /* connections closed for what they said */
-    uint64_t dropped; /* messages that found no room or no connection */
+    uint32_t peers;       /* connected now */
+    uint32_t clients;     /* connected now */
+    uint64_t refused;     /* connections closed for what they said, or for others' sake */
+    uint64_t turned_away; /* connections closed at once: too many handshakes (admission.h) */
+    uint64_t dropped;     /* messages that found no room or no connection */
     uint64_t bytes_in, bytes_out;
 };
 struct links_counts links_counts(const struct links *);

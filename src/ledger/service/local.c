@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "crypto/secret.h"
 #include "ledger/kv/smallbank.h"
+#include "ledger/object/entry.h"
 
 #include <arpa/inet.h>
 #include <limits.h>
@@ -17,25 +18,16 @@
 
 void ledger_local_defaults(struct ledger_local_settings *s)
 {
-    *s = (struct ledger_local_settings){.name = "local",
+    *s = (struct ledger_local_settings){.terms = {.name = "local",
+                                                  .pipeline = 4,
+                                                  .max_batch = 800,
+                                                  .checkpoint_interval = 1000,
+                                                  .view_timeout_us = 2000000,
+                                                  .accounts = 500000,
+                                                  .balance = 100000},
                                         .replicas = 4,
-                                        .first_port = 7100,
-                                        .pipeline = 4,
-                                        .max_batch = 800,
-                                        .checkpoint_interval = 1000,
-                                        .view_timeout_us = 2000000,
-                                        .accounts = 500000,
-                                        .balance = 100000};
+                                        .first_port = 7100};
 }
-
-/* The genesis, and the bytes that it points to, while it is put together. */
-struct parts {
-    struct ledger_genesis genesis;
-    char names[LEDGER_REPLICAS_MAX][LEDGER_NAME_MAX];
-    char addresses[LEDGER_REPLICAS_MAX][64];
-    uint8_t replicas[LEDGER_REPLICAS_MAX][KEY_PUBLIC_LEN],
-        members[LEDGER_REPLICAS_MAX][KEY_PUBLIC_LEN];
-};
 
 static int key_make(const char *directory, const char *name,
                     uint8_t key_bytes[static KEY_PUBLIC_LEN], struct error *e)
@@ -53,34 +45,22 @@ static int key_make(const char *directory, const char *name,
 }
 
 static int replica_make(const char *directory, const struct ledger_local_settings *s, uint32_t i,
-                        struct parts *p, struct ledger_configuration *c, struct error *e)
+                        struct genesis_draft *draft, struct error *e)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], member[32], address[32];
+    uint8_t key[KEY_PUBLIC_LEN], member_key[KEY_PUBLIC_LEN];
     snprintf(path, sizeof path, "%s/replica-%u", directory, i);
-    snprintf(p->names[i], sizeof p->names[i], "member-%u", i);
-    snprintf(p->addresses[i], sizeof p->addresses[i], "127.0.0.1:%u", s->first_port + i);
+    snprintf(member, sizeof member, "member-%u", i);
+    snprintf(address, sizeof address, "127.0.0.1:%u", s->first_port + i);
     int rc = directory_make(path, 0700, e);
     if (rc == 0)
-        rc = key_make(path, "replica.key", p->replicas[i], e);
+        rc = key_make(path, "replica.key", key, e);
     if (rc == 0)
-        rc = key_make(path, "member.key", p->members[i], e);
-    c->members[i] =
-        (struct ledger_member){slice_of(p->names[i], strlen(p->names[i])), p->members[i]};
-    c->replicas[i] =
-        (struct ledger_node){p->replicas[i], i, slice_of(p->addresses[i], strlen(p->addresses[i]))};
+        rc = key_make(path, "member.key", member_key, e);
+    if (rc == 0)
+        rc = genesis_draft_add(draft, slice_of(address, strlen(address)), key,
+                               slice_of(member, strlen(member)), member_key, e);
     return rc;
-}
-
-/* Encodes it, and has it checked like anybody's. */
-static int genesis_make(struct ledger_genesis *g, struct buffer *out, struct error *e)
-{
-    struct ledger_genesis check;
-    if (random_bytes(g->nonce, sizeof g->nonce) != 0 ||
-        random_bytes(g->bucket_key, sizeof g->bucket_key) != 0)
-        return error_set(e, ATOLL_EUNAVAIL, "the kernel gives no random bytes");
-    if (!ledger_genesis_encode(g, out))
-        return error_set(e, ATOLL_ENOMEM, "no memory for a genesis");
-    return ledger_genesis_decode(slice_of_buffer(out), &check, e);
 }
 
 static int genesis_write(const char *directory, uint32_t replicas, const struct buffer *bytes,
@@ -99,39 +79,53 @@ static int genesis_write(const char *directory, uint32_t replicas, const struct 
 int ledger_local_make(const char *directory, const struct ledger_local_settings *s, struct error *e)
 {
     char path[PATH_MAX];
-    uint8_t state[SMALLBANK_STATE_LEN];
     struct buffer bytes = {0};
+    struct genesis_draft *draft = NULL;
     if (s->replicas < LEDGER_REPLICAS_MIN || s->replicas > LEDGER_REPLICAS_MAX)
         return error_set(e, ATOLL_EINVAL, "a ledger has %d to %d replicas", LEDGER_REPLICAS_MIN,
                          LEDGER_REPLICAS_MAX);
     snprintf(path, sizeof path, "%s/genesis", directory);
     if (access(path, F_OK) == 0)
         return error_set(e, ATOLL_EEXIST, "there is a ledger in %s already", directory);
-    struct parts *p = calloc(1, sizeof *p);
-    if (p == NULL)
-        return error_set(e, ATOLL_ENOMEM, "no memory for a genesis");
-    smallbank_state_encode(s->accounts, s->balance, s->balance, state);
-    p->genesis = (struct ledger_genesis){
-        .name = slice_of(s->name, strlen(s->name)),
-        .pipeline = s->pipeline,
-        .bucket_bits = LEDGER_BUCKET_BITS_MAX,
-        .procedures = PROCEDURE_FAMILY_SMALLBANK,
-        .state = slice_of(state, sizeof state),
-        .configuration = {.max_batch = s->max_batch,
-                          .checkpoint_interval = s->checkpoint_interval,
-                          .view_timeout_us = s->view_timeout_us,
-                          .member_count = s->replicas,
-                          .replica_count = s->replicas},
-    };
-    int rc = directory_make(directory, 0700, e);
-    for (uint32_t i = 0; i < s->replicas && rc == 0; i++)
-        rc = replica_make(directory, s, i, p, &p->genesis.configuration, e);
+    int rc = genesis_draft_create(&s->terms, &draft, e);
     if (rc == 0)
-        rc = genesis_make(&p->genesis, &bytes, e);
+        rc = directory_make(directory, 0700, e);
+    for (uint32_t i = 0; i < s->replicas && rc == 0; i++)
+        rc = replica_make(directory, s, i, draft, e);
+    if (rc == 0)
+        rc = genesis_draft_encode(draft, &bytes, e);
     if (rc == 0)
         rc = genesis_write(directory, s->replicas, &bytes, e);
     buffer_free(&bytes);
-    free(p);
+    genesis_draft_destroy(draft);
+    return rc;
+}
+
+int ledger_local_read(const char *directory, struct ledger_local_settings *s, struct error *e)
+{
+    char path[PATH_MAX];
+    struct buffer bytes = {0};
+    struct ledger_genesis *g = malloc(sizeof *g);
+    snprintf(path, sizeof path, "%s/genesis", directory);
+    int rc = g ? file_read(path, LEDGER_ENTRY_MAX, &bytes, e)
+               : error_set(e, ATOLL_ENOMEM, "no memory for a genesis");
+    if (rc == 0)
+        rc = ledger_genesis_decode(slice_of_buffer(&bytes), g, e);
+    if (rc == 0) {
+        const struct ledger_configuration *c = &g->configuration;
+        *s = (struct ledger_local_settings){.terms = {.name = "",
+                                                      .pipeline = g->pipeline,
+                                                      .max_batch = c->max_batch,
+                                                      .checkpoint_interval = c->checkpoint_interval,
+                                                      .view_timeout_us = c->view_timeout_us},
+                                            .replicas = c->replica_count};
+        if (g->state.len == SMALLBANK_STATE_LEN) {
+            s->terms.accounts = (uint32_t)load_u64(g->state.data);
+            s->terms.balance = (int64_t)load_u64(g->state.data + 8);
+        }
+    }
+    buffer_free(&bytes);
+    free(g);
     return rc;
 }
 

@@ -9,6 +9,7 @@
 #include "ledger/service/server.h"
 
 #include "base/file.h"
+#include "base/random.h"
 #include "crypto/secret.h"
 #include "ledger/kv/procedure.h"
 #include "ledger/object/entry.h"
@@ -342,7 +343,10 @@ static int replica_recover(struct ledger_server *s, const struct ledger_checkpoi
                                    .checkpoint = at->s ? at : NULL,
                                    .quarantine = s->quarantine};
     memcpy(config.nonce_key, s->nonce_key, sizeof config.nonce_key);
-    int rc = ledger_open(&config, &env, &s->replica, e);
+    int rc = random_bytes(config.table_key, sizeof config.table_key) == 0
+                 ? ledger_open(&config, &env, &s->replica, e)
+                 : error_set(e, ATOLL_EUNAVAIL, "the kernel gives no random bytes");
+    explicit_bzero(config.nonce_key, sizeof config.nonce_key);
     if (rc != 0) {
         kv_destroy(kv);
         return rc;

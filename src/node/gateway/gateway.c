@@ -373,7 +373,6 @@ static int operations_listen(struct gateway *g, struct error *e)
     struct http_server_options options = {
         .handler = &operations_handler, .context = g, .connections = OPERATIONS_CONNECTIONS};
     struct listen_address address;
-    uint16_t port;
     if (text[0] == 0)
         return 0;
     int rc = listen_parse(text, &address, e);
@@ -382,7 +381,8 @@ static int operations_listen(struct gateway *g, struct error *e)
     if (rc != 0)
         return error_prefix(e, "setting metrics_listen");
     g->open_servers++;
-    return http_server_listen(g->operations, address.host, address.port, NULL, &port, e);
+    return http_server_listen(g->operations, address.host, address.port, NULL,
+                              &g->node->metrics_port, e);
 }
 
 int gateway_create(struct node *node, struct gateway **out, struct error *e)

@@ -77,6 +77,8 @@ void worker_close(struct worker *w)
     shared_index_release(w->shared);
     attach_table_destroy(w->state);
     timekeeper_close(w);
+    close(w->unconnected[0]);
+    close(w->unconnected[1]);
     link_close(w->link);
     free(w->link);
     pthread_mutex_destroy(&w->lock);

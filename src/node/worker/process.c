@@ -60,9 +60,6 @@ static int settings_apply(struct worker *w, const struct worker_settings *s, str
     bucket_begin(&w->network[0], s->network_rate ? s->network_rate : NETWORK_RATE,
                  s->network_burst ? s->network_burst : NETWORK_BURST, clock_monotonic_ns());
     w->network[1] = w->network[0];
-    w->refused_count = s->refused_count < REFUSED_PORTS_MAX ? s->refused_count : REFUSED_PORTS_MAX;
-    for (uint32_t k = 0; k < w->refused_count; k++)
-        w->refused_ports[k] = s->refused_ports[k];
     w->memory_max = s->memory_bytes
                         ? s->memory_bytes
                         : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;
@@ -104,6 +101,8 @@ int worker_begin(struct worker *w, const int descriptors[static LINK_DESCRIPTORS
     if (rc == 0)
         rc = settings_apply(w, settings, e);
     if (rc == 0)
+        rc = sockets_begin(w, e);
+    if (rc == 0)
         rc = engine_initialize(e);
     return rc == 0 ? timekeeper_begin(w, e) : rc;
 }
@@ -135,7 +134,7 @@ static int worker_start(struct worker *w, struct error *e)
     pthread_mutex_lock(&w->lock);
     int rc = threads_start(w, e);
     if (rc == 0)
-        rc = worker_confine(e);
+        rc = worker_confine(w->link->socket, e);
     pthread_mutex_unlock(&w->lock);
     return rc;
 }

@@ -131,8 +131,8 @@ struct worker {
     struct shared_index *shared;          /* shared_files.c, under lock; NULL: none known yet */
     _Atomic(struct attach_table *) state; /* import_state.c: values known here; NULL: none opened */
     struct bucket network[2];             /* of the tenant: out, in */
-    uint16_t refused_ports[REFUSED_PORTS_MAX];
-    uint32_t refused_count;
+    int unconnected[2]; /* import_net.c: stream and datagram, in place of sockets that are not
+                           connected yet; they belong to no network */
 
     bool stopping; /* no new calls; ends when none lives, or at stop_ns */
     int64_t stop_ns;
@@ -224,6 +224,8 @@ int64_t blob_read(struct host_call *, struct blob *, uint64_t offset, uint32_t t
 int blob_map(struct host_call *, const char *name, struct blob *, uint32_t *address);
 
 /* ---- import_net.c ---- */
+/* worker.unconnected, which a confined process could not make. */
+int sockets_begin(struct worker *, struct error *);
 /* Closes what the call had open; faaslet.sockets is NULL then. */
 void sockets_end(struct faaslet *);
 /* What to bind instead of WASI's function of that name, so that sockets are shaped. */

@@ -156,14 +156,11 @@ struct worker_settings {
     uint32_t threads;              /* that run guests; 0 = online processors */
     uint32_t instances_max;        /* 0 = as many as slots and mappings allow; at least
                                       WORKER_INSTANCES_MIN */
-    const uint16_t *refused_ports; /* the node's own: no guest connects to them */
-    uint32_t refused_count;
     uint64_t network_rate, network_burst; /* of all guests, each way, bytes a second and bytes; 0 =
                                              100 MiB/s, 10 MiB */
     uint64_t memory_bytes; /* that the tenant's running calls may take; 0 = a quarter of the
                               machine's */
 };
-#define REFUSED_PORTS_MAX    16u
 #define WORKER_THREADS_MAX   256u
 #define WORKER_INSTANCES_MIN 72u /* a root starts while 64 are free */
 

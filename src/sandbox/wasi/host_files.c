@@ -100,7 +100,7 @@ static ssize_t pipe_write(int fd, const struct vectors *v)
 static ssize_t stream_write(const struct descriptor *d, struct vectors *v)
 {
     if (is_socket(d)) {
-        return transfer_send(d->fd, v);
+        return transfer_send(d, v);
     }
     if (!d->nonblocking) {
         if (!is_ready(d->fd, POLLOUT)) {

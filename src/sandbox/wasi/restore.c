@@ -92,6 +92,24 @@ static const struct wasi_preopen *preopen_configured(const struct wasi_config *c
     return NULL;
 }
 
+/* Refuses directories for names that the program does not have: they would be lost silently. */
+static int preopens_check(const struct wasi *w, const struct wasi_config *config, struct error *e)
+{
+    for (uint32_t i = 0; i < config->preopen_count; i++) {
+        const char *name = config->preopens[i].guest_name;
+        uint32_t k = 0;
+        while (k < w->preopen_count && strcmp(w->preopens[k].guest_name, name) != 0) {
+            k++;
+        }
+        if (k == w->preopen_count) {
+            return error_set(e, ATOLL_EINVAL,
+                             "the program had no directory %s, so none can be put in its place",
+                             name);
+        }
+    }
+    return 0;
+}
+
 static int take_preopens(struct cursor *c, struct wasi *w, const struct wasi_config *config,
                          struct error *e)
 {
@@ -122,7 +140,7 @@ static int take_preopens(struct cursor *c, struct wasi *w, const struct wasi_con
             return result;
         }
     }
-    return c->good ? 0 : damaged(e, "preopened directories");
+    return c->good ? preopens_check(w, config, e) : damaged(e, "preopened directories");
 }
 
 /* ---- descriptors ---- */

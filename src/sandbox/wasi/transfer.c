@@ -7,7 +7,11 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
+
+#define DATAGRAM_MAX (1u << 20)  /* longer than any that the kernel sends by default */
+#define STREAM_PIECE (64u << 10) /* of several vectors, at a time */
 
 enum host_status transfer_wait(struct host_call *call, const struct descriptor *d, short events)
 {
@@ -38,14 +42,39 @@ ssize_t transfer_receive(int fd, struct vectors *v, int flags, int *flags_out)
     return got >= 0 ? got : -errno;
 }
 
-ssize_t transfer_send(int fd, struct vectors *v)
+static ssize_t bytes_send(int fd, const void *bytes, size_t len)
 {
-    struct msghdr message = {.msg_iov = v->list, .msg_iovlen = (size_t)v->count};
     ssize_t sent;
     do {
-        sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent = sendto(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
     } while (sent < 0 && errno == EINTR);
     return sent >= 0 ? sent : -errno;
+}
+
+/* Of several vectors a stream takes what it can, a datagram is one whole. */
+ssize_t transfer_send(const struct descriptor *d, struct vectors *v)
+{
+    bool datagram = d->filetype == WASI_FILETYPE_SOCKET_DGRAM;
+    if (v->count <= 1) {
+        return bytes_send(d->fd, v->count ? v->list[0].iov_base : "",
+                          v->count ? v->list[0].iov_len : 0);
+    }
+    if (datagram && v->total > DATAGRAM_MAX) {
+        return -EMSGSIZE;
+    }
+    size_t most = datagram || v->total < STREAM_PIECE ? v->total : STREAM_PIECE, len = 0;
+    uint8_t *whole = malloc(most ? most : 1);
+    if (whole == NULL) {
+        return -ENOMEM;
+    }
+    for (int k = 0; k < v->count && len < most; k++) {
+        size_t piece = v->list[k].iov_len < most - len ? v->list[k].iov_len : most - len;
+        memcpy(whole + len, v->list[k].iov_base, piece);
+        len += piece;
+    }
+    ssize_t sent = bytes_send(d->fd, whole, len);
+    free(whole);
+    return sent;
 }
 
 /* The descriptor, the vectors and the place for the count, all checked. */

@@ -12,8 +12,9 @@ enum host_status transfer_wait(struct host_call *, const struct descriptor *, sh
 /* Ends a transfer by its result: parks on -EAGAIN, else stores the count or gives the error. */
 enum host_status transfer_end(struct host_call *, const struct descriptor *, short events,
                               ssize_t result, uint32_t count_address);
-/* recvmsg and sendmsg that never wait and never raise a signal. */
+/* From and to a socket; they never wait and never raise a signal. Sending makes no system call that
+ * could name another address than the socket's peer, so that a process may be denied those. */
 ssize_t transfer_receive(int fd, struct vectors *, int flags, int *flags_out);
-ssize_t transfer_send(int fd, struct vectors *);
+ssize_t transfer_send(const struct descriptor *, struct vectors *);
 
 #endif

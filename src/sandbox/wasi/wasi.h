@@ -108,6 +108,9 @@ int64_t wasi_peek(const struct wasi *, uint32_t guest_fd, uint64_t offset, size_
                   const uint8_t **bytes);
 /* The host's descriptor of a socket of the guest; it stays the world's. -ATOLL_EBADF. */
 int wasi_socket_fd(const struct wasi *, uint32_t guest_fd);
+/* Puts another socket of the host, which the world takes over, in the place of a guest's.
+ * -ATOLL_EBADF: there is none; the caller still has fd then. */
+int wasi_replace_socket(struct wasi *, uint32_t guest_fd, int fd);
 /* Closes them all, before the reset does. */
 void wasi_close_sockets(struct wasi *);
 
@@ -174,8 +177,9 @@ int wasi_reset(struct wasi *, const struct wasi_call *, struct error *);
  *
  * wasi_restore takes tree, streams, stdin, stdout, stderr and the resolution from config (NULL:
  * WASI_CONFIG); a world with a tree needs a tree. A
- * preopen of config with the guest name of a saved one replaces its host path and read_only;
- * further ones, sockets, arguments, environment and clocks of config are ignored. A file that is
+ * preopen of config with the guest name of a saved one replaces its host path and read_only; one
+ * with another name is -ATOLL_EINVAL. Sockets, arguments, environment and clocks of config are
+ * ignored. A file that is
  * gone, or is another than the one saved (neither the same inode nor of the same size and
  * modification time), fails with -ATOLL_ESTALE naming it; damaged bytes with -ATOLL_ECORRUPT.
  * Monotonic and CPU clocks go on from where they were.

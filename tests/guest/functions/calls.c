@@ -420,6 +420,11 @@ struct vector {
 WASI_IMPORT(fd_write) uint32_t wasi_fd_write(int32_t, const struct vector *, uint32_t, uint32_t *);
 WASI_IMPORT(fd_read) uint32_t wasi_fd_read(int32_t, const struct vector *, uint32_t, uint32_t *);
 
+WASI_IMPORT(fd_renumber) uint32_t wasi_fd_renumber(int32_t, int32_t);
+WASI_IMPORT(fd_close) uint32_t wasi_fd_close(int32_t);
+WASI_IMPORT(sock_shutdown) uint32_t wasi_sock_shutdown(int32_t, uint32_t);
+#define NOT_CONNECTED 53u /* WASI's */
+
 /* Moves len bytes of the scratch memory one way. */
 static int32_t move_all(int32_t fd, uint32_t len, bool out)
 {
@@ -432,12 +437,13 @@ static int32_t move_all(int32_t fd, uint32_t len, bool out)
     return 0;
 }
 
-/* Connects to "a.b.c.d port bytes", sends so many bytes in pieces and takes each back. */
-static int32_t talk(const uint8_t *text, uint32_t len)
+/* Connects to "a.b.c.d port bytes", sends so many bytes in pieces and takes each back, by a
+ * descriptor of another number if so wished. */
+static int32_t talk(const uint8_t *text, uint32_t len, bool renumber)
 {
     uint64_t numbers[6] = {0};
     uint8_t address[4];
-    int32_t fd;
+    int32_t fd, other;
     for (uint32_t k = 0, at = 0; k < 6; k++, at++)
         for (; at < len && text[at] >= '0' && text[at] <= '9'; at++)
             numbers[k] = numbers[k] * 10 + (uint64_t)(text[at] - '0');
@@ -448,12 +454,38 @@ static int32_t talk(const uint8_t *text, uint32_t len)
         rc = atoll_sock_connect(fd, address, 4, (uint32_t)numbers[4], ATOLL_FOREVER);
     if (rc < 0)
         return number_out(rc);
+    if (renumber && (atoll_sock_open(ATOLL_SOCK_V4, ATOLL_SOCK_STREAM, &other) != 0 ||
+                     wasi_fd_renumber(fd, other) != 0))
+        return 95;
+    fd = renumber ? other : fd;
     for (uint64_t left = numbers[5], piece; left; left -= piece) {
         piece = left < 16384 ? left : 16384;
         if (move_all(fd, (uint32_t)piece, true) < 0 || move_all(fd, (uint32_t)piece, false) < 0)
             return 94;
     }
     return number_out((int64_t)numbers[5]);
+}
+
+/* What a socket that is not connected can do; how many were tried. */
+static int32_t unconnected(void)
+{
+    const struct vector v = {scratch, 16};
+    uint32_t moved, tried = 0;
+    for (uint32_t family = ATOLL_SOCK_V4; family <= ATOLL_SOCK_V6; family += 2) {
+        for (uint32_t type = ATOLL_SOCK_STREAM; type <= ATOLL_SOCK_DATAGRAM; type++, tried++) {
+            int32_t fd, other;
+            if (atoll_sock_open(family, type, &fd) != 0 ||
+                atoll_sock_open(family, type, &other) != 0 ||
+                wasi_fd_write(fd, &v, 1, &moved) != NOT_CONNECTED ||
+                wasi_fd_read(fd, &v, 1, &moved) != NOT_CONNECTED ||
+                wasi_sock_shutdown(fd, 3) != NOT_CONNECTED ||
+                atoll_sock_opt(fd, ATOLL_SOCK_KEEPALIVE, 1) != 0 ||
+                wasi_fd_renumber(fd, other) != 0 ||
+                wasi_fd_write(other, &v, 1, &moved) != NOT_CONNECTED || wasi_fd_close(other) != 0)
+                return 94;
+        }
+    }
+    return number_out(tried);
 }
 
 /* Writes all over its memory, and asks for more of it. */
@@ -525,7 +557,9 @@ ATOLL_FUNCTION(calls)
     case 'O': return fan_out("noop", number, 0);
     case 'h': return http();
     case 'K': return count_below(number);
-    case 'S': return talk(input + 1, (uint32_t)len - 1);
+    case 'S': return talk(input + 1, (uint32_t)len - 1, false);
+    case 'V': return talk(input + 1, (uint32_t)len - 1, true);
+    case 'u': return unconnected();
     default: return 101;
     }
 }

@@ -1,6 +1,6 @@
 /* See address.h. */
 #define _GNU_SOURCE
-#include "node/worker/address.h"
+#include "node/address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
