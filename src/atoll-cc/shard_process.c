@@ -216,8 +216,7 @@ static int death_report(const struct shard_process *p, int status, struct error 
         return error_set(e, ATOLL_ECOMPILE,
                          "compiling functions %u to %u takes more memory than the limit of "
                          "%llu MiB; make them smaller",
-                         p->shard.first,
-                         p->shard.first + p->shard.count - (p->shard.count > 0),
+                         p->shard.first, p->shard.first + p->shard.count - (p->shard.count > 0),
                          (unsigned long long)CONFINE_MEMORY_BYTES >> 20);
     if (WIFSIGNALED(status))
         snprintf(how, sizeof how, "killed by signal %d (%s)", WTERMSIG(status),

@@ -94,6 +94,8 @@ const struct command command_bench = {
         "  deadline   how late an endless loop is ended, idle and beside busy tenants\n"
         "\n"
         "A bar that is missed is told and no error. On a machine that is busy with\n"
-        "other things the table says so: such figures are not final.",
+        "other things the table says so: such figures are not final.\n"
+        "\n"
+        "Exit code: 0, or 2 when the command line is wrong.",
     .run = bench_run,
 };

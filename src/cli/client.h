@@ -39,6 +39,18 @@ struct client_settings {
     }
 #define CLIENT_OPTION_COUNT 4
 
+/* The end of their descriptions; `refused` says what 1 means. */
+#define CLIENT_EXITS(refused)               \
+    "\n"                                    \
+    "\n"                                    \
+    "Exit code: 0, or\n"                    \
+    "  1    " refused "\n"                  \
+    "  2    the command line is wrong\n"    \
+    "  3    no node answers\n"              \
+    "  4    the token does not permit it\n" \
+    "  5    there is no such thing\n"       \
+    "  6    the node took too long"
+
 struct client;
 
 /* NULL after having said why; then *exit_code is set. */

@@ -127,6 +127,7 @@ const struct command command_files = {
                    "  ls T[/PREFIX]      list files\n"
                    "  rm T/PATH          remove it\n"
                    "\n"
-                   "Functions of the tenant find them beneath /shared.",
+                   "Functions of the tenant find them beneath /shared." CLIENT_EXITS(
+                       "the node refused; its reason is printed"),
     .run = files_run,
 };

@@ -134,6 +134,7 @@ const struct command command_fn = {
         "  show T/F           versions, aliases and the manifest\n"
         "  rm T/F             remove it with all versions; running calls finish\n"
         "  alias T/F VERSION  let the alias mean this version (at least 8 digits of it)\n"
-        "  rollback T/F       let the alias mean the version before",
+        "  rollback T/F       let the alias mean the version before" CLIENT_EXITS(
+            "the node refused; its reason is printed"),
     .run = fn_run,
 };

@@ -166,6 +166,10 @@ const struct command command_init = {
         "  http      answers HTTP requests\n"
         "  chain     starts many calls and waits for them\n"
         "  state     shares memory between calls\n"
-        "  wasi      an ordinary program: standard input to standard output",
+        "  wasi      an ordinary program: standard input to standard output\n"
+        "\n"
+        "Exit code: 0, or\n"
+        "  2    the command line is wrong\n"
+        "  125  DIR is there and not empty, cannot be written, or the SDK is missing",
     .run = init_run,
 };

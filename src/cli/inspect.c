@@ -173,8 +173,8 @@ static int module_inspect(const char *path, bool json)
     struct buffer bytes = {0};
     struct wasm_module module = {0};
     int file = module_open(path, &e);
-    int result = file < 0 ? file
-                          : file_read_fd(file, "the module", WASM_MAX_MODULE_BYTES, &bytes, &e);
+    int result =
+        file < 0 ? file : file_read_fd(file, "the module", WASM_MAX_MODULE_BYTES, &bytes, &e);
     if (file >= 0)
         close(file);
     if (result == 0)

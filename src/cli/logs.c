@@ -115,6 +115,7 @@ const struct command command_logs = {
     .usage = "[-f] [-n N] [TENANT|TENANT/FUNCTION]",
     .summary = "print a node's log and what its functions log",
     .description = "Prints the latest lines of the node and of guests, all of them or those of a\n"
-                   "tenant or function. --json prints them as the node writes them.",
+                   "tenant or function. --json prints them as the node writes them." CLIENT_EXITS(
+                       "the node refused; its reason is printed"),
     .run = logs_run,
 };

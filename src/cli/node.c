@@ -79,8 +79,10 @@ const struct command command_node = {
     .name = "node",
     .usage = "ls | drain [ID] | check-config FILE",
     .summary = "list and drain nodes, check a configuration",
-    .description = "  ls                 nodes\n"
-                   "  drain [ID]         take no new calls, finish what runs, end\n"
-                   "  check-config FILE  whether `atoll up --config FILE` would accept it",
+    .description =
+        "  ls                 nodes\n"
+        "  drain [ID]         take no new calls, finish what runs, end\n"
+        "  check-config FILE  whether `atoll up --config FILE` would accept it" CLIENT_EXITS(
+            "the node refused; the file is not accepted"),
     .run = node_command,
 };

@@ -39,10 +39,8 @@ struct program {
 };
 
 /* What a program is before its options are read. */
-#define PROGRAM_OF(its_command)                                                                  \
-    {.command = (its_command),                                                                   \
-     .timeout_ns = TIME_NOT_GIVEN,                                                               \
-     .checkpoint_after_ns = TIME_NOT_GIVEN}
+#define PROGRAM_OF(its_command) \
+    {.command = (its_command), .timeout_ns = TIME_NOT_GIVEN, .checkpoint_after_ns = TIME_NOT_GIVEN}
 
 /* Entries for the table of options. */
 #define PROGRAM_OPTIONS(p)                                                                       \
@@ -71,7 +69,8 @@ struct program {
             &(p).json, NULL                                                                      \
     }
 
-/* Checks these options, fills preopens, and makes times that were not given 0. EXIT_OK, or what usage_error returned. */
+/* Checks these options, fills preopens, and makes times that were not given 0. EXIT_OK, or what
+ * usage_error returned. */
 int program_options_check(struct program *);
 /* Makes room for the arguments and results of call.function. EXIT_OK or EXIT_ATOLL. */
 int program_prepare_call(struct program *);

@@ -99,7 +99,7 @@ const struct command command_resume = {
         "  2    the command line is wrong\n"
         "  123  it was stopped again and written to the file of --checkpoint\n"
         "  124  --timeout passed\n"
-        "  125  Atoll or the system failed; a file it had open has changed\n"
+        "  125  Atoll or the system failed; a file it had open is gone or another\n"
         "  126  FILE is signed by a stranger, or this processor is too old for it\n"
         "  127  FILE cannot be read\n"
         "  134  the program trapped",

@@ -235,6 +235,7 @@ const struct command command_state = {
         "  append T/KEY [DATA]  add an entry\n"
         "  entries T/KEY        print the entries, a line each\n"
         "\n"
-        "Changes are on disk when the command ends.",
+        "Changes are on disk when the command ends." CLIENT_EXITS(
+            "the node refused; its reason is printed"),
     .run = state_run,
 };

@@ -154,6 +154,7 @@ const struct command command_tenant = {
         "  grants T          what T lets others use\n"
         "  grant T OTHER     let OTHER call a function of T (--function), or use keys of T\n"
         "                    (--prefix, --rights) as @T/KEY\n"
-        "  revoke T OTHER    take that back",
+        "  revoke T OTHER    take that back" CLIENT_EXITS(
+            "the node refused; its reason is printed"),
     .run = tenant_run,
 };

@@ -117,6 +117,6 @@ const struct command command_token = {
         "  make SCOPE...  a new token, printed this once; scopes are invoke, deploy,\n"
         "                 state:r, state:w, files, logs, admin (admin: of every tenant)\n"
         "  ls             tokens, without their text\n"
-        "  rm ID          revoke one",
+        "  rm ID          revoke one" CLIENT_EXITS("the node refused; its reason is printed"),
     .run = token_run,
 };

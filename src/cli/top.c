@@ -172,6 +172,6 @@ const struct command command_top = {
     .summary = "watch what a node does",
     .description = "Functions by calls per second, their latency over the last minute, how they\n"
                    "were started, and the latest calls. The same is to be seen in a browser at\n"
-                   "the node's address.",
+                   "the node's address." CLIENT_EXITS("the node refused; its reason is printed"),
     .run = top_run,
 };

@@ -29,6 +29,7 @@ static int setting_apply(struct node_config *c, const char *text, struct error *
 /* Defaults, file, environment, options: the later wins. */
 static int config_gather(const struct request *r, struct node_config *c, struct error *e)
 {
+    char threads[24];
     config_default(c);
     int rc = config_read(r->config ? r->config : CONFIG_PATH, r->config != NULL, c, e);
     if (rc == 0)
@@ -37,8 +38,10 @@ static int config_gather(const struct request *r, struct node_config *c, struct 
         rc = config_set(c, "data", r->data, e);
     if (rc == 0 && r->listen)
         rc = config_set(c, "listen", r->listen, e);
-    if (rc == 0 && r->threads)
-        c->threads = (uint32_t)(r->threads < 1024 ? r->threads : 1024);
+    if (rc == 0 && r->threads) {
+        snprintf(threads, sizeof threads, "%llu", (unsigned long long)r->threads);
+        rc = config_set(c, "threads", threads, e);
+    }
     for (size_t i = 0; rc == 0 && i < r->settings.count; i++)
         rc = setting_apply(c, r->settings.items[i], e);
     return rc;
@@ -105,6 +108,10 @@ const struct command command_up = {
                    "default 30s), and takes no new calls.\n"
                    "\n"
                    "Settings come from the file, then from the environment (ATOLL_LISTEN,\n"
-                   "ATOLL_LIMITS_INPUT, ...), then from options. docs/operations.md lists them.",
+                   "ATOLL_LIMITS_INPUT, ...), then from options. docs/operations.md lists them.\n"
+                   "\n"
+                   "Exit code: 0 after it was told to stop, or\n"
+                   "  2    the command line or a setting is wrong\n"
+                   "  125  the node cannot start: the data directory or the address is in use, ...",
     .run = up_run,
 };

@@ -263,6 +263,54 @@ bool merkle_path_root(const struct merkle_hash *leaf, uint64_t index, uint64_t s
     return used == count;
 }
 
+/* Whether the walk goes on from this node of level k, behind `walked` of its hashes, as the path
+ * does behind `used` of its own. */
+static bool walk_meets(const struct merkle_walk *w, size_t walked, const struct merkle_hash *node,
+                       const struct merkle_hash *path, size_t used, size_t count)
+{
+    return count - used == w->count - walked && memcmp(node, &w->node[walked], sizeof *node) == 0 &&
+           (count == used ||
+            memcmp(path + used, w->path + walked, (count - used) * sizeof *path) == 0);
+}
+
+bool merkle_path_root_after(struct merkle_walk *w, const struct merkle_hash *leaf, uint64_t index,
+                            uint64_t size, const struct merkle_hash *path, size_t count,
+                            struct merkle_hash *root)
+{
+    struct merkle_hash node[MERKLE_LEVELS + 1];
+    size_t used = 0, walked = 0;
+    bool met = false;
+    if (size > MERKLE_SIZE_MAX || index >= size || count > MERKLE_LEVELS)
+        return false;
+    node[0] = *leaf;
+    for (unsigned k = 0; UINT64_C(1) << k < size; k++) {
+        if (w->size == size && w->index >> k == index >> k &&
+            (met = walk_meets(w, walked, &node[used], path, used, count)))
+            break;
+        walked += (w->index >> k ^ 1) << k < size;
+        uint64_t sibling = (index >> k ^ 1) << k;
+        if (sibling >= size)
+            continue;
+        if (used == count)
+            return false;
+        node[used + 1] = sibling < index ? merkle_node(&path[used], &node[used])
+                                         : merkle_node(&node[used], &path[used]);
+        used++;
+    }
+    if (!met && used != count)
+        return false;
+    *root = met ? w->node[w->count] : node[count];
+    if (met && used != walked)
+        return true; /* the same nodes at other places: this walk is not worth moving them */
+    if (used > 0)
+        memcpy(w->path, path, used * sizeof *path);
+    memcpy(w->node, node, (used + !met) * sizeof *node);
+    w->index = index;
+    w->size = size;
+    w->count = count;
+    return true;
+}
+
 bool merkle_path_verify(const struct merkle_hash *leaf, uint64_t index, uint64_t size,
                         const struct merkle_hash *path, size_t count,
                         const struct merkle_hash *root)

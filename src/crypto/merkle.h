@@ -107,4 +107,19 @@ bool merkle_path_verify(const struct merkle_hash *leaf, uint64_t index, uint64_t
 bool merkle_path_root(const struct merkle_hash *leaf, uint64_t index, uint64_t size,
                       const struct merkle_hash *path, size_t count, struct merkle_hash *root);
 
+/* The last path that merkle_path_root_after went: zero-initialise. */
+struct merkle_walk {
+    uint64_t index, size; /* size 0: none yet */
+    size_t count;
+    struct merkle_hash path[MERKLE_LEVELS];
+    struct merkle_hash
+        node[MERKLE_LEVELS + 1]; /* after so many hashes of the path; first the leaf */
+};
+/* merkle_path_root, for paths of one tree one after the other: where a path meets the one before,
+ * in the same node with the same hashes left, it ends as that one did. Neighbouring leaves so cost
+ * two hashes instead of the tree's height; the verdicts are the same. */
+bool merkle_path_root_after(struct merkle_walk *, const struct merkle_hash *leaf, uint64_t index,
+                            uint64_t size, const struct merkle_hash *path, size_t count,
+                            struct merkle_hash *root);
+
 #endif

@@ -120,8 +120,7 @@ int cache_get(struct cache *c, const uint8_t key[static HASH_LEN], struct artefa
         *out = NULL;
         rc = error_set(e, ATOLL_ECORRUPT, "a cache entry has the name of another");
     }
-    if (rc == -ATOLL_ECORRUPT || rc == -ATOLL_ESTALE || rc == -ATOLL_ETYPE ||
-        rc == -ATOLL_ESIZE) {
+    if (rc == -ATOLL_ECORRUPT || rc == -ATOLL_ESTALE || rc == -ATOLL_ETYPE || rc == -ATOLL_ESIZE) {
         unlink(path);
         return error_set(e, ATOLL_ENOENT, "the cache entry was not usable and has been removed");
     }

@@ -41,7 +41,7 @@ static uint32_t magnitude(int32_t value)
 bool access_same_place(const struct nest_access *a, const struct nest_access *b)
 {
     return a->size == b->size && a->offset == b->offset &&
-           a->address.constant == b->address.constant &&
+           a->address.sum.constant == b->address.sum.constant &&
            linear_is_parallel(&a->address, &b->address);
 }
 
@@ -152,8 +152,9 @@ static LLVMValueRef emit_number(struct emitter *e, int64_t value)
 }
 
 /* The sum in the inner loop's first turn, i32. */
-static LLVMValueRef emit_linear(struct emitter *e, const struct linear *sum)
+static LLVMValueRef emit_linear(struct emitter *e, const struct linear *linear)
 {
+    const struct sum *sum = &linear->sum;
     LLVMValueRef value = LLVMConstInt(e->i32, sum->constant, false);
     for (uint32_t i = 0; i < sum->count; i++) {
         LLVMValueRef factor = LLVMConstInt(e->i32, sum->terms[i].factor, false);

@@ -12,13 +12,11 @@ static bool value_is_i32(LLVMValueRef value)
     return LLVMGetTypeKind(type) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(type) == 32;
 }
 
+/* 0 when it does not count. */
 static uint32_t phi_step(LLVMValueRef phi, LLVMValueRef latch)
 {
-    if (!value_is_i32(phi) || !LLVMIsAInstruction(latch) ||
-        LLVMGetInstructionOpcode(latch) != LLVMAdd || LLVMGetOperand(latch, 0) != phi ||
-        !LLVMIsAConstantInt(LLVMGetOperand(latch, 1)))
-        return 0;
-    return (uint32_t)LLVMConstIntGetZExtValue(LLVMGetOperand(latch, 1));
+    uint32_t step;
+    return value_is_i32(phi) && sum_counter_step(phi, latch, &step) ? step : 0;
 }
 
 static bool phi_read(struct loop *loop, LLVMValueRef phi, uint32_t number)
@@ -78,20 +76,12 @@ bool loop_value_lives_on(const struct loop *loop, LLVMValueRef value)
 
 /* ---- sums ---- */
 
-static bool sum_add_term(struct loop_sum *sum, LLVMValueRef value, uint32_t factor)
-{
-    uint32_t i = 0;
-    while (i < sum->count && sum->terms[i].value != value)
-        i++;
-    if (i == LOOP_TERMS)
-        return false;
-    if (i == sum->count)
-        sum->terms[sum->count++].value = value, sum->terms[i].factor = 0;
-    sum->terms[i].factor += factor;
-    if (sum->terms[i].factor == 0)
-        sum->terms[i] = sum->terms[--sum->count];
-    return true;
-}
+/* A sum being made. */
+struct adder {
+    const struct loop *loop;
+    struct sum *sum;
+    uint32_t visits; /* values looked at */
+};
 
 /* Bits at the low end of a counter that are always 0. */
 static uint32_t counter_zeros(const struct loop *loop, LLVMValueRef value)
@@ -104,55 +94,50 @@ static uint32_t counter_zeros(const struct loop *loop, LLVMValueRef value)
                                    loop->steps[number]);
 }
 
-static bool sum_add(const struct loop *, LLVMValueRef, uint32_t factor, unsigned depth,
-                    struct loop_sum *);
+static bool value_add(struct adder *, LLVMValueRef, uint32_t factor, unsigned depth);
 
 /* value ^ by, of which the factor leaves the low bits. Where `by` has all bits that the value may
  * have, that is by - value: clang's way to write -1 - i, or -2 - i of an even i. */
-static bool sum_add_inverse(const struct loop *loop, LLVMValueRef value, uint32_t by,
-                            uint32_t factor, unsigned depth, struct loop_sum *sum)
+static bool inverse_add(struct adder *a, LLVMValueRef value, uint32_t by, uint32_t factor,
+                        unsigned depth)
 {
     uint32_t counts = UINT32_MAX >> __builtin_ctz(factor);
-    uint32_t never = (1u << counter_zeros(loop, value)) - 1;
+    uint32_t never = (1u << counter_zeros(a->loop, value)) - 1;
     if ((counts & ~by & ~never) != 0)
         return false;
-    sum->constant += factor * by;
-    return sum_add(loop, value, 0 - factor, depth, sum);
+    a->sum->constant += factor * by;
+    return value_add(a, value, 0 - factor, depth);
 }
 
-static bool sum_add_scaled(const struct loop *loop, LLVMValueRef value, uint32_t factor,
-                           unsigned depth, struct loop_sum *sum)
+static bool scaled_add(struct adder *a, LLVMValueRef value, uint32_t factor, unsigned depth)
 {
-    LLVMValueRef left = LLVMGetOperand(value, 0), right = LLVMGetOperand(value, 1);
-    if (!LLVMIsAConstantInt(right))
+    LLVMValueRef left = LLVMGetOperand(value, 0);
+    uint32_t by;
+    if (!sum_scale(value, &by))
         return false;
-    uint32_t by = (uint32_t)LLVMConstIntGetZExtValue(right);
-    switch (LLVMGetInstructionOpcode(value)) {
-    case LLVMShl: return sum_add(loop, left, by < 32 ? factor << by : 0, depth, sum);
-    case LLVMMul: return sum_add(loop, left, factor * by, depth, sum);
-    default: return factor != 0 && sum_add_inverse(loop, left, by, factor, depth, sum);
-    }
+    if (LLVMGetInstructionOpcode(value) != LLVMXor)
+        return value_add(a, left, factor * by, depth);
+    return factor != 0 && inverse_add(a, left, by, factor, depth);
 }
 
 /* Adds value * factor. */
-static bool sum_add(const struct loop *loop, LLVMValueRef value, uint32_t factor, unsigned depth,
-                    struct loop_sum *sum)
+static bool value_add(struct adder *a, LLVMValueRef value, uint32_t factor, unsigned depth)
 {
     if (LLVMIsAConstantInt(value)) {
-        sum->constant += factor * (uint32_t)LLVMConstIntGetZExtValue(value);
+        a->sum->constant += factor * (uint32_t)LLVMConstIntGetZExtValue(value);
         return true;
     }
-    uint32_t number = loop_number(loop, value);
+    uint32_t number = loop_number(a->loop, value);
     if (number == GRAPH_NONE)
-        return sum_add_term(sum, value, factor);
-    if (depth == 0 || sum->visits++ == SUM_VISITS)
+        return sum_add_term(a->sum, value, factor);
+    if (depth == 0 || a->visits++ == SUM_VISITS)
         return false;
     LLVMOpcode opcode = LLVMGetInstructionOpcode(value);
     switch (opcode) {
-    case LLVMPHI: return loop->steps[number] != 0 && sum_add_term(sum, value, factor);
+    case LLVMPHI: return a->loop->steps[number] != 0 && sum_add_term(a->sum, value, factor);
     case LLVMShl:
     case LLVMMul:
-    case LLVMXor: return sum_add_scaled(loop, value, factor, depth - 1, sum);
+    case LLVMXor: return scaled_add(a, value, factor, depth - 1);
     case LLVMOr:
         if (!LLVMGetIsDisjoint(value))
             return false;
@@ -161,41 +146,19 @@ static bool sum_add(const struct loop *loop, LLVMValueRef value, uint32_t factor
     case LLVMSub: break;
     default: return false;
     }
-    return sum_add(loop, LLVMGetOperand(value, 0), factor, depth - 1, sum) &&
-           sum_add(loop, LLVMGetOperand(value, 1), opcode == LLVMSub ? 0 - factor : factor,
-                   depth - 1, sum);
+    return value_add(a, LLVMGetOperand(value, 0), factor, depth - 1) &&
+           value_add(a, LLVMGetOperand(value, 1), opcode == LLVMSub ? 0 - factor : factor,
+                     depth - 1);
 }
 
-bool loop_sum_of(const struct loop *loop, LLVMValueRef value, struct loop_sum *out)
+bool loop_sum_of(const struct loop *loop, LLVMValueRef value, struct sum *out)
 {
-    *out = (struct loop_sum){0};
-    return value_is_i32(value) && sum_add(loop, value, 1, SUM_DEPTH, out);
+    *out = (struct sum){0};
+    struct adder adder = {.loop = loop, .sum = out};
+    return value_is_i32(value) && value_add(&adder, value, 1, SUM_DEPTH);
 }
 
-bool loop_sum_subtract(struct loop_sum *a, const struct loop_sum *b)
-{
-    a->constant -= b->constant;
-    for (uint32_t i = 0; i < b->count; i++)
-        if (!sum_add_term(a, b->terms[i].value, 0 - b->terms[i].factor))
-            return false;
-    return true;
-}
-
-bool loop_sum_is_parallel(const struct loop_sum *a, const struct loop_sum *b)
-{
-    if (a->count != b->count)
-        return false;
-    for (uint32_t i = 0; i < a->count; i++) {
-        uint32_t k = 0;
-        while (k < b->count && b->terms[k].value != a->terms[i].value)
-            k++;
-        if (k == b->count || b->terms[k].factor != a->terms[i].factor)
-            return false;
-    }
-    return true;
-}
-
-uint32_t loop_sum_step(const struct loop *loop, const struct loop_sum *sum, uint32_t copies)
+uint32_t loop_sum_step(const struct loop *loop, const struct sum *sum, uint32_t copies)
 {
     uint32_t step = 0;
     for (uint32_t i = 0; i < sum->count; i++) {

@@ -8,22 +8,11 @@
 #define ENGINE_LOWER_LOOP_H
 
 #include "engine/lower_graph.h"
+#include "engine/lower_sum.h"
 
 #include <llvm-c/Core.h>
 
 #define LOOP_INSTRUCTIONS 384u
-#define LOOP_TERMS        8u
-
-/* An i32 value modulo 2^32: constant + sum of value * factor. The values are counters of the loop
- * or come from outside. */
-struct loop_sum {
-    struct {
-        LLVMValueRef value;
-        uint32_t factor;
-    } terms[LOOP_TERMS];
-    uint32_t count, constant;
-    uint32_t visits; /* values looked at */
-};
 
 struct loop {
     LLVMBasicBlockRef block, before, exit;
@@ -50,14 +39,10 @@ static inline uint32_t loop_number(const struct loop *loop, LLVMValueRef value)
 /* Whether code outside the loop uses the value. */
 bool loop_value_lives_on(const struct loop *, LLVMValueRef value);
 
-/* False when the value is no such sum. */
-bool loop_sum_of(const struct loop *, LLVMValueRef value, struct loop_sum *out);
-/* *a becomes their difference; false when it has too many terms. */
-bool loop_sum_subtract(struct loop_sum *a, const struct loop_sum *b);
-/* Whether they are equal but for their constants. */
-bool loop_sum_is_parallel(const struct loop_sum *a, const struct loop_sum *b);
+/* The value as a sum of counters of the loop and values from outside; false when it is none. */
+bool loop_sum_of(const struct loop *, LLVMValueRef value, struct sum *out);
 /* By how much a sum grows in a round of a loop that has `copies` rounds for one of this, all of
  * whose counters step by multiples of `copies`. */
-uint32_t loop_sum_step(const struct loop *, const struct loop_sum *, uint32_t copies);
+uint32_t loop_sum_step(const struct loop *, const struct sum *, uint32_t copies);
 
 #endif

@@ -147,16 +147,9 @@ static bool instructions_number(struct nest *nest)
  * is a constant. */
 static bool phi_step(LLVMValueRef phi, LLVMBasicBlockRef latch, uint32_t *step)
 {
-    for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
-        LLVMValueRef next = LLVMGetIncomingValue(phi, i);
-        if (LLVMGetIncomingBlock(phi, i) != latch)
-            continue;
-        if (!LLVMIsAInstruction(next) || LLVMGetInstructionOpcode(next) != LLVMAdd ||
-            LLVMGetOperand(next, 0) != phi || !LLVMIsAConstantInt(LLVMGetOperand(next, 1)))
-            return false;
-        *step = (uint32_t)LLVMConstIntGetZExtValue(LLVMGetOperand(next, 1));
-        return true;
-    }
+    for (unsigned i = 0; i < LLVMCountIncoming(phi); i++)
+        if (LLVMGetIncomingBlock(phi, i) == latch)
+            return sum_counter_step(phi, LLVMGetIncomingValue(phi, i), step);
     return false;
 }
 
@@ -167,28 +160,14 @@ uint32_t nest_phi_step(const struct nest *nest, LLVMValueRef phi)
     return step;
 }
 
-uint32_t nest_outer_step(const struct nest *nest, const struct linear *sum)
+uint32_t nest_outer_step(const struct nest *nest, const struct linear *linear)
 {
+    const struct sum *sum = &linear->sum;
     uint32_t step = 0;
     for (uint32_t i = 0; i < sum->count; i++)
         if (nest_number(nest, sum->terms[i].value) != GRAPH_NONE)
             step += sum->terms[i].factor * nest_phi_step(nest, sum->terms[i].value);
     return step;
-}
-
-static bool linear_add_term(struct linear *sum, LLVMValueRef value, uint32_t factor)
-{
-    uint32_t i = 0;
-    while (i < sum->count && sum->terms[i].value != value)
-        i++;
-    if (i == NEST_TERMS)
-        return false;
-    if (i == sum->count)
-        sum->terms[sum->count++].value = value, sum->terms[i].factor = 0;
-    sum->terms[i].factor += factor;
-    if (sum->terms[i].factor == 0)
-        sum->terms[i] = sum->terms[--sum->count];
-    return true;
 }
 
 static bool linear_add(const struct nest *, LLVMValueRef, uint32_t factor, uint32_t block,
@@ -201,7 +180,7 @@ static bool linear_add_phi(const struct nest *nest, LLVMValueRef phi, uint32_t f
     uint32_t step;
     if (home == 0)
         return phi_step(phi, nest->blocks[nest->block_count - 1].block, &step) &&
-               linear_add_term(sum, phi, factor);
+               sum_add_term(&sum->sum, phi, factor);
     if (!block->loop || LLVMCountIncoming(phi) != 2 || !phi_step(phi, block->block, &step))
         return false;
     sum->step += factor * step;
@@ -212,13 +191,9 @@ static bool linear_add_phi(const struct nest *nest, LLVMValueRef phi, uint32_t f
 static bool linear_add_scaled(const struct nest *nest, LLVMValueRef value, uint32_t factor,
                               uint32_t block, unsigned depth, struct linear *sum)
 {
-    LLVMValueRef right = LLVMGetOperand(value, 1);
-    if (!LLVMIsAConstantInt(right))
-        return false;
-    uint32_t by = (uint32_t)LLVMConstIntGetZExtValue(right);
-    if (LLVMGetInstructionOpcode(value) == LLVMShl)
-        by = by < 32 ? 1u << by : 0;
-    return linear_add(nest, LLVMGetOperand(value, 0), factor * by, block, depth, sum);
+    uint32_t by;
+    return sum_scale(value, &by) &&
+           linear_add(nest, LLVMGetOperand(value, 0), factor * by, block, depth, sum);
 }
 
 /* Adds value * factor to the sum. `block` is where the value is used: inside a loop its counters
@@ -227,12 +202,12 @@ static bool linear_add(const struct nest *nest, LLVMValueRef value, uint32_t fac
                        unsigned depth, struct linear *sum)
 {
     if (LLVMIsAConstantInt(value)) {
-        sum->constant += factor * (uint32_t)LLVMConstIntGetZExtValue(value);
+        sum->sum.constant += factor * (uint32_t)LLVMConstIntGetZExtValue(value);
         return true;
     }
     uint32_t number = nest_number(nest, value);
     if (number == GRAPH_NONE)
-        return linear_add_term(sum, value, factor);
+        return sum_add_term(&sum->sum, value, factor);
     uint32_t home = nest->instructions[number].block;
     if (depth == 0 || (nest->blocks[home].loop && home != block))
         return false;
@@ -258,16 +233,7 @@ static bool linear_add(const struct nest *nest, LLVMValueRef value, uint32_t fac
 
 bool linear_is_parallel(const struct linear *a, const struct linear *b)
 {
-    if (a->count != b->count || a->step != b->step)
-        return false;
-    for (uint32_t i = 0; i < a->count; i++) {
-        uint32_t k = 0;
-        while (k < b->count && b->terms[k].value != a->terms[i].value)
-            k++;
-        if (k == b->count || b->terms[k].factor != a->terms[i].factor)
-            return false;
-    }
-    return true;
+    return a->step == b->step && sum_is_parallel(&a->sum, &b->sum);
 }
 
 /* ---- accesses ---- */

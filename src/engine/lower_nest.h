@@ -13,23 +13,20 @@
 #define ENGINE_LOWER_NEST_H
 
 #include "engine/lower_graph.h"
+#include "engine/lower_sum.h"
 
 #include <llvm-c/Core.h>
 
 #define NEST_BLOCKS       8u
 #define NEST_INSTRUCTIONS 224u
 #define NEST_ACCESSES     32u
-#define NEST_TERMS        6u
 #define NEST_NONE         UINT32_MAX
 
-/* An i32 value modulo 2^32: constant + sum of value * factor + step * (round of the inner loop).
- * The values are phis of block 0 or come from outside the nest. */
+/* An i32 value modulo 2^32: sum + step * (round of the inner loop). The sum's values are phis of
+ * block 0 or come from outside the nest. */
 struct linear {
-    struct {
-        LLVMValueRef value;
-        uint32_t factor;
-    } terms[NEST_TERMS];
-    uint32_t count, constant, step;
+    struct sum sum;
+    uint32_t step;
 };
 
 /* A load or store at base + offset + address, the address zero-extended. */

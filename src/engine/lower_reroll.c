@@ -154,7 +154,7 @@ static void phis_open(struct reroll *r)
 static void loop_write(struct reroll *r)
 {
     struct loop *loop = &r->loop;
-    struct loop_sum sum;
+    struct sum sum;
     twin_open(&r->twin);
     phis_open(r);
     for (uint32_t n = loop->phi_count; n < loop->count; n++)

@@ -102,7 +102,7 @@ static bool instruction_is_plain(LLVMValueRef i)
 /* ---- values that correspond ---- */
 
 /* By how much a sum is larger in a later copy. */
-static uint32_t sum_shift(const struct reroll_match *m, const struct loop_sum *sum, uint32_t copy)
+static uint32_t sum_shift(const struct reroll_match *m, const struct sum *sum, uint32_t copy)
 {
     return copy * loop_sum_step(m->loop, sum, m->copies);
 }
@@ -132,24 +132,24 @@ static void match_restore(struct reroll_match *m, struct mark mark)
     m->assumption_count = mark.assumption_count;
 }
 
-static bool sums_match(const struct reroll_match *m, uint32_t copy, const struct loop_sum *a,
-                       const struct loop_sum *b)
+static bool sums_match(const struct reroll_match *m, uint32_t copy, const struct sum *a,
+                       const struct sum *b)
 {
-    return loop_sum_is_parallel(a, b) && b->constant - a->constant == sum_shift(m, a, copy);
+    return sum_is_parallel(a, b) && b->constant - a->constant == sum_shift(m, a, copy);
 }
 
 /* Of where two loads load: the second may be larger by what it must although that cannot be seen,
  * when it grows as fast. Then it is enough that it is before the first round. */
 static bool places_match(struct reroll_match *m, uint32_t copy, LLVMValueRef a, LLVMValueRef b)
 {
-    struct loop_sum first, second;
+    struct sum first, second;
     if (!loop_sum_of(m->loop, a, &first) || !loop_sum_of(m->loop, b, &second))
         return false;
     if (sums_match(m, copy, &first, &second))
         return true;
     second.constant -= sum_shift(m, &first, copy);
-    if (m->assumption_count == REROLL_ASSUMPTIONS || loop_sum_is_parallel(&first, &second) ||
-        !loop_sum_subtract(&second, &first) || loop_sum_step(m->loop, &second, 1) != 0)
+    if (m->assumption_count == REROLL_ASSUMPTIONS || sum_is_parallel(&first, &second) ||
+        !sum_subtract(&second, &first) || loop_sum_step(m->loop, &second, 1) != 0)
         return false;
     m->assumptions[m->assumption_count++] = second;
     return true;
@@ -272,7 +272,7 @@ static bool values_match(struct reroll_match *m, uint32_t copy, LLVMValueRef a, 
         return a == b;
     if (LLVMIsConstant(fence_strip(a)))
         return fence_strip(a) == fence_strip(b);
-    struct loop_sum sum, later;
+    struct sum sum, later;
     if (loop_sum_of(m->loop, a, &sum))
         return loop_sum_of(m->loop, b, &later) && sums_match(m, copy, &sum, &later);
     if (second == GRAPH_NONE)
@@ -348,7 +348,7 @@ uint32_t reroll_origin(const struct reroll_match *m, LLVMValueRef value)
 
 static bool results_match(struct reroll_match *m)
 {
-    struct loop_sum sum;
+    struct sum sum;
     for (uint32_t n = 0; n < m->loop->count; n++) {
         LLVMValueRef value = m->loop->instructions[n];
         if (!loop_value_lives_on(m->loop, value))

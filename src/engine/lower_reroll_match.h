@@ -29,7 +29,7 @@ struct reroll_match {
     uint16_t next[LOOP_INSTRUCTIONS];
     bool needed[LOOP_INSTRUCTIONS]; /* in the short loop */
     /* Sums that do not change in the loop and are 0 if the copies are what they seem. */
-    struct loop_sum assumptions[REROLL_ASSUMPTIONS];
+    struct sum assumptions[REROLL_ASSUMPTIONS];
     uint32_t assumption_count;
     struct reroll_trail trail[REROLL_COPIES * LOOP_INSTRUCTIONS];
     uint32_t trail_count, effort;

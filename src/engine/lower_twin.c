@@ -51,7 +51,7 @@ void twin_begin(struct twin *t, struct loop *loop, uint32_t copies)
     t->access_count = t->zero_count = 0;
 }
 
-bool twin_add_zero(struct twin *t, const struct loop_sum *sum)
+bool twin_add_zero(struct twin *t, const struct sum *sum)
 {
     if (t->zero_count == TWIN_ZEROS)
         return false;
@@ -116,8 +116,8 @@ enum meeting { MEETING_HARMLESS, MEETING_CERTAIN, MEETING_FAR, MEETING_UNKNOWN }
 static enum meeting meeting_of(const struct twin_access *a, const struct twin_access *b,
                                uint64_t *distance)
 {
-    struct loop_sum sum = a->sum;
-    if (a->stride != b->stride || a->size != b->size || !loop_sum_subtract(&sum, &b->sum) ||
+    struct sum sum = a->sum;
+    if (a->stride != b->stride || a->size != b->size || !sum_subtract(&sum, &b->sum) ||
         sum.count != 0 || (sum.constant != 0 && a->offset != b->offset))
         return MEETING_UNKNOWN;
     uint32_t apart = sum.constant < 0 - sum.constant ? sum.constant : 0 - sum.constant;
@@ -149,11 +149,11 @@ static bool meetings_are_harmless(const struct twin *t)
 bool twin_is_possible(struct twin *t)
 {
     const struct loop *loop = t->loop;
-    struct loop_sum right;
+    struct sum right;
     if (LLVMGetICmpPredicate(loop->condition) != (loop->leaves_on_true ? LLVMIntEQ : LLVMIntNE) ||
         !loop_sum_of(loop, LLVMGetOperand(loop->condition, 0), &t->difference) ||
         !loop_sum_of(loop, LLVMGetOperand(loop->condition, 1), &right) ||
-        !loop_sum_subtract(&t->difference, &right))
+        !sum_subtract(&t->difference, &right))
         return false;
     t->step = loop_sum_step(loop, &t->difference, 1);
     return t->step != 0 && t->access_count != 0 && meetings_are_harmless(t);
@@ -172,7 +172,7 @@ static LLVMValueRef i64_constant(const struct twin *t, uint64_t value)
 }
 
 /* A sum before the first round. */
-static LLVMValueRef sum_at_start(struct twin *t, const struct loop_sum *sum)
+static LLVMValueRef sum_at_start(struct twin *t, const struct sum *sum)
 {
     LLVMValueRef total = i32_constant(t, sum->constant);
     for (uint32_t i = 0; i < sum->count; i++) {
@@ -187,7 +187,7 @@ static LLVMValueRef sum_at_start(struct twin *t, const struct loop_sum *sum)
 }
 
 /* A sum in the loop's last round. */
-static LLVMValueRef sum_at_end(struct twin *t, const struct loop_sum *sum)
+static LLVMValueRef sum_at_end(struct twin *t, const struct sum *sum)
 {
     LLVMValueRef rounds =
         LLVMBuildTrunc(t->builder, t->rounds, LLVMInt32TypeInContext(t->context), "");
@@ -437,7 +437,7 @@ static void check_enter(struct twin *t)
 void twin_close(struct twin *t)
 {
     const struct loop *loop = t->loop;
-    struct loop_sum sum;
+    struct sum sum;
     body_end(t);
     LLVMPositionBuilderAtEnd(t->builder, t->check);
     for (uint32_t n = 0; n < loop->count; n++)

@@ -11,7 +11,7 @@
  * before the first round. */
 struct twin_access {
     uint32_t number; /* in the loop */
-    struct loop_sum sum;
+    struct sum sum;
     LLVMValueRef base, start; /* start: an i64 */
     int64_t offset;
     int32_t stride; /* per round of the twin */
@@ -24,10 +24,10 @@ struct twin {
     uint32_t copies; /* rounds of the twin for one of the loop */
     struct twin_access accesses[TWIN_ACCESSES];
     uint32_t access_count;
-    struct loop_sum zeros[TWIN_ZEROS]; /* what must be 0 before the first round */
+    struct sum zeros[TWIN_ZEROS]; /* what must be 0 before the first round */
     uint32_t zero_count;
-    struct loop_sum difference; /* the loop ends after the round in which this is 0, */
-    uint32_t step;              /* and by which it grows per round */
+    struct sum difference; /* the loop ends after the round in which this is 0, */
+    uint32_t step;         /* and by which it grows per round */
 
     LLVMContextRef context;
     LLVMBuilderRef builder;
@@ -48,7 +48,7 @@ void twin_begin(struct twin *, struct loop *, uint32_t copies);
 const struct twin_access *twin_add_access(struct twin *, uint32_t number, uint32_t size);
 /* Makes the twin depend on a sum that does not change in the loop: it must be 0. False: too many.
  */
-bool twin_add_zero(struct twin *, const struct loop_sum *);
+bool twin_add_zero(struct twin *, const struct sum *);
 /* Whether it is known when the loop ends, and whether the checks may hold. */
 bool twin_is_possible(struct twin *);
 /* Writes the checks. The builder is left in the twin's body, for the caller to write phis with

@@ -274,7 +274,7 @@ static uint32_t lanes_find(const struct loop *loop)
 /* Nothing but sums is looked at behind the loop. */
 static bool only_sums_live_on(const struct loop *loop)
 {
-    struct loop_sum sum;
+    struct sum sum;
     for (uint32_t n = 0; n < loop->count; n++)
         if (loop_value_lives_on(loop, loop->instructions[n]) &&
             !loop_sum_of(loop, loop->instructions[n], &sum))

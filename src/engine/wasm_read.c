@@ -352,6 +352,13 @@ static void imports_walk(struct module_reader *r, struct wasm_import *imports, u
     }
 }
 
+/* Errors found while imports are read, about what a later section announces, are in that one. */
+static void section_blame(struct module_reader *r, enum wasm_section section)
+{
+    if (r->sections[section].present)
+        r->section = (uint8_t)section;
+}
+
 /* How many entries a section of definitions announces; it is read properly later. */
 static uint32_t section_peek_count(struct module_reader *r, enum wasm_section section)
 {
@@ -360,6 +367,8 @@ static uint32_t section_peek_count(struct module_reader *r, enum wasm_section se
     struct wasm_cursor c = cursor_over(r, r->sections[section].payload);
     uint32_t count = wasm_cursor_u32(&c);
     r->c.failed = c.failed;
+    if (c.failed)
+        section_blame(r, section);
     return count;
 }
 
@@ -374,6 +383,7 @@ static uint32_t space_size(struct module_reader *r, enum wasm_section section, c
     if (r->c.failed)
         return 0;
     if (defined + imported > limit) {
+        section_blame(r, section);
         if (section == SECTION_MEMORY)
             wasm_cursor_report(&r->c, ATOLL_EUNSUPPORTED, r->m->bytes + at,
                                "multiple memories (%llu) belong to multi-memory, which this engine "
@@ -386,6 +396,7 @@ static uint32_t space_size(struct module_reader *r, enum wasm_section section, c
         return 0;
     }
     if (defined > payload.len / min_bytes) {
+        section_blame(r, section);
         wasm_cursor_report(&r->c, ATOLL_EMALFORMED, r->m->bytes + at,
                            "unexpected end: %llu %s do not fit in the %s section",
                            (unsigned long long)defined, what, section_names[section]);
@@ -411,6 +422,10 @@ static void bodies_compare(struct module_reader *r)
         wasm_cursor_report(&r->c, ATOLL_EMALFORMED, at,
                            "unexpected end: %u function bodies do not fit in the code section",
                            bodies);
+    if (r->c.failed) {
+        section_blame(r, SECTION_FUNCTION);
+        section_blame(r, SECTION_CODE);
+    }
 }
 
 /* Allocates the index spaces and records the imports in them. */
@@ -577,6 +592,7 @@ static void (*const section_readers[SECTION_COUNT])(struct module_reader *) = {
 static int section_read(struct module_reader *r, uint8_t id)
 {
     bool present = r->sections[id].present;
+    r->section = id;
     if (present)
         r->c = cursor_over(r, r->sections[id].payload);
     if (present || id == SECTION_IMPORT)
@@ -587,7 +603,7 @@ static int section_read(struct module_reader *r, uint8_t id)
         wasm_cursor_report(&r->c, ATOLL_EMALFORMED, r->c.at,
                            "section size mismatch: %zu bytes are left over",
                            (size_t)(r->c.end - r->c.at));
-    return r->c.failed ? error_prefix(r->c.error, "%s section", section_names[id]) : 0;
+    return r->c.failed ? error_prefix(r->c.error, "%s section", section_names[r->section]) : 0;
 }
 
 static int module_read(const uint8_t *bytes, size_t len, bool skeleton, struct wasm_module *out,

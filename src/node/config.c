@@ -175,7 +175,8 @@ int config_set(struct node_config *c, const char *key, const char *value, struct
     const struct field *f = field_find(key);
     if (f == NULL)
         return error_set(e, ATOLL_EINVAL, "there is no setting \"%s\"", key);
-    return field_parse(f, value, c, e);
+    int rc = field_parse(f, value, c, e);
+    return rc < 0 ? error_prefix(e, "setting %s", key) : 0;
 }
 
 /* ATOLL_SECTION_KEY of every field in a table. */

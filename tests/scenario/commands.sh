@@ -5,11 +5,16 @@
 expect 2 'atoll alone explains itself and fails' "$atoll"
 says 'it lists its commands' '^  run '
 expect 0 'atoll help succeeds' "$atoll" help
-for command in run resume build compile inspect doctor version; do
-    check "atoll help names $command" grep -q "^  $command " <("$atoll" help)
+commands=$("$atoll" help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | grep -vx help)
+for command in run resume build compile inspect doctor version up deploy invoke ledger; do
+    check "atoll help names $command" grep -qx "$command" <(echo "$commands")
+done
+for command in $commands; do
     expect 0 "atoll $command --help succeeds" "$atoll" "$command" --help
     check "the help of $command has a usage line and tells of --help" \
         sh -c "grep -q '^Usage: atoll $command ' $out && grep -q -- '--help' $out"
+    [[ $command == @(version|ledger) ]] ||
+        check "and of exit codes" grep -qi 'exit code' "$out"
     expect 0 "atoll help $command is the same" "$atoll" help "$command"
     expect 2 "atoll $command refuses an unknown option" "$atoll" "$command" --elephant
     says "and says where to look" "atoll $command --help"
@@ -54,6 +59,13 @@ for verb in inspect run compile; do
     expect 126 "$verb refuses a module beyond the limit" "$atoll" $verb "$work/large.wasm"
     says 'and says what it is' 'large.wasm: the module is larger than the limit of 256 MiB'
     expect 2 "$verb needs a file" "$atoll" $verb
+done
+for refused in 'exceptions (tag)' 'multi-memory (memory 1) (memory 1)' 'memory64 (memory i64 1)' \
+    'relaxed-simd (func (drop (f32x4.relaxed_min (v128.const i64x2 0 0) (v128.const i64x2 0 0))))'; do
+    echo "(module ${refused#* })" >"$work/refused.wat"
+    wat2wasm --enable-all "$work/refused.wat" -o "$work/refused.wasm"
+    expect 126 "run refuses ${refused%% *}" "$atoll" run "$work/refused.wasm"
+    says 'by that name' "${refused%% *}, which this engine does not have"
 done
 expect 126 'an error can be had as JSON' "$atoll" inspect --json "$work/bad.wasm"
 check 'with its code' grep -q ATOLL_EMALFORMED "$err"

@@ -104,6 +104,13 @@ expect 0 'it has left' call --json balance 7
 check 'exactly' grep -q '"value":\s*"198500"' "$out"
 expect 1 'what is not there is not paid' call pay 7 8 100000000
 expect 2 'a procedure that there is not is refused' call mint 7
+check 'receipts are kept beside the key' test -f "$work/client.key.receipts"
+expect 0 'a call in the same moment waits its turn' sh -c \
+    "for i in 1 2 3 4; do \"$atoll\" ledger call --genesis \"$work/genesis\" --key \"$work/client.key\" deposit 9 1 & done; wait"
+check 'and all are executed' test "$(grep -c 'status 0' "$out")" = 4
+expect 0 'all receipts that were kept hold' ledger receipt verify --genesis "$work/genesis" --store "$work/client.key.receipts"
+prints 'and are counted' "$work/client.key.receipts: 8 receipts valid, 0 not"
+expect 125 'they are of one ledger' ledger receipt verify --genesis "$work/genesis.other" --store "$work/client.key.receipts"
 expect 0 'a sealed client key calls, too' ledger call --genesis "$work/genesis" --key "$work/sealed.key" \
     --passphrase-file "$work/passphrase" --receipt "$work/sealed.rcpt" balance 8
 
@@ -127,6 +134,16 @@ check 'which is said' grep -q 'another ledger' "$out"
 expect 0 'a receipt is shown without a genesis' ledger receipt show --json "$work/pay.rcpt"
 check 'but no root to compare with' sh -c "! grep -q batch_root '$out'"
 expect 2 'verifying wants a genesis' ledger receipt verify "$work/pay.rcpt"
+
+expect 0 'one is taken out of those that were kept' ledger receipt get --genesis "$work/genesis" \
+    --store "$work/client.key.receipts" -o "$work/taken.rcpt" "$index"
+check 'it is the same' cmp -s "$work/taken.rcpt" "$work/pay.rcpt"
+expect 2 'a receipt comes from one place' ledger receipt get --node http://127.0.0.1:1 --store "$work/client.key.receipts" -o "$work/taken.rcpt" 1
+mv "$work/client.key.receipts" "$work/aside"
+expect 0 'without them the key goes on' call balance 7
+check 'with new ones' test -f "$work/client.key.receipts"
+mv "$work/aside" "$work/client.key.receipts"
+expect 0 'older ones do not make it sign a number twice' call balance 7
 
 # ---- HTTP ----
 status_is 'the view is well' 200 /healthz
@@ -219,7 +236,34 @@ expect 0 'a local ledger is made' ledger genesis --local "$work/local" --account
 check 'with four replicas' test -f "$work/local/replica-3/replica.key"
 expect 125 'never over another' ledger genesis --local "$work/local"
 expect 0 'the demonstration runs' ledger demo --dir "$work/demo" --time 6s --accounts 1000
-check 'with its view change' grep -q 'is the primary now' "$out"
+check 'with its view change' grep -q 'then follow replica' "$out"
+check 'and receipts that hold' grep -q '20 of 20 receipts are valid' "$out"
+check 'and fits a terminal' sh -c "! grep -qE '^.{81}' '$out'"
+shown=$(sed -n '/^  \$ /,/rcpt$/p' "$out" | sed 's/^  \$ //')
+expect 0 'the command that it prints can be repeated' sh -c "$shown"
+check 'with the same answer' grep -q ': valid' "$out"
+expect 2 'another number of replicas is another ledger' ledger demo --dir "$work/demo" --replicas 7
+expect 0 'it goes on with the ledger that is there' ledger demo --dir "$work/demo" --time 4s --json
+check 'and says so' grep -qE '"continued":\s*true' "$out"
+check 'with nothing left without an answer' grep -qE '"unanswered":\s*0' "$out"
+demo_processes() { pgrep -f -- "--until-eof $work/demo/" | wc -l; }
+for signal in INT TERM KILL; do
+    "$atoll" ledger demo --dir "$work/demo" >"$work/null" 2>&1 &
+    demo=$!
+    for _ in $(seq 100); do
+        [ "$(demo_processes)" = 4 ] && break
+        sleep 0.1
+    done
+    check "it runs four processes" test "$(demo_processes)" = 4
+    sleep "0.$((RANDOM % 10))"
+    kill -$signal $demo
+    wait $demo 2>"$work/null"
+    for _ in $(seq 50); do
+        [ "$(demo_processes)" = 0 ] && break
+        sleep 0.1
+    done
+    check "SIG$signal leaves none" test "$(demo_processes)" = 0
+done
 receipt=$(find "$work/demo/receipts" -name '*.rcpt' | head -1)
 expect 0 'its receipts hold' ledger receipt verify --genesis "$work/demo/genesis" --ledger "$work/demo/replica-1" "$receipt"
 
@@ -228,5 +272,11 @@ if [ -x "$crash" ]; then
     check 'receipts survive six rounds of kill -9' "$crash" "$atoll" "$work/crash" 6
 else
     skip 'receipts survive six rounds of kill -9' 'ledger-crash is not built beside the command'
+fi
+transfer=$(dirname "$atoll")/tests/scenario/ledger-transfer
+if [ -x "$transfer" ]; then
+    check 'a replica without a disk takes over a checkpoint' "$transfer" "$atoll" "$work/transfer"
+else
+    skip 'a replica without a disk takes over a checkpoint' 'ledger-transfer is not built beside the command'
 fi
 finish

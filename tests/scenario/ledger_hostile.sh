@@ -41,23 +41,30 @@ refuses 'a missing vote log' 'the vote log cannot be read.*new key' log/votes-00
 refuses 'a missing state file' 'the state file of the log is missing' log/state gone -
 refuses 'a state file that is cut off' 'the state file of the log is damaged' log/state cut 100
 
-segment=$(find "$replica/log" -name 'segment-00000001-*')
-flip "$segment" 40000
-pids=()
-for i in 0 1 2 3; do
-    "$atoll" ledger node "$work/demo/replica-$i" >"$work/$i.out" 2>"$work/$i.err" &
-    pids+=($!)
-done
 whole() { # the damaged one has all that another has
     [ "$(ledger check "$replica" | grep '^last batch')" = "$(ledger check "$work/demo/replica-1" | grep '^last batch')" ]
 }
-for _ in $(seq 60); do
-    sleep 0.5
-    whole 2>"$work/null" && break
-done
-check 'damage below the durable mark is told of' grep -q 'the log is damaged.*come from the other replicas' "$work/2.err"
-kill -TERM "${pids[@]}"
-wait "${pids[@]}"
-check 'what was damaged came from the others' whole
-check 'and keeps to the rules' ledger check "$replica"
+heals() { # name how argument: replica 2 starts with such a segment, and the others give it what it lacks
+    local name=$1 how=$2 argument=$3 segment pids=()
+    segment=$(find "$replica/log" -name 'segment-*' | sort | head -1)
+    "$how" "$segment" "$argument"
+    for i in 0 1 2 3; do
+        "$atoll" ledger node "$work/demo/replica-$i" >"$work/$i.out" 2>"$work/$i.err" &
+        pids+=($!)
+    done
+    for _ in $(seq 60); do
+        sleep 0.5
+        whole 2>"$work/null" && break
+    done
+    check "$name is told of" grep -q 'the log is damaged.*come from the other replicas' "$work/2.err"
+    kill -TERM "${pids[@]}"
+    wait "${pids[@]}"
+    check "$name: what was damaged came from the others" whole
+    check "$name: and keeps to the rules" ledger check "$replica"
+}
+heals 'damage below the durable mark' flip 40000
+check 'nothing is signed before it is known that nothing is signed twice' grep -q 'nothing is signed before the others are ahead' "$work/2.err"
+heals 'a segment that is cut off' cut 50000
+heals 'a segment with a damaged head' flip 60
+heals 'a segment that is gone' gone -
 finish

@@ -1,6 +1,6 @@
 // Who may do what on a node that asks for tokens (node_access.sh starts it).
 import fs from 'node:fs'
-import { ask, base, call, check, equal, finish, part } from './client.mjs'
+import { ask, base, call, check, equal, finish, part, raw, statusOf } from './client.mjs'
 
 const admin = fs.readFileSync(`${process.env.DATA}/admin-token`, 'utf8').trim()
 const as = (token, more = {}) => ({ headers: { authorization: `Bearer ${token}`, ...more } })
@@ -21,6 +21,8 @@ await part('none and wrong ones', async () => {
     equal(`a wrong one is 401: ${wrong.length} characters`, (await ask('GET', '/v1/functions', as(wrong))).status, 401)
   }
   equal('another scheme is 401', (await ask('GET', '/v1/functions', { headers: { authorization: `Basic ${admin}` } })).status, 401)
+  const twice = await raw(`GET /v1/functions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${admin}\r\nAuthorization: Bearer x\r\nConnection: close\r\n\r\n`)
+  equal('two of them are 400', statusOf(twice), 400)
   for (const open of ['/healthz', '/readyz', '/version', '/']) {
     equal(`${open} needs none`, (await ask('GET', open)).status, 200)
   }

@@ -202,6 +202,10 @@ await part('state', async () => {
   equal('over this one is fine', Math.floor((await state('PUT', 'hello World', { 'if-match': get.headers.etag })).status / 100), 2)
   equal('where nothing may be is 412', (await state('PUT', 'x', { 'if-match': '"0"' })).status, 412)
   equal('a piece is patched', Math.floor((await state('PATCH', 'W0', {}, at + '?offset=6')).status / 100), 2)
+  for (const offset of ['', 'six', '-1', '+6', '6x', '0x6', '99999999999999999999']) {
+    equal(`an offset "${offset}" is none`, (await state('PATCH', 'x', {}, `${at}?offset=${encodeURIComponent(offset)}`)).status, 400)
+  }
+  equal('a whole value is not put by pieces', (await state('PUT', 'x', { 'content-range': 'bytes 0-0/*' })).status, 400)
   equal('a piece by Content-Range', Math.floor((await state('PATCH', 'HE', { 'content-range': 'bytes 0-1/*' })).status / 100), 2)
   equal('and both are there', (await state('GET')).text, 'HEllo W0rld')
   equal('entries are appended', (await ask('POST', '/v1/state/default/log/entries', { body: 'one' })).json.index, 0)
@@ -266,6 +270,14 @@ await part('who is asked', async () => {
   }
   for (const host of ['localhost', `127.0.0.1:${base.port}`, '[::1]', 'localhost:1']) {
     equal(`one to ${host} is answered`, (await ask('GET', '/v1/functions', { headers: { host } })).status, 200)
+  }
+  for (const origin of ['http://evil.example', 'https://localhost.evil.example', 'http://127.0.0.1@evil.example', 'null', 'http://10.0.0.1']) {
+    const r = await ask('POST', '/v1/fn/default/acts', { headers: { origin }, body: 'echo page' })
+    equal(`a page from ${origin} calls nothing`, r.status, 403)
+  }
+  for (const origin of ['http://localhost:3000', `http://127.0.0.1:${base.port}`, 'http://[::1]:80']) {
+    const r = await ask('POST', '/v1/fn/default/acts', { headers: { origin }, body: 'echo page' })
+    equal(`one from ${origin} does`, r.text, 'echo page')
   }
 })
 

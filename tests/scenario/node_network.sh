@@ -29,6 +29,7 @@ while True:
 END
 python3 server.py >port &
 server=$!
+disown
 trap 'kill -KILL $node $server 2>/dev/null; rm -rf "$work"' EXIT
 for _ in $(seq 100); do
     [ -s port ] && break
@@ -36,6 +37,19 @@ for _ in $(seq 100); do
 done
 port=$(cat port)
 
+# A node that knows a name: where this is allowed it has an /etc/hosts of its own.
+named=
+if unshare -m true 2>/dev/null; then
+    named=yes
+    printf '127.0.0.1 localhost\n%s peer.test\n' "$host" >hosts
+    cat >named-node <<END
+#!/bin/sh
+[ "\$1" = up ] || exec "$atoll" "\$@"
+exec unshare -m sh -c 'mount --bind "$work/hosts" /etc/hosts && exec "\$0" "\$@"' "$atoll" "\$@"
+END
+    chmod +x named-node
+    atoll=$work/named-node
+fi
 check 'a node starts at all addresses' node_start --set listen=0.0.0.0:0 --set auth.required=never \
     --set metrics_listen=0.0.0.0:0
 "$atoll" build "$here/functions/reach.c" -o reach.wasm || exit 1
@@ -72,13 +86,14 @@ else
 fi
 
 # ---- names ----
-name=$(hostname)
-if [ "$(getent ahostsv4 "$name" | awk 'NR == 1 { print $1 }')" = "$host" ]; then
-    deploy_as named "{ host: $name, port: $port }"
-    reaches 'a name that the manifest has is looked up' named "tcp $name $port" 'tcp?'
-    refused 'its address without that is not known' named "tcp 192.0.2.1 $port"
+if [ -n "$named" ]; then
+    deploy_as named "{ host: peer.test, port: $port }"
+    refused 'an address of a name is not allowed as long as nobody knows it' named "tcp $host $port"
+    reaches 'the name is looked up' named "tcp peer.test $port" 'tcp?'
+    reaches 'however it is written' named "tcp Peer.TEST $port" 'tcp?'
+    refused 'with the port that the manifest has' named "tcp peer.test $((port + 1))"
 else
-    skip 'a name that the manifest has is looked up' "$name is not $host here"
+    skip 'a name is looked up' 'only root may give this node names of its own'
 fi
 refused 'another name is not looked up' exact "tcp localhost $port"
 

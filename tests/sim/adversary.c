@@ -24,6 +24,7 @@ static const char *const trick_name[SIM_TRICKS + 1] = {
     [SIM_TRICK_AMNESIA] = "amnesia",
     [SIM_TRICK_POISON] = "poison",
     [SIM_TRICK_HOARD] = "hoard",
+    [SIM_TRICK_FALSE_TIP] = "false-tip",
 };
 
 const char *const *sim_adversary_tricks(void)

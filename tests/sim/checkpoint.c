@@ -119,7 +119,7 @@ static uint64_t ledger_last(const struct sim_machine *m)
     for (uint64_t position = m->entries; position--;) {
         const struct sim_record *r = sim_machine_entry(m, position);
 
-        if (r->type == LEDGER_ENTRY_PP)
+        if (r && r->type == LEDGER_ENTRY_PP)
             return load_u64(r->bytes + PP_SEQNO_AT);
     }
     return 0;
@@ -191,8 +191,21 @@ void checkpoint_forget_all(struct sim_machine *m)
         checkpoint_drop(m, m->checkpoints - 1);
 }
 
+static int env_checkpoint_origin(void *context, uint64_t s, struct merkle_frontier *out)
+{
+    const struct sim_machine *m = context;
+
+    for (unsigned i = 0; i < m->checkpoints; i++)
+        if (m->checkpoint[i].at.s == s) {
+            *out = m->checkpoint[i].at.origin;
+            return 0;
+        }
+    return -ATOLL_ENOENT;
+}
+
 void checkpoint_env(struct ledger_env *env)
 {
     env->digest = env_digest;
     env->checkpoint_chunk = env_checkpoint_chunk;
+    env->checkpoint_origin = env_checkpoint_origin;
 }

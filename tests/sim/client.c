@@ -40,6 +40,7 @@ struct sim_client {
     struct sim_cluster *cluster;
     unsigned number, endpoint, identities, bundle_max, window, pace;
     uint64_t deadline_us;
+    uint64_t highest_index;     /* in any receipt of this life, or of its store */
     bool syncs;                 /* every receipt before it counts as heard */
     struct ledger_client *core; /* NULL: it is down */
     unsigned life, timer_version;
@@ -202,6 +203,10 @@ static void body_note(struct sim_client *c, struct slice bytes)
             continue;
         a->known = true;
         a->min_index = body.request.min_index;
+        if (a->min_index < c->highest_index)
+            sim_world_violated(world_of(c), "client %u signs min_index %llu, yet it has seen %llu",
+                               c->number, (unsigned long long)a->min_index,
+                               (unsigned long long)c->highest_index);
         ledger_request_hash(body.fields, a->req_hash);
         return;
     }
@@ -300,6 +305,7 @@ static void receipt_take(struct sim_client *c, struct ask *a, const struct ledge
     a->returned_us = world_of(c)->now_us;
     a->call.status = tx->status;
     a->call.index = tx->index;
+    c->highest_index = tx->index > c->highest_index ? tx->index : c->highest_index;
     a->call.output_len = (uint32_t)(tx->output.len < 9 ? tx->output.len : 9);
     memcpy(a->call.output, tx->output.data, tx->output.len < 8 ? tx->output.len : 8);
     sim_covered(&c->cluster->coverage, SIM_SECTION_EVENT, SIM_EVENT_RECEIPT);
@@ -361,7 +367,7 @@ static void core_open(struct sim_client *c)
     }
     if (c->store)
         ledger_receipt_store_status(c->store, &status);
-    settings.min_index = status.highest_index;
+    settings.min_index = c->highest_index = status.highest_index;
     if (ledger_client_open(&settings, &env, &c->core, &e) != 0)
         sim_world_violated(world_of(c), "client %u does not open: %s", c->number, e.text);
 }
@@ -619,7 +625,7 @@ static void ask_find(struct sim_client *c, const struct ask *a)
             const struct sim_record *r = sim_machine_entry(&c->cluster->machine[m], i);
             uint8_t hash[HASH_LEN];
 
-            if (r->type != LEDGER_ENTRY_TX ||
+            if (!r || r->type != LEDGER_ENTRY_TX ||
                 ledger_tx_decode(slice_of(r->bytes, r->len), &tx, &e) != 0 ||
                 ledger_body_decode(tx.body, &body, &e) != 0)
                 continue;

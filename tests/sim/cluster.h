@@ -61,6 +61,13 @@ struct sim_pending {
     struct kv_checkpoint *store; /* NULL: free */
 };
 
+/* What a jump left out, and up to where it has come since. */
+struct sim_gap {
+    struct merkle_frontier from, now, goal;
+};
+
+#define SIM_GAPS_MAX 16
+
 struct sim_machine {
     struct sim_cluster *cluster;
     unsigned number;  /* endpoint */
@@ -75,6 +82,8 @@ struct sim_machine {
     uint64_t synced_at_us; /* the last planned sync ends then */
     size_t *entry;         /* record of the disk that holds the entry at a position */
     size_t entries, entry_capacity;
+    struct sim_gap gap[SIM_GAPS_MAX]; /* ascending */
+    unsigned gaps;
     uint64_t *batch; /* position of the PP of batch s, where it was seen last */
     size_t batch_capacity;
     uint32_t timer_version[LEDGER_TIMERS];
@@ -160,7 +169,7 @@ void sim_machine_accept(struct sim_machine *, unsigned endpoint);
 void sim_machine_hang_up(struct sim_machine *, unsigned endpoint);
 /* A message from another endpoint of the network. */
 void sim_machine_receive(struct sim_machine *, unsigned from, const uint8_t *bytes, size_t len);
-/* The last record of the disk with the entry; NULL beyond the end. */
+/* The last record of the disk with the entry; NULL beyond the end, or when it is missing. */
 const struct sim_record *sim_machine_entry(const struct sim_machine *, uint64_t position);
 
 /* A batch of the ledger on its disk. False: s is not in it. */
@@ -170,6 +179,8 @@ struct sim_batch {
     uint8_t pp_hash[HASH_LEN];
 };
 bool sim_machine_batch(const struct sim_machine *, uint64_t s, struct sim_batch *);
+/* Some of its history is missing: it went on from a checkpoint of others. */
+bool sim_machine_is_hollow(const struct sim_machine *);
 
 /* ---- clients (client.c) ---- */
 

@@ -26,6 +26,8 @@ enum sim_event_kind {
     SIM_EVENT_LINE_BROKEN, /* a client's connection */
     SIM_EVENT_VIEW,        /* a machine entered a view */
     SIM_EVENT_ROLLBACK,    /* a machine took entries back */
+    SIM_EVENT_JUMP,        /* … went on from a checkpoint of others */
+    SIM_EVENT_GAP_FILLED,  /* … has all of what it left out */
     SIM_EVENT_TRANSFER,    /* … began to fetch history */
     SIM_EVENT_ABSTAIN,     /* … signs nothing more in its view */
     SIM_EVENT_QUARANTINE,  /* … signs nothing after losing power */

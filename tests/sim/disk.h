@@ -1,6 +1,7 @@
 /*
  * The simulated disk of one machine, at the level at which the replica's core sees its log: records
- * with one numbering (lsn, from 1), in two files, the segments and the votes.
+ * with one numbering (lsn, from 1), in three files: the segments, the votes, and entries that fill
+ * gaps.
  *
  *   append ──▶ written (page cache) ──▶ sync ──▶ durable
  *
@@ -17,6 +18,7 @@
 enum sim_file {
     SIM_FILE_SEGMENT,
     SIM_FILE_VOTE,
+    SIM_FILE_HISTORY, /* what fills gaps */
     SIM_FILE_COUNT,
 };
 

@@ -354,6 +354,19 @@ static void hoard_report(struct sim_adversary *a, const struct sim_machine *m,
     sign_as(a, m, hash, vc->nv.signature);
 }
 
+/* The last certificate for other contents: such as anybody has, so that only the signatures tell.
+ */
+static void tip_falsify(struct sim_adversary *a, struct ledger_view_change *vc)
+{
+    struct ledger_pp *tip = &vc->certificates[vc->certificate_count - 1].pp;
+    struct merkle_hash root = ledger_batch_root_empty();
+
+    tip->kind = LEDGER_KIND_EMPTY;
+    tip->count = 0;
+    memcpy(tip->batch_root, root.bytes, HASH_LEN);
+    sim_random_fill(sim_adversary_random(a), tip->nonce_commit, HASH_LEN);
+}
+
 static bool reports_hoard(const struct sim_adversary *a, const struct sim_machine *m,
                           const struct ledger_view_change *vc)
 {
@@ -392,6 +405,9 @@ static struct slice view_change_forge(struct sim_adversary *a, const struct sim_
     } else if (sim_adversary_uses(a, SIM_TRICK_ANY_TIP)) {
         sim_acted(a, SIM_TRICK_ANY_TIP);
         tip_any(a, &vc);
+    } else if (vc.certificate_count && sim_adversary_uses(a, SIM_TRICK_FALSE_TIP)) {
+        sim_acted(a, SIM_TRICK_FALSE_TIP);
+        tip_falsify(a, &vc);
     } else {
         return message;
     }

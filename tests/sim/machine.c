@@ -309,6 +309,7 @@ static int core_try(struct sim_machine *m, uint64_t below, uint64_t *from, struc
 
     storage_env(&env);
     checkpoint_env(&env);
+    gap_env(&env);
     config.kv = checkpoint_store(m, below, &config.checkpoint);
     *from = config.checkpoint ? config.checkpoint->s : 0;
     rc = ledger_open(&config, &env, &m->core, e);
@@ -335,6 +336,7 @@ static void core_open(struct sim_machine *m)
             return;
         if (rc != -ATOLL_ECORRUPT || !below || !m->core)
             break;
+        checkpoint_forget_pending(m);
         ledger_close(m->core);
         m->core = NULL;
         m->life++;

@@ -51,6 +51,32 @@ void storage_find(struct sim_machine *);
 bool storage_feed(struct sim_machine *, struct error *);
 void storage_close(struct sim_machine *);
 
+/* Makes room for entries up to a position; what is new lies nowhere yet. */
+void entries_extend(struct sim_machine *, uint64_t end);
+/* The record with this number is the entry at its position. */
+void entry_place(struct sim_machine *, size_t record);
+
+/* ---- gap.c ---- */
+
+/* Records of the disk that no core knows of. */
+#define SIM_KIND_JUMP    200
+#define SIM_KIND_HISTORY 201
+#define SIM_KIND_GONE    202
+/* In the place of a record's number: the entry is missing. */
+#define SIM_NOWHERE SIZE_MAX
+
+/* Fills in what a core asks of gaps. */
+void gap_env(struct ledger_env *);
+/* A jump's record is found, or made. */
+void gap_note(struct sim_machine *, const struct sim_record *);
+void gaps_rollback(struct sim_machine *, uint64_t position);
+/* Puts the entries found into the gaps found. */
+void gaps_find(struct sim_machine *);
+/* Something is missing. */
+bool gaps_open(const struct sim_machine *);
+/* Feeds the entries of the gap before this jump to a core, if all are here. */
+int gap_feed(struct sim_machine *, const struct sim_record *jump, struct error *);
+
 /* ---- checkpoint.c ---- */
 
 /* Fills in what a core asks of checkpoints. */

@@ -16,6 +16,22 @@ bool replica_mutation_choose(const char *name)
         [REPLICA_MUTATION_NONCE_AFTER_CHANGE] = "nonce-after-change",
         [REPLICA_MUTATION_NO_ABSTAIN] = "no-abstain",
         [REPLICA_MUTATION_NO_FLOOR] = "no-floor",
+        [REPLICA_MUTATION_SIGN_EARLY] = "sign-early",
+        [REPLICA_MUTATION_VOTE_AFTER_CHANGE] = "vote-after-change",
+        [REPLICA_MUTATION_FEW_NONCES] = "few-nonces",
+        [REPLICA_MUTATION_NONCE_UNOPENED] = "nonce-unopened",
+        [REPLICA_MUTATION_PREPARE_UNSIGNED] = "prepare-unsigned",
+        [REPLICA_MUTATION_EVIDENCE_UNSIGNED] = "evidence-unsigned",
+        [REPLICA_MUTATION_CHANGE_UNSIGNED] = "change-unsigned",
+        [REPLICA_MUTATION_NEW_VIEW_UNCHECKED] = "new-view-unchecked",
+        [REPLICA_MUTATION_PLAN_NOT_HELD] = "plan-not-held",
+        [REPLICA_MUTATION_G_UNCOMPARED] = "g-uncompared",
+        [REPLICA_MUTATION_M_UNCOMPARED] = "m-uncompared",
+        [REPLICA_MUTATION_DC_UNCOMPARED] = "dc-uncompared",
+        [REPLICA_MUTATION_PREVIOUS_UNCOMPARED] = "previous-uncompared",
+        [REPLICA_MUTATION_MIN_INDEX] = "min-index",
+        [REPLICA_MUTATION_TWICE] = "twice",
+        [REPLICA_MUTATION_SENT_ONCE] = "sent-once",
     };
 
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {

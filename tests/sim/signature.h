@@ -44,6 +44,8 @@ void sim_sign_again(struct sim_signatures *, const struct sim_key *, const uint8
                     uint8_t signature[static 64]);
 bool sim_verify(const struct sim_signatures *, const uint8_t public_key[static 32],
                 const uint8_t hash[static 32], const uint8_t signature[static 64]);
+/* Those by which whatever checks many signatures at once (src/ledger/check) judges from here on. */
+void sim_signatures_judge(struct sim_signatures *);
 /* For what takes a verifier (receipts, clients). */
 struct ledger_verifier sim_verifier(struct sim_signatures *);
 

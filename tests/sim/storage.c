@@ -22,12 +22,41 @@ static void batch_note(struct sim_machine *m, const struct sim_record *r)
     m->batch[s] = r->position;
 }
 
+void entries_extend(struct sim_machine *m, uint64_t end)
+{
+    size_t capacity = m->entry_capacity ? m->entry_capacity : 256;
+
+    while (capacity < end)
+        capacity *= 2;
+    if (capacity > m->entry_capacity)
+        m->entry = sim_reallocate(m->entry, capacity * sizeof *m->entry);
+    m->entry_capacity = capacity;
+    while (m->entries < end)
+        m->entry[m->entries++] = SIM_NOWHERE;
+}
+
+void entry_place(struct sim_machine *m, size_t record)
+{
+    const struct sim_record *r = &m->disk.record[record];
+
+    m->entry[r->position] = record;
+    if (r->type == LEDGER_ENTRY_PP)
+        batch_note(m, r);
+}
+
 static void entries_note(struct sim_machine *m, size_t record)
 {
     const struct sim_record *r = &m->disk.record[record];
 
-    if (r->kind == LEDGER_RECORD_ROLLBACK && r->position < m->entries)
+    if (r->kind == SIM_KIND_JUMP)
+        gap_note(m, r);
+    if (r->kind == LEDGER_RECORD_ROLLBACK && r->position < m->entries) {
         m->entries = r->position;
+        gaps_rollback(m, r->position);
+        /* Of a jump that is undone, what lies before it is the end. */
+        while (m->entries && m->entry[m->entries - 1] == SIM_NOWHERE)
+            m->entries--;
+    }
     if (r->kind != LEDGER_RECORD_ENTRY)
         return;
     if (r->position > m->entries) {
@@ -35,14 +64,14 @@ static void entries_note(struct sim_machine *m, size_t record)
                            m->number, (unsigned long long)r->position, m->entries);
         return;
     }
-    if (r->position == m->entry_capacity) {
-        m->entry_capacity = m->entry_capacity ? 2 * m->entry_capacity : 256;
-        m->entry = sim_reallocate(m->entry, m->entry_capacity * sizeof *m->entry);
-    }
-    m->entry[r->position] = record;
-    m->entries = r->position + 1;
-    if (r->type == LEDGER_ENTRY_PP)
-        batch_note(m, r);
+    m->entries = r->position;
+    entries_extend(m, r->position + 1);
+    entry_place(m, record);
+}
+
+bool sim_machine_is_hollow(const struct sim_machine *m)
+{
+    return gaps_open(m);
 }
 
 bool sim_machine_batch(const struct sim_machine *m, uint64_t s, struct sim_batch *out)
@@ -61,7 +90,9 @@ bool sim_machine_batch(const struct sim_machine *m, uint64_t s, struct sim_batch
 
 const struct sim_record *sim_machine_entry(const struct sim_machine *m, uint64_t position)
 {
-    return position < m->entries ? &m->disk.record[m->entry[position]] : NULL;
+    return position < m->entries && m->entry[position] != SIM_NOWHERE
+               ? &m->disk.record[m->entry[position]]
+               : NULL;
 }
 
 static enum sim_file file_of(enum ledger_record_kind kind)
@@ -182,8 +213,10 @@ void storage_find(struct sim_machine *m)
 {
     damage_set_aside(m);
     m->entries = 0;
+    m->gaps = 0;
     for (size_t i = 0; i < m->disk.count; i++)
         entries_note(m, i);
+    gaps_find(m);
 }
 
 bool storage_feed(struct sim_machine *m, struct error *e)
@@ -193,6 +226,10 @@ bool storage_feed(struct sim_machine *m, struct error *e)
     for (size_t i = 0; i < count; i++) {
         struct sim_record r = m->disk.record[i];
 
+        if (r.kind == SIM_KIND_JUMP && gap_feed(m, &r, e) != 0)
+            return false;
+        if (r.kind >= SIM_KIND_JUMP)
+            continue;
         if (ledger_recover(m->core, (enum ledger_record_kind)r.kind, r.type, r.position, r.bytes,
                            r.len, e) != 0)
             return false;

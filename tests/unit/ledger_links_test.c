@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "ledger/service/admission.h"
 #include "ledger/service/links.h"
 #include "ledger/service/local.h"
 
@@ -405,6 +406,32 @@ static void a_client_that_does_not_read_is_put_out(void **state)
     node_close(&a);
 }
 
+static void who_connects_too_often_is_turned_away_and_who_is_connected_stays(void **state)
+{
+    (void)state;
+    static int fds[2 * ADMISSION_SOURCE_BURST];
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons(first_port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct node a, b;
+    node_open(&a, 0);
+    node_open(&b, 1);
+    UNTIL(peers(&a) == 1, NULL);
+    for (unsigned i = 0; i < 2 * ADMISSION_SOURCE_BURST; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(fds[i], (struct sockaddr *)&at, sizeof at), 0);
+        turn(NULL);
+    }
+    UNTIL(links_counts(a.links).turned_away > 0, NULL);
+    say(&b, 0, "still here");
+    UNTIL(a.messages == 1, NULL);
+    assert_int_equal(peers(&a), 1);
+    for (unsigned i = 0; i < 2 * ADMISSION_SOURCE_BURST; i++)
+        close(fds[i]);
+    node_close(&a);
+    node_close(&b);
+}
+
 static void an_address_in_use_or_none_at_all_is_refused(void **state)
 {
     (void)state;
@@ -430,6 +457,7 @@ int main(void)
         cmocka_unit_test(whoever_speaks_another_protocol_is_put_out),
         cmocka_unit_test(clients_are_told_apart_and_their_leaving_is_told),
         cmocka_unit_test(a_client_that_does_not_read_is_put_out),
+        cmocka_unit_test(who_connects_too_often_is_turned_away_and_who_is_connected_stays),
         cmocka_unit_test(an_address_in_use_or_none_at_all_is_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

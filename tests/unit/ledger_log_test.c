@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -461,9 +462,9 @@ static void a_flipped_bit_never_shortens_the_log_in_silence(void **state)
         bool segment = strncmp(f->name, "segment-", 8) == 0;
         int rc = run_open(r, d, LEDGER_LOG_STRICT, "m");
         if (rc < 0) {
-            /* Only what cannot be had from others, or is nothing without its beginning. */
+            /* Only what cannot be had from others. */
             assert_int_equal(rc, -ATOLL_ECORRUPT);
-            assert_true(!segment || strncmp(f->name, "segment-00000001", 16) == 0);
+            assert_false(segment);
             refused++;
         } else if (r->found.corrupt) {
             assert_true(segment);
@@ -480,6 +481,8 @@ static void a_flipped_bit_never_shortens_the_log_in_silence(void **state)
                     last = r->records[i].seed;
                 }
             assert_true(c.signed_seqno >= before);
+            /* … and then nothing is signed before it is known that nothing is signed twice. */
+            assert_true(c.signed_seqno >= last || r->found.quarantine);
             check_ledger(r->log, r, c.next);
             damaged++;
         } else {
@@ -492,6 +495,60 @@ static void a_flipped_bit_never_shortens_the_log_in_silence(void **state)
         disk_free(d);
     }
     assert_true(refused > 5 && damaged > 100 && harmless > 100);
+    free(d);
+    free(r);
+}
+
+/* Segments are cut off, one after the other, or gone. */
+static void lost_segments_come_from_others_and_silence_the_replica(void **state)
+{
+    (void)state;
+    struct run *r = malloc(sizeof *r);
+    struct disk *d = malloc(sizeof *d);
+    for (uint64_t serial = 0; serial < 4; serial++) {
+        for (int gone = 0; gone < 2; gone++) {
+            closed_log(r, d, 3);
+            uint64_t last = 0;
+            for (int i = 0; i < DISK_FILES; i++) {
+                uint64_t s = 0, position = 0;
+                struct disk_file *f = &d->files[i];
+                if (!f->used ||
+                    sscanf(f->name, "segment-%8" SCNu64 "-%20" SCNu64, &s, &position) < 2)
+                    continue;
+                last = s > last ? s : last;
+                if (serial > 0 && s != serial)
+                    continue;
+                if (gone)
+                    f->used = false; /* serial 0: all of them */
+                else
+                    f->now.len = f->durable.len = 9000;
+            }
+            assert_true(last >= 4);
+            if (run_open(r, d, LEDGER_LOG_STRICT, "m"))
+                fail_msg("segment %d: %s", (int)serial, e.text);
+            assert_true(r->found.corrupt);
+            assert_int_equal(r->found.missing, ledger_log_end(r->log));
+            assert_true(r->found.quarantine == (serial == 0 || serial == last));
+            if (serial <= 1)
+                assert_int_equal(ledger_log_end(r->log), 0);
+            /* It goes on, and knows of it until it has rejoined. */
+            uint64_t lsn;
+            struct slice part = slice_of((const uint8_t *)"genesis", 7);
+            if (serial <= 1)
+                assert_int_equal(ledger_log_append(r->log, LEDGER_RECORD_ENTRY,
+                                                   LEDGER_ENTRY_GENESIS, 0, NULL, &part, 1, &lsn,
+                                                   &e),
+                                 0);
+            assert_int_equal(ledger_log_close(r->log, true, &e), 0);
+            disk_restart(d, DISK_CUT_NOTHING);
+            assert_int_equal(run_open(r, d, LEDGER_LOG_STRICT, "m"), 0);
+            assert_false(r->found.corrupt);
+            assert_true(r->found.quarantine == (serial == 0 || serial == last));
+            assert_int_equal(ledger_log_rejoined(r->log, &e), 0);
+            assert_int_equal(ledger_log_close(r->log, true, &e), 0);
+            disk_free(d);
+        }
+    }
     free(d);
     free(r);
 }
@@ -818,6 +875,7 @@ int main(void)
         cmocka_unit_test(a_power_cut_leaves_any_sectors),
         cmocka_unit_test(a_cut_during_recovery_is_recovered_from),
         cmocka_unit_test(a_flipped_bit_never_shortens_the_log_in_silence),
+        cmocka_unit_test(lost_segments_come_from_others_and_silence_the_replica),
         cmocka_unit_test(old_segments_are_believed_and_found_out_when_they_are_read),
         cmocka_unit_test(a_lost_state_file_or_vote_log_ends_the_replica),
         cmocka_unit_test(a_full_disk_refuses_records_and_keeps_the_rest),

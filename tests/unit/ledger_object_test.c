@@ -207,6 +207,24 @@ static void a_transaction_is_the_same_leaf_in_both_trees(void **state)
     batch_free(&b);
 }
 
+static void a_signature_is_no_part_of_the_leaf_of_what_it_signs(void **state)
+{
+    (void)state;
+    static struct batch b;
+    uint8_t payload[LEDGER_PP_SIGNED_LEN];
+    batch_make(&service, &b, 0, 1, 1);
+    ledger_pp_encode_signed(&b.pp, payload);
+    struct slice bytes = slice_of(payload, sizeof payload);
+    struct merkle_hash one = ledger_entry_leaf(LEDGER_ENTRY_PP, bytes);
+    payload[sizeof payload - 1] ^= 1;
+    struct merkle_hash same = ledger_entry_leaf(LEDGER_ENTRY_PP, bytes);
+    assert_memory_equal(one.bytes, same.bytes, HASH_LEN);
+    payload[sizeof payload - ED25519_SIGNATURE_LEN - 1] ^= 1;
+    struct merkle_hash other = ledger_entry_leaf(LEDGER_ENTRY_PP, bytes);
+    assert_memory_not_equal(one.bytes, other.bytes, HASH_LEN);
+    batch_free(&b);
+}
+
 static void every_entry_type_checks_its_own_payload(void **state)
 {
     (void)state;
@@ -618,6 +636,7 @@ int main(void)
         cmocka_unit_test(a_pre_prepare_lies_where_its_drawing_says),
         cmocka_unit_test(hashes_begin_with_the_padded_tag),
         cmocka_unit_test(a_transaction_is_the_same_leaf_in_both_trees),
+        cmocka_unit_test(a_signature_is_no_part_of_the_leaf_of_what_it_signs),
         cmocka_unit_test(every_entry_type_checks_its_own_payload),
         cmocka_unit_test(a_signed_request_asks_for_one_signature_check_that_holds),
         cmocka_unit_test(a_request_of_another_service_or_of_anyones_key_is_ill_formed),

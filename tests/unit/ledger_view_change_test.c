@@ -340,6 +340,195 @@ static void an_equivocating_primary_cannot_split_the_replicas(void **state)
     cluster_destroy(c);
 }
 
+/* ---- several signatures of one statement ---- */
+
+/* Replica 3 gets the primary's pps and NewViews under other signatures than everyone else. */
+static bool sign_again(struct cluster *c, int from, int to, struct buffer *m)
+{
+    (void)c;
+    (void)from;
+    unsigned type = ledger_message_type(slice_of_buffer(m));
+    if (to != 3)
+        return true;
+    if (type == LEDGER_MESSAGE_PRE_PREPARE) /* signed pp 273 */
+        cluster_sign_again(m->data + 1 + LEDGER_PP_SIGNED_LEN - ED25519_SIGNATURE_LEN);
+    if (type == LEDGER_MESSAGE_NEW_VIEW) /* signed NewView bytes */
+        cluster_sign_again(m->data + 1 + 4 + load_u32(m->data + 1) - ED25519_SIGNATURE_LEN);
+    return true;
+}
+
+static void a_primary_that_signs_the_same_twice_splits_nobody(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    uint8_t here[HASH_LEN], there[HASH_LEN];
+    c->tamper = sign_again;
+    cluster_requests(c, 0, 0, 5);
+    for (unsigned i = 0; i < 4; i++)
+        view_leave(c->nodes[i].replica, 1);
+    for (unsigned i = 0; i < 4; i++)
+        ledger_settle(c->nodes[i].replica);
+    cluster_run(c);
+    cluster_requests(c, 0, 1, 5);
+    /* All four are needed from now on, or one of them would be left behind. */
+    cluster_cut(c, 2, true);
+    cluster_requests(c, 0, 1, 5);
+    assert_int_equal(cluster_status(c, 3).phase, LEDGER_NORMAL);
+    assert_int_equal(cluster_status(c, 3).view, 1);
+    assert_true(cluster_status(c, 3).s_committed >= 15);
+    assert_int_equal(cluster_status(c, 3).next_position, cluster_status(c, 1).next_position);
+    ledger_root(c->nodes[1].replica, here);
+    ledger_root(c->nodes[3].replica, there);
+    assert_memory_equal(here, there, HASH_LEN);
+    cluster_destroy(c);
+}
+
+/* Replica 0 hands out its history with pps and NewViews that nobody signed. */
+static bool unsign_history(struct cluster *c, int from, int to, struct buffer *m)
+{
+    struct error e;
+    struct ledger_entries entries;
+    struct ledger_list_entry entry;
+    (void)to;
+    if (from != 0 || ledger_entries_decode(slice_of_buffer(m), &entries, &e))
+        return true;
+    while (ledger_list_next_entry(&entries.entries, &entry))
+        if (entry.type == LEDGER_ENTRY_PP || entry.type == LEDGER_ENTRY_NEW_VIEW)
+            m->data[entry.payload.data + entry.payload.len - 1 - m->data] ^= 1;
+    ++*(unsigned *)c->tamper_context;
+    return true;
+}
+
+static void signatures_in_history_are_checked_before_it_is_taken_over(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    unsigned spoilt = 0;
+    struct ledger_pp pp;
+    struct error e;
+    cluster_cut(c, 3, true);
+    cluster_requests(c, 0, 0, 30);
+    c->tamper = unsign_history;
+    c->tamper_context = &spoilt;
+    cluster_cut(c, 3, false);
+    for (unsigned i = 1; i < 3; i++)
+        c->cut[i][3] = true;
+    cluster_pass(c, 2000000); /* it hears the liar alone, and takes nothing from it */
+    assert_true(spoilt > 0);
+    assert_int_equal(cluster_status(c, 3).s_committed, 0);
+    for (unsigned i = 1; i < 3; i++)
+        c->cut[i][3] = false;
+    cluster_requests(c, 0, 0, 1);
+    cluster_pass(c, 5000000);
+    cluster_assert_agree(c, 30);
+    for (size_t i = 0; i < c->nodes[3].record_count; i++) {
+        const struct cluster_record *record = &c->nodes[3].records[i];
+        uint8_t hash[HASH_LEN], expected[ED25519_SIGNATURE_LEN];
+        if (record->kind != LEDGER_RECORD_ENTRY || record->type != LEDGER_ENTRY_PP)
+            continue;
+        assert_int_equal(ledger_pp_decode_signed(slice_of_buffer(&record->bytes), &pp, &e), 0);
+        ledger_pp_hash(&pp, hash);
+        cluster_sign(c->public_key[0], hash, expected);
+        assert_memory_equal(pp.signature, expected, sizeof expected);
+    }
+    cluster_destroy(c);
+}
+
+/* ---- a damaged log ---- */
+
+/* Loses the entries of its log from this position on; marks and votes survive. */
+static void lose_entries(struct cluster_node *node, uint64_t position)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < node->record_count; i++) {
+        struct cluster_record *record = &node->records[i];
+        bool lost = record->kind == LEDGER_RECORD_ENTRY && record->position >= position;
+        if (lost || record->kind == LEDGER_RECORD_ROLLBACK) {
+            buffer_free(&record->bytes);
+            continue;
+        }
+        if (record->kind == LEDGER_RECORD_ENTRY)
+            node->entry_at[record->position] = kept;
+        node->records[kept++] = *record;
+    }
+    node->record_count = kept;
+}
+
+static void a_replica_that_lost_what_it_signed_signs_nothing_else_in_that_view(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    struct ledger_status before;
+    cluster_requests(c, 0, 0, 3);
+    before = cluster_status(c, 3);
+    for (unsigned i = 0; i < 4; i++)
+        view_leave(c->nodes[i].replica, 1);
+    for (unsigned i = 0; i < 4; i++)
+        ledger_settle(c->nodes[i].replica);
+    cluster_run(c);
+    cluster_requests(c, 0, 1, 3);
+    assert_int_equal(c->nodes[3].replica->signed_view, 1);
+    uint64_t signed_s = c->nodes[3].replica->signed_s;
+    cluster_stop_node(c, 3);
+    lose_entries(&c->nodes[3], before.next_position - 4);
+    cluster_start_node(c, 3);
+    assert_true(cluster_status(c, 3).s_last < signed_s);
+    /* It enters the view again, and hears of the batches that it signed once, and of new ones. */
+    cluster_requests(c, 0, 1, 3);
+    cluster_pass(c, 3000000);
+    cluster_requests(c, 0, 1, 3);
+    cluster_pass(c, 3000000);
+    cluster_assert_agree(c, signed_s + 6);
+    assert_null(c->nodes[3].stopped);
+    cluster_destroy(c);
+}
+
+/* The log of the primary of view 1 keeps its NewView in the vote log alone: entries and mark went
+ * with the power. */
+static void a_new_view_that_only_the_vote_log_remembers_was_signed(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    cluster_requests(c, 0, 0, 3);
+    uint64_t end = cluster_status(c, 1).next_position;
+    cluster_cut(c, 1, true);
+    c->cut[0][1] = c->cut[2][1] = c->cut[3][1] = false; /* it hears, and is not heard */
+    for (unsigned i = 0; i < 4; i++)
+        view_leave(c->nodes[i].replica, 1);
+    for (unsigned i = 0; i < 4; i++)
+        ledger_settle(c->nodes[i].replica);
+    cluster_run(c);
+    assert_int_equal(cluster_status(c, 1).view, 1);
+    struct cluster_node *node = &c->nodes[1];
+    cluster_stop_node(c, 1);
+    lose_entries(node, end - 6);
+    for (size_t i = 0; i < node->record_count; i++) {
+        struct ledger_signed mark;
+        struct error e;
+        struct cluster_record *record = &node->records[i];
+        if (record->kind != LEDGER_RECORD_SIGNED)
+            continue;
+        assert_int_equal(ledger_signed_decode(slice_of_buffer(&record->bytes), &mark, &e), 0);
+        if (mark.what == LEDGER_SIGNED_NEW_VIEW) {
+            buffer_free(&record->bytes);
+            *record = node->records[i - 1];
+            node->records[i - 1] = (struct cluster_record){.kind = LEDGER_RECORD_NEW_VIEW};
+            memmove(&node->records[i - 1], &node->records[i],
+                    (node->record_count - i) * sizeof *record);
+            node->record_count--;
+            break;
+        }
+    }
+    cluster_start_node(c, 1);
+    assert_int_equal(node->replica->signed_new_view, 2);
+    cluster_cut(c, 1, false);
+    cluster_requests(c, 0, -1, 1);
+    cluster_pass(c, 20000000);
+    assert_true(cluster_status(c, 2).view > 1); /* it makes no other NewView of view 1 */
+    cluster_assert_agree(c, 4);
+    cluster_destroy(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +542,10 @@ int main(void)
         cmocka_unit_test(a_partly_prepared_plan_loses_nothing_in_the_next_view),
         cmocka_unit_test(a_view_change_without_its_new_view_is_not_held),
         cmocka_unit_test(an_equivocating_primary_cannot_split_the_replicas),
+        cmocka_unit_test(a_primary_that_signs_the_same_twice_splits_nobody),
+        cmocka_unit_test(signatures_in_history_are_checked_before_it_is_taken_over),
+        cmocka_unit_test(a_replica_that_lost_what_it_signed_signs_nothing_else_in_that_view),
+        cmocka_unit_test(a_new_view_that_only_the_vote_log_remembers_was_signed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

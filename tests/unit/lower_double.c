@@ -56,7 +56,9 @@ static int misbehave(uint8_t how, uint8_t tier, struct error *e)
         if (write(3, "garbage garbage garbage garbage garbage", 39) == 39)
             _exit(0);
         break;
-    case 'B': fprintf(stderr, "terminate called after throwing an instance of 'std::bad_alloc'\n"); abort();
+    case 'B':
+        fprintf(stderr, "terminate called after throwing an instance of 'std::bad_alloc'\n");
+        abort();
     case 'L': fprintf(stderr, "DOUBLE ERROR:\nnot today\n"); _exit(7);
     case 'M': memory_exhaust(); break;
     case 'N': __builtin_trap();

@@ -219,6 +219,47 @@ static void a_path_shows_one_leaf_in_one_place_only(void **state)
     }
 }
 
+/* Paths of several trees, in any order, whole or damaged: each leads where it leads alone. */
+static void a_path_that_follows_another_leads_where_it_leads_alone(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 2, 3, 7, 16, 33, 300};
+    struct merkle_walk walk = {0};
+    struct merkle_tree *trees[7];
+    struct error e;
+    uint64_t random = 1;
+    unsigned shared = 0;
+    for (unsigned i = 0; i < 7; i++)
+        trees[i] = tree_of(sizes[i]);
+    for (unsigned round = 0, tree = 0, index = 0; round < 20000; round++) {
+        struct merkle_hash path[MERKLE_LEVELS + 1] = {0}, alone, after;
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        unsigned dice = (unsigned)(random >> 33);
+        if (dice % 16 == 0)
+            tree = dice / 16 % 7;
+        index = dice % 3 == 0 ? dice / 3 : index + 1;
+        index %= (unsigned)sizes[tree];
+        size_t count = (size_t)merkle_tree_path(trees[tree], index, sizes[tree], path, &e);
+        size_t size = sizes[tree];
+        struct merkle_hash leaf = leaves[index];
+        switch (dice >> 8 & 7) {
+        case 0: path[count ? dice % count : 0].bytes[3] ^= 1; break;
+        case 1: leaf.bytes[dice % HASH_LEN] ^= 1; break;
+        case 2: count += dice % 2 ? 1 : count ? (size_t)-1 : 0; break;
+        case 3: size += dice % 3; break;
+        default: shared++;
+        }
+        bool there = merkle_path_root(&leaf, index, size, path, count, &alone);
+        assert_int_equal(merkle_path_root_after(&walk, &leaf, index, size, path, count, &after),
+                         there);
+        if (there)
+            assert_memory_equal(&after, &alone, sizeof alone);
+    }
+    assert_true(shared > 5000);
+    for (unsigned i = 0; i < 7; i++)
+        merkle_tree_destroy(trees[i]);
+}
+
 static void leaves_and_trees_that_are_not_there_are_refused(void **state)
 {
     (void)state;
@@ -259,6 +300,7 @@ int main(void)
         cmocka_unit_test(a_copied_frontier_is_a_point_to_return_to),
         cmocka_unit_test(paths_of_all_leaves_are_those_of_the_definition_and_verify),
         cmocka_unit_test(a_path_shows_one_leaf_in_one_place_only),
+        cmocka_unit_test(a_path_that_follows_another_leads_where_it_leads_alone),
         cmocka_unit_test(leaves_and_trees_that_are_not_there_are_refused),
         cmocka_unit_test(a_frontier_is_full_at_its_bound),
     };

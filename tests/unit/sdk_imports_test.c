@@ -12,8 +12,9 @@
 #include <string.h>
 
 static const struct import_entry *const tables[] = {
-    imports_call,  imports_chain,  imports_batch,  imports_await, imports_result,
-    imports_state, imports_object, imports_system, imports_net,
+    imports_call,   imports_chain,  imports_batch,       imports_await,
+    imports_result, imports_state,  imports_state_bytes, imports_state_entries,
+    imports_object, imports_system, imports_net,
 };
 #define TABLES (sizeof tables / sizeof tables[0])
 

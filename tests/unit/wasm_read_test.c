@@ -241,6 +241,27 @@ static int read_count(uint8_t id, uint32_t count)
     return read_status(&b);
 }
 
+static void an_error_names_the_section_it_is_in(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t section, len, payload[6];
+        const char *name;
+    } cases[] = {
+        {5, 5, {2, 0, 1, 0, 1}, "memory section: "},
+        {3, 4, {0xc1, 0x84, 0x3d, 0}, "function section: "}, /* 1,000,001 */
+        {4, 2, {3, 0}, "table section: "},
+        {6, 1, {0x80}, "global section: "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buffer b = module_start();
+        append_section(&b, cases[i].section, cases[i].payload, cases[i].len);
+        assert_true(read_status(&b) < 0);
+        if (strncmp(error.text, cases[i].name, strlen(cases[i].name)) != 0)
+            fail_msg("\"%s\" does not begin with \"%s\"", error.text, cases[i].name);
+    }
+}
+
 static void counts_beyond_a_limit_and_beyond_the_bytes_are_told_apart(void **state)
 {
     (void)state;
@@ -691,6 +712,7 @@ int main(void)
         cmocka_unit_test(a_module_begins_with_the_magic_and_version_1),
         cmocka_unit_test(sections_come_once_in_order_and_end_where_they_say),
         cmocka_unit_test(custom_sections_go_anywhere_and_known_ones_are_kept),
+        cmocka_unit_test(an_error_names_the_section_it_is_in),
         cmocka_unit_test(counts_beyond_a_limit_and_beyond_the_bytes_are_told_apart),
         cmocka_unit_test(a_module_beyond_256_mib_is_refused_unread),
         cmocka_unit_test(types_have_at_most_1000_parameters_and_1000_results),

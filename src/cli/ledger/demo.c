@@ -150,7 +150,7 @@ static void watch(struct demo *d, int64_t duration_ns, const char *remark, struc
             *last = s;
         if (d->request->json)
             continue;
-        printf("%s%6.1f s %9.0f tx/s   p50 %6.1f ms   p99 %6.1f ms   primary %u  %s%s",
+        printf("%s%6.1f s %8.0f tx/s  p50 %5.0f ms  p99 %5.0f ms  primary %u  %s%s",
                terminal ? "\r\033[K" : "", seconds_since(d->begin_ns), s.rate, s.p50_ms, s.p99_ms,
                now.primary, remark, terminal ? "" : "\n");
         fflush(stdout);
@@ -472,10 +472,12 @@ const struct command command_ledger_demo = {
     .usage = "[OPTIONS]",
     .summary = "four replicas here, under load, and the primary dies",
     .description =
-        "Makes a ledger of four replicas on this machine, runs payments on it and shows "
-        "throughput\n"
-        "and latency, kills the primary in the middle, brings it back, and leaves receipts, which\n"
-        "it checks as anybody could: without a replica. A ledger that is in the directory already\n"
-        "goes on. Nothing runs any more when it ends, however it ends.",
+        "Makes a ledger of four replicas on this machine, runs payments on it and shows\n"
+        "throughput and latency, kills the primary in the middle, brings it back, and\n"
+        "leaves receipts, which it checks as anybody could: without a replica. A ledger\n"
+        "that is in the directory already goes on. Nothing runs any more when it ends,\n"
+        "however it ends.\n\n"
+        "Exit code: 0; 125 when a replica does not start, no new primary is found, or a\n"
+        "receipt does not hold.",
     .run = demo_run,
 };

@@ -114,6 +114,9 @@ const struct command command_ledger_dump = {
     .usage = "[OPTIONS] DIR|FILE",
     .summary = "print the entries of a ledger",
     .description = "Prints one line for each entry of a ledger: a replica's directory (it may be\n"
-                   "running) or a file of `atoll ledger export`. Checks nothing.",
+                   "running) or a file of `atoll ledger export`. Checks nothing.\n\n"
+                   "Exit code: 0, or\n"
+                   "  2    the command line is wrong\n"
+                   "  125  it cannot be read",
     .run = dump_run,
 };

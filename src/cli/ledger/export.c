@@ -83,7 +83,10 @@ const struct command command_ledger_export = {
     .usage = "[OPTIONS] -o FILE DIR",
     .summary = "write entries of a ledger to a file",
     .description =
-        "Writes entries of the ledger in a replica's directory (it may be running) to a file that\n"
-        "`atoll ledger check` and `dump` read.",
+        "Writes entries of the ledger in a replica's directory (it may be running) to a\n"
+        "file that `atoll ledger check` and `dump` read.\n\n"
+        "Exit code: 0, or\n"
+        "  2    the command line is wrong\n"
+        "  125  it cannot be read, or the file cannot be written",
     .run = export_run,
 };

@@ -199,8 +199,12 @@ const struct command command_ledger_genesis = {
     .usage = "--replica R... -o FILE | --local DIR | FILE",
     .summary = "make or show a genesis",
     .description =
-        "Makes the genesis of a new ledger: who runs it, under which keys, with what limits. "
-        "Every\n"
-        "replica has a copy; its hash is the ledger's identity. With a FILE alone, shows it.",
+        "Makes the genesis of a new ledger: who runs it, under which keys, with what\n"
+        "limits. Every replica has a copy; its hash is the ledger's identity. With a FILE\n"
+        "alone, shows it.\n\n"
+        "Exit code: 0, or\n"
+        "  2    the command line is wrong\n"
+        "  125  such a ledger cannot be, there is one already, or a file cannot be read\n"
+        "  126  the file is no genesis",
     .run = genesis_run,
 };

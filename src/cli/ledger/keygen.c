@@ -73,6 +73,10 @@ const struct command command_ledger_keygen = {
     .summary = "make a signing key",
     .description =
         "Makes an Ed25519 signing key in FILE (mode 0600) and prints its public key, 64\n"
-        "hexadecimal digits. A file that exists is never overwritten.",
+        "hexadecimal digits. A file that exists is never overwritten.\n\n"
+        "Exit code: 0, or\n"
+        "  2    the command line is wrong\n"
+        "  125  the file exists already, or a file cannot be read or written\n"
+        "  126  the passphrase does not open the key, or it is no key",
     .run = keygen_run,
 };

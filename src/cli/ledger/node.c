@@ -191,7 +191,12 @@ const struct command command_ledger_node = {
     .usage = "[OPTIONS] DIR",
     .summary = "run one replica",
     .description =
-        "Runs the replica whose genesis and replica.key lie in DIR, and whose log and checkpoints\n"
-        "are kept there, until SIGTERM.",
+        "Runs the replica whose genesis and replica.key lie in DIR, and whose log and\n"
+        "checkpoints are kept there, until SIGTERM or SIGINT.\n\n"
+        "Exit code: 0 after it was told to stop, or\n"
+        "  2    the command line is wrong\n"
+        "  125  it cannot start: files are missing, an address or the directory is in use,\n"
+        "       the log is damaged beyond repair; or its disk failed\n"
+        "  126  the key does not open, or is of no replica; the genesis is none",
     .run = node_run,
 };

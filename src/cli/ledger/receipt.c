@@ -119,7 +119,8 @@ static void receipt_print(const struct ledger_receipt *r)
         return;
     const struct ledger_request *q = &r->body.request;
     hash_hex(q->client, text);
-    printf("  transaction %" PRIu64 ": request %" PRIu64 " of %s\n", r->tx.index, q->reqno, text);
+    printf("  transaction %" PRIu64 ": request %" PRIu64 " of client\n  %s\n", r->tx.index,
+           q->reqno, text);
     printf(
         "  procedure %u (%s), status %" PRId32 ", %zu bytes of output, after index %" PRIu64 "\n",
         q->proc, smallbank_procedure_name(q->proc), r->tx.status, r->tx.output.len, q->min_index);

@@ -272,8 +272,9 @@ static struct call *tx_call(struct ledger_client *client, const struct ledger_pp
         !call_matches(client, call, &body))
         return NULL;
     struct merkle_hash leaf = ledger_entry_leaf(LEDGER_ENTRY_TX, t->tx);
-    memcpy(root.bytes, pp->batch_root, HASH_LEN);
-    if (!merkle_path_verify(&leaf, t->position, pp->count, t->path, t->path_len, &root))
+    if (!merkle_path_root_after(&client->walk, &leaf, t->position, pp->count, t->path, t->path_len,
+                                &root) ||
+        memcmp(root.bytes, pp->batch_root, HASH_LEN) != 0)
         return NULL;
     return call;
 }

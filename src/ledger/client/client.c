@@ -227,6 +227,8 @@ bool call_matches(const struct ledger_client *c, const struct call *call,
     uint8_t req_hash[HASH_LEN];
     struct ledger_signature left;
     struct error e;
+    if (slice_equal(body->bytes, slice_of_buffer(&call->body)))
+        return true;
     /* What we signed needs no check. Another signature under the request could be anything. */
     return ledger_body_check(body, c->keys.genesis, req_hash, &left, &e) == 0 &&
            memcmp(req_hash, call->req_hash, HASH_LEN) == 0 &&

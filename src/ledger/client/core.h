@@ -90,6 +90,7 @@ struct ledger_client {
     struct ledger_client_env env;
     const struct ledger_configuration *configuration;
     struct ledger_keys keys;
+    struct merkle_walk walk; /* of the ReplyX that came last */
     unsigned quorum, replicas;
     struct identity *identities;
     uint16_t *places; /* open addressing: identity + 1 at the first eight bytes of its key */

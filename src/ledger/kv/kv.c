@@ -121,6 +121,16 @@ bool kv_get(const struct kv *kv, uint8_t table, const void *key, size_t key_len,
     return kv_trie_find(&kv->trie, &name, out);
 }
 
+void kv_prefetch(struct kv *kv, uint8_t table, const void *key, size_t key_len)
+{
+    struct kv_name name;
+    uint64_t *begun = &kv->prefetches[kv->prefetch_next++ % KV_PREFETCHES];
+    kv_trie_prefetch(&kv->trie, *begun, true);
+    kv_name_make(&kv->trie, table, key, key_len, &name);
+    kv_trie_prefetch(&kv->trie, name.hash, false);
+    *begun = name.hash;
+}
+
 uint64_t kv_pairs(const struct kv *kv)
 {
     return kv->trie.pairs;

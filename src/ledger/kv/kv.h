@@ -82,6 +82,10 @@ int kv_preload_all(struct kv *, uint64_t count, kv_pair_give *pair, void *contex
 /* The value as of the last committed transaction, whatever transaction is open. False: no such
  * pair. Any table. */
 bool kv_get(const struct kv *, uint8_t table, const void *key, size_t key_len, struct kv_value *);
+/* Such a pair is read some ten prefetches later: the processor fetches the memory in which it lies
+ * meanwhile. It takes two steps, because where a page lies is told by memory that may be far, too:
+ * a call begins one, and finishes that of an earlier call. Changes nothing that can be seen. */
+void kv_prefetch(struct kv *, uint8_t table, const void *key, size_t key_len);
 uint64_t kv_pairs(const struct kv *);
 /* Bytes of all keys and values. */
 uint64_t kv_bytes(const struct kv *);

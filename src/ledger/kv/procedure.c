@@ -71,6 +71,13 @@ static int procedure_run(struct procedure_table *table, const struct procedure_c
     return 0;
 }
 
+void procedure_prefetch(const struct procedure_table *table, const struct procedure_call *call,
+                        struct kv *kv)
+{
+    if (table->family == PROCEDURE_FAMILY_SMALLBANK)
+        smallbank_prefetch(kv, call);
+}
+
 int procedure_execute(struct procedure_table *table, const struct procedure_call *call,
                       struct kv *kv, struct procedure_result *result, struct error *e)
 {

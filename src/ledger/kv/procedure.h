@@ -51,6 +51,10 @@ void procedure_table_destroy(struct procedure_table *);
  * ATOLL_EINVAL, ATOLL_ENOMEM. */
 int procedure_preload(uint32_t family, const void *state, size_t len, struct kv *, struct error *);
 
+/* The call comes soon: what it will read is fetched from memory meanwhile (kv_prefetch). Arguments
+ * that make no sense are passed over. */
+void procedure_prefetch(const struct procedure_table *, const struct procedure_call *, struct kv *);
+
 /* Runs one transaction in the store's open batch. 0 whatever its status; ATOLL_ENOMEM when this
  * replica cannot go on. */
 int procedure_execute(struct procedure_table *, const struct procedure_call *, struct kv *,

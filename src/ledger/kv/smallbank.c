@@ -370,6 +370,24 @@ static void initial_pair(void *context, uint64_t number, struct kv_pair *pair)
                              .value_len = 8};
 }
 
+void smallbank_prefetch(struct kv *kv, const struct procedure_call *c)
+{
+    struct smallbank_call call;
+    struct error e;
+    uint8_t key[KEY_LEN];
+    if (smallbank_args_decode(c->proc, c->args, c->args_len, &call, &e) != 0)
+        return;
+    account_key(call.customer, key);
+    if (call.proc != SMALLBANK_DEPOSIT_CHECKING && call.proc != SMALLBANK_SEND_PAYMENT)
+        kv_prefetch(kv, SMALLBANK_SAVINGS, key, KEY_LEN);
+    if (call.proc != SMALLBANK_TRANSACT_SAVINGS)
+        kv_prefetch(kv, SMALLBANK_CHECKING, key, KEY_LEN);
+    if (call.proc != SMALLBANK_SEND_PAYMENT && call.proc != SMALLBANK_AMALGAMATE)
+        return;
+    account_key(call.to, key);
+    kv_prefetch(kv, SMALLBANK_CHECKING, key, KEY_LEN);
+}
+
 int smallbank_preload(const void *state, size_t len, struct kv *kv, struct error *e)
 {
     if (len != SMALLBANK_STATE_LEN)

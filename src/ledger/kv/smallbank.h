@@ -94,6 +94,7 @@ struct smallbank_call smallbank_mix_next(struct smallbank_mix *);
 /* What procedure.h has of this family. 0 whatever the status; ATOLL_ENOMEM. */
 int smallbank_execute(struct kv *, const struct procedure_call *, int32_t *status,
                       uint8_t output[static 8], size_t *output_len, struct error *);
+void smallbank_prefetch(struct kv *, const struct procedure_call *);
 int smallbank_preload(const void *state, size_t len, struct kv *, struct error *);
 
 #endif

@@ -17,6 +17,8 @@ struct kv_batch {
     uint64_t undo; /* bytes of undo before it, counted from the start of time */
 };
 
+#define KV_PREFETCHES 8
+
 struct kv {
     struct kv_trie trie;
     bool began; /* a batch was opened */
@@ -35,6 +37,8 @@ struct kv {
     uint32_t write_bytes;
     struct kv_write writes[KV_WRITES_MAX]; /* in order of table and key */
     struct hash_part parts[KV_WRITES_MAX + 2];
+    uint64_t prefetches[KV_PREFETCHES]; /* begun: SipHashes of names, a ring */
+    unsigned prefetch_next;
 };
 
 /* Changes a pair and notes how to take that back. ATOLL_ENOMEM. */

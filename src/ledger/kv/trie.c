@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define PAGE_CAPACITY_MIN 128u
+#define PREFETCH_LINES    3 /* of 64 bytes: a page's head and about 25 slots */
 
 static bool is_shared(const struct kv_trie *t, const struct kv_object *object)
 {
@@ -52,11 +53,11 @@ uint32_t kv_level_bits(uint32_t bits, uint32_t level)
 }
 
 /* Which child of a branch at this level leads to the bucket. */
-static unsigned child_of(const struct kv_trie *t, const struct kv_name *name, uint32_t level)
+static unsigned child_of(const struct kv_trie *t, uint64_t hash, uint32_t level)
 {
     uint32_t below = 4 * (t->levels - 1 - level); /* bits that lower levels take */
     uint32_t mask = (1u << kv_level_bits(t->bits, level)) - 1;
-    return (unsigned)(name->hash >> below) & mask;
+    return (unsigned)(hash >> below) & mask;
 }
 
 unsigned kv_fork_bit(const uint8_t name_hash[static HASH_LEN], uint32_t depth)
@@ -578,7 +579,7 @@ bool kv_trie_find(const struct kv_trie *t, const struct kv_name *name, struct kv
 {
     const struct kv_object *object = t->root;
     for (uint32_t level = 0; object && level < t->levels; level++)
-        object = ((const struct kv_branch *)object)->child[child_of(t, name, level)];
+        object = ((const struct kv_branch *)object)->child[child_of(t, name->hash, level)];
     if (object && object->kind == KV_FORK) {
         uint8_t hash[HASH_LEN];
         hash_sha256(name->bytes, name->len, hash);
@@ -593,6 +594,21 @@ bool kv_trie_find(const struct kv_trie *t, const struct kv_name *name, struct kv
         return false;
     *out = kv_page_record(p, index).value;
     return true;
+}
+
+void kv_trie_prefetch(const struct kv_trie *t, uint64_t hash, bool page)
+{
+    const struct kv_object *object = t->root, *const *place = NULL;
+    for (uint32_t level = 0; object && level < t->levels; level++) {
+        const struct kv_branch *b = (const struct kv_branch *)object;
+        place = (const struct kv_object *const *)&b->child[child_of(t, hash, level)];
+        if (level + 1 == t->levels && !page)
+            __builtin_prefetch(place);
+        else
+            object = *place;
+    }
+    for (size_t line = 0; page && object && line < PREFETCH_LINES; line++)
+        __builtin_prefetch((const uint8_t *)object + 64 * line);
 }
 
 bool kv_trie_put(struct kv_trie *t, const struct kv_name *name, const uint8_t *value,
@@ -619,7 +635,7 @@ bool kv_trie_put(struct kv_trie *t, const struct kv_name *name, const uint8_t *v
         struct kv_branch *b = branch_own(t, at);
         if (!b)
             return false;
-        at = &b->child[child_of(t, name, level)];
+        at = &b->child[child_of(t, name->hash, level)];
     }
     return bucket_change(t, at, &c);
 }

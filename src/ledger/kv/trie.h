@@ -136,6 +136,9 @@ void kv_name_make(const struct kv_trie *, uint8_t table, const void *key, size_t
                   struct kv_name *);
 void kv_name_of(const struct kv_trie *, const void *name, size_t len, struct kv_name *);
 bool kv_trie_find(const struct kv_trie *, const struct kv_name *, struct kv_value *);
+/* Asks for the memory of the pairs with this SipHash: the place in the lowest branch that leads to
+ * their page, or the page. */
+void kv_trie_prefetch(const struct kv_trie *, uint64_t hash, bool page);
 /* Puts a pair, or removes it (value NULL); removing what is not there does nothing. False when
  * memory is exhausted: the trie can then only be destroyed. The value lies outside of the trie. */
 bool kv_trie_put(struct kv_trie *, const struct kv_name *, const uint8_t *value, size_t value_len);

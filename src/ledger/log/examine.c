@@ -357,9 +357,49 @@ static int segment_refuse(struct opening *o, size_t i, const char *why)
     }
     damage_note(o, "%s", why);
     o->found->missing = log->end;
-    o->end_at = log->segments[i - 1]->used;
+    o->end_at = i > 0 ? log->segments[i - 1]->used : 0;
     o->set_aside = i;
     return 0;
+}
+
+/*
+ * Whether the marks of what was signed are all there. The newest segment begins with all before it,
+ * so it is enough that this one is whole: to its end, which is beyond the state file's mark, and
+ * nothing good behind that. Otherwise the replica cannot know what it signed last.
+ */
+static int marks_judge(struct opening *o, struct buffer *bytes, struct error *e)
+{
+    struct ledger_log *log = o->log;
+    const struct log_files *files = &log->files;
+    const struct state_slot *state = &log->state;
+    struct segment s = {.file = -1};
+    struct log_record r;
+    struct error why;
+    char name[LOG_NAME_MAX];
+    uint64_t size = 0;
+    o->marks_lost = true;
+    if (o->count == 0 || o->segments[o->count - 1].serial < state->segment_serial)
+        return 0;
+    const struct found_name *newest = &o->segments[o->count - 1];
+    segment_name(newest->serial, newest->position, name);
+    s.file = files->open(files->context, name, false, &why);
+    if (s.file < 0)
+        return 0;
+    int rc = files->size(files->context, s.file, &size, &why);
+    if (rc == 0 && (size < SEGMENT_HEAD + SEGMENT_TAIL || size > SEGMENT_BYTES_MAX))
+        rc = -ATOLL_ECORRUPT;
+    if (rc == 0)
+        rc = segment_load(log, &s, size, bytes, e);
+    if (rc == 0 && segment_head_read(&s, bytes->data, log->config.genesis, name, &why) == 0 &&
+        s.bytes == size) {
+        uint64_t at = SEGMENT_HEAD;
+        while (log_record_read(bytes->data + at, size - at, s.salt, &r))
+            at += log_record_size(r.len);
+        bool marked = newest->serial == state->segment_serial && at < state->segment_offset;
+        o->marks_lost = marked || log_record_search(bytes->data, size, at, s.salt, NULL);
+    }
+    files->close(files->context, s.file);
+    return rc == -ATOLL_ENOMEM ? rc : 0;
 }
 
 int log_segments_examine(struct opening *o, struct error *e)
@@ -374,7 +414,7 @@ int log_segments_examine(struct opening *o, struct error *e)
                                  (unsigned long long)o->segments[i].serial);
         if (rc == 0)
             rc = segment_examine(o, i, &bytes, e);
-        else if (rc == -ATOLL_ECORRUPT && i > 0)
+        else if (rc == -ATOLL_ECORRUPT)
             rc = segment_refuse(o, i, e->text);
     }
     uint64_t last = log->segment_count > 0 ? log->segments[log->segment_count - 1]->serial : 0;
@@ -384,6 +424,8 @@ int log_segments_examine(struct opening *o, struct error *e)
     }
     if (rc == 0 && o->found->corrupt)
         rc = rest_salvage(o, &bytes, e);
+    if (rc == 0 && o->found->corrupt)
+        rc = marks_judge(o, &bytes, e);
     buffer_free(&bytes);
     return rc;
 }

@@ -68,8 +68,8 @@ struct ledger_log_found {
     uint64_t starts; /* of this replica, this one included */
     bool fresh;      /* there was no log: this one is new */
     bool clean;      /* it was closed in order */
-    /* Async mode and the machine stopped under it: what was signed may be gone. Stays true until
-     * ledger_log_rejoined. */
+    /* What was signed may be gone: async mode, and the machine stopped under it, or damage that may
+     * have taken marks of it. Stays true until ledger_log_rejoined. */
     bool quarantine;
     uint64_t torn_bytes; /* cut off at the end: a write that a stop interrupted */
     /* Damage: entries from `missing` on, if there were any, must come from others. What lay behind

@@ -31,6 +31,7 @@ struct opening {
     uint64_t end_at;
     bool torn;
     size_t set_aside; /* index of the first segment that is only damage */
+    bool marks_lost;  /* … and marks of what was signed may be among it */
 };
 
 /* Goes through all segments; afterwards end_at, set_aside, torn and found say what to do. */

@@ -174,9 +174,16 @@ static int segments_repair(struct opening *o, struct error *e)
         rc = files->sync_names(files->context, e);
     if (rc == 0 && o->torn)
         rc = torn_clear(o, e);
+    if (rc == 0 && log->segment_count == 0) {
+        rc = segment_start(log, 0, e);
+        log->mark_serial = 1;
+        log->mark_offset = SEGMENT_HEAD;
+        return rc;
+    }
+    if (rc < 0)
+        return rc;
     struct segment *s = log->segments[log->segment_count - 1];
-    if (rc == 0)
-        rc = files->sync(files->context, s->file, e);
+    rc = files->sync(files->context, s->file, e);
     s->used = o->end_at;
     if (rc == 0 && (o->found->corrupt || s->closed)) {
         s->closed = true;
@@ -284,6 +291,7 @@ static int start_count(struct opening *o, bool fresh, struct error *e)
     o->found->clean = !fresh && state->clean;
     if (!fresh && state->async && !state->clean && strcmp(state->machine, log->machine) != 0)
         state->quarantine = true;
+    state->quarantine = state->quarantine || o->marks_lost;
     o->found->quarantine = state->quarantine;
     o->found->starts = ++state->starts;
     state->clean = false;
@@ -332,16 +340,15 @@ static int log_look(struct opening *o, struct error *e)
     }
     if (rc == 0)
         rc = log_votes_open(o, e);
-    if (rc == 0 && o->count == 0)
-        rc = error_set(e, ATOLL_ECORRUPT,
-                       "the log has no segments: this replica must return under a new key");
     if (rc == 0)
         rc = log_segments_examine(o, e);
+    if (rc == 0 && o->log->segment_count == 0 && o->log->config.read_only)
+        rc = error_set(e, ATOLL_ECORRUPT, "the log cannot be read: %s", o->found->what);
     if (rc < 0)
         return rc;
     o->log->mark_generation = o->log->votes.generation;
     o->log->mark_votes = o->log->written_votes = o->log->votes.used;
-    o->log->unwritten = o->log->segment_count - 1;
+    o->log->unwritten = o->log->segment_count > 0 ? o->log->segment_count - 1 : 0;
     if (o->log->config.read_only)
         return 0;
     rc = segments_repair(o, e);

@@ -34,7 +34,11 @@ void ledger_entry_hash(enum ledger_entry_type type, struct slice payload,
                        uint8_t out[static HASH_LEN])
 {
     assert(type_known(type));
-    ledger_hash(types[type].tag, payload.data, payload.len, out);
+    size_t signature = type == LEDGER_ENTRY_PP || type == LEDGER_ENTRY_NEW_VIEW
+                           ? (size_t)ED25519_SIGNATURE_LEN
+                           : 0;
+    size_t len = payload.len >= signature ? payload.len - signature : 0;
+    ledger_hash(types[type].tag, payload.data, len, out);
 }
 
 struct merkle_hash ledger_entry_leaf(enum ledger_entry_type type, struct slice payload)

@@ -5,10 +5,14 @@
  *   type           payload                          entry hash
  *   GENESIS   1    Genesis                          H("atoll.genesis.v1", …)
  *   EVIDENCE  2    Evidence                         H("atoll.ev.v1", …)
- *   PP        3    pp fields and signature, 273     H("atoll.e.pp.v1", …)
+ *   PP        3    pp fields and signature, 273     H("atoll.e.pp.v1", fields)
  *   TX        4    TxEntry                          H("atoll.tx.v1", …), the same leaf as in G
  *   VCSET     5    VCSet                            H("atoll.vcset.v1", …)
- *   NEW_VIEW  6    NewView fields and signature     H("atoll.e.nv.v1", …)
+ *   NEW_VIEW  6    NewView fields and signature     H("atoll.e.nv.v1", fields)
+ *
+ * The signature of a pp or NewView is not part of its hash: who signs may make several that are
+ * valid, and ledgers that say the same must have the same root, whichever of them each holds. So a
+ * root does not vouch for these signatures; they are checked by themselves.
  *
  * A replica's log holds entries and records about them:
  *

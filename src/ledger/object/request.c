@@ -116,10 +116,40 @@ void ledger_body_hash(struct slice bytes, uint8_t out[static HASH_LEN])
     ledger_hash(LEDGER_TAG_BODY, bytes.data, bytes.len, out);
 }
 
-int ledger_body_check(const struct ledger_body *body, const uint8_t genesis[static HASH_LEN],
-                      uint8_t req_hash[static HASH_LEN], struct ledger_signature *left,
-                      struct error *e)
+void ledger_body_signature(const struct ledger_body *body, const uint8_t hash[static HASH_LEN],
+                           struct ledger_signature *out)
 {
+    memcpy(out->hash, hash, HASH_LEN);
+    out->public_key = body->fields.data + HASH_LEN; /* of the bytes: the body may go first */
+    out->signature = body->signature;
+}
+
+/* What the client signed for a member of a bundle. */
+static bool member_hash(struct ledger_body_memo *m, const struct ledger_body *body,
+                        const uint8_t req_hash[static HASH_LEN], uint8_t hash[static HASH_LEN])
+{
+    struct merkle_hash leaf = merkle_leaf(req_hash, HASH_LEN), root;
+    const uint8_t *client = body->request.client;
+    if (!merkle_path_root_after(&m->walk, &leaf, body->position, body->count, body->path,
+                                body->path_len, &root))
+        return false;
+    if (m->count != body->count || memcmp(m->root.bytes, root.bytes, HASH_LEN) != 0 ||
+        memcmp(m->client, client, ED25519_KEY_LEN) != 0) {
+        ledger_bundle_hash(body->request.genesis, client, body->count, &root, m->hash);
+        m->count = body->count;
+        m->root = root;
+        memcpy(m->client, client, ED25519_KEY_LEN);
+    }
+    memcpy(hash, m->hash, HASH_LEN);
+    return true;
+}
+
+int ledger_body_check_after(struct ledger_body_memo *m, const struct ledger_body *body,
+                            const uint8_t genesis[static HASH_LEN],
+                            uint8_t req_hash[static HASH_LEN], struct ledger_signature *left,
+                            struct error *e)
+{
+    uint8_t hash[HASH_LEN];
     if (memcmp(body->request.genesis, genesis, HASH_LEN) != 0)
         return error_set(e, ATOLL_EINVAL,
                          "the request is for another service (its genesis differs)");
@@ -127,22 +157,25 @@ int ledger_body_check(const struct ledger_body *body, const uint8_t genesis[stat
         return error_set(e, ATOLL_EPERM,
                          "the request's client key has small order: anyone can sign with it");
     ledger_request_hash(body->fields, req_hash);
-    if (body->form == LEDGER_BODY_MEMBER) {
-        struct merkle_hash leaf = merkle_leaf(req_hash, HASH_LEN), root;
-        if (!merkle_path_root(&leaf, body->position, body->count, body->path, body->path_len,
-                              &root))
-            return error_set(e, ATOLL_EPATH,
-                             "the path of member %u of a bundle of %u has %u hashes, not what "
-                             "that place asks for",
-                             body->position, body->count, body->path_len);
-        ledger_bundle_hash(body->request.genesis, body->request.client, body->count, &root,
-                           left->hash);
-    } else {
-        memcpy(left->hash, req_hash, HASH_LEN);
-    }
-    left->public_key = body->fields.data + HASH_LEN; /* of the bytes: the body may go first */
-    left->signature = body->signature;
+    if (body->form != LEDGER_BODY_MEMBER)
+        memcpy(hash, req_hash, HASH_LEN);
+    else if (!member_hash(m, body, req_hash, hash))
+        return error_set(e, ATOLL_EPATH,
+                         "the path of member %u of a bundle of %u has %u hashes, not what that "
+                         "place asks for",
+                         body->position, body->count, body->path_len);
+    ledger_body_signature(body, hash, left);
     return 0;
+}
+
+int ledger_body_check(const struct ledger_body *body, const uint8_t genesis[static HASH_LEN],
+                      uint8_t req_hash[static HASH_LEN], struct ledger_signature *left,
+                      struct error *e)
+{
+    struct ledger_body_memo memo;
+    memo.walk.size = memo.walk.index = 0; /* all else is looked at only after these */
+    memo.count = 0;
+    return ledger_body_check_after(&memo, body, genesis, req_hash, left, e);
 }
 
 /* ---- bundles ---- */

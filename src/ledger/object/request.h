@@ -90,6 +90,23 @@ int ledger_body_check(const struct ledger_body *, const uint8_t genesis[static H
                       uint8_t req_hash[static HASH_LEN], struct ledger_signature *left,
                       struct error *);
 
+/* The members of bundles that were checked last: zero-initialise. */
+struct ledger_body_memo {
+    struct merkle_walk walk;
+    struct merkle_hash root; /* of this bundle, and what of it is signed */
+    uint32_t count;
+    uint8_t client[ED25519_KEY_LEN], hash[HASH_LEN];
+};
+/* ledger_body_check, of many bodies of one service: neighbours in a bundle share most of their
+ * paths, and then most of the work. */
+int ledger_body_check_after(struct ledger_body_memo *, const struct ledger_body *,
+                            const uint8_t genesis[static HASH_LEN],
+                            uint8_t req_hash[static HASH_LEN], struct ledger_signature *left,
+                            struct error *);
+/* The signature of a body, for the hash that it signs: it points into the bytes. */
+void ledger_body_signature(const struct ledger_body *, const uint8_t hash[static HASH_LEN],
+                           struct ledger_signature *);
+
 /* ---- bundles ---- */
 
 struct ledger_bundle {

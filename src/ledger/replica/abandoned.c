@@ -301,8 +301,8 @@ static bool abandoned_fits(const struct ledger_replica *r, uint64_t final_end)
             !rule_floor_allows(r, pp.seqno, pp.batch_root))
             return false;
         ledger_pp_hash(&pp, hash);
-        fits = fits || (last && last->pp_position == w.position &&
-                        !memcmp(last->pp_hash, hash, HASH_LEN));
+        fits = fits ||
+               (last && last->pp_position == w.position && !memcmp(last->pp_hash, hash, HASH_LEN));
     }
     return fits;
 }

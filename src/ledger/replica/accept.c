@@ -98,7 +98,7 @@ static int incoming_check_body(struct ledger_replica *r, struct job *job, struct
 {
     struct error e;
     struct ledger_signature left;
-    if (ledger_body_check(&c->body, r->genesis.hash, c->req_hash, &left, &e))
+    if (ledger_body_check_after(&r->memo, &c->body, r->genesis.hash, c->req_hash, &left, &e))
         return -ATOLL_EINVAL;
     const struct pooled *p = pool_find(r, c->req_hash);
     if (p && p->state != POOLED_CHECKING && slice_equal(p->candidate.body.bytes, c->body.bytes))
@@ -181,9 +181,12 @@ void accept_pre_prepare(struct ledger_replica *r, uint16_t from, struct slice me
         return;
     }
     uint64_t s = m.pp.seqno;
-    if (m.pp.view != r->view || !in_view(r) || is_primary(r) || s <= r->last ||
-        s > r->last + 2 * r->pipeline)
+    if (m.pp.view != r->view || !in_view(r) || is_primary(r) || s <= r->last)
         return;
+    if (s > r->last + 2 * r->pipeline) {
+        r->catching_up = true; /* the others are far ahead, it seems: they are asked */
+        return;
+    }
     struct incoming *in = r->incoming[s % SLOTS];
     bool passed_on = from != primary_of(r, m.pp.view);
     if (in && in->decoded.pp.seqno == s && in->decoded.pp.view == m.pp.view &&
@@ -368,7 +371,7 @@ static enum verdict judge_evidence(struct ledger_replica *r, struct incoming *in
     if (count < 0)
         return VERDICT_BAD;
     unsigned unknown = vote_unknown(r, before, &evidence, work, (unsigned)count);
-    if (!unknown || in->evidence_checked) {
+    if (!unknown || in->evidence_checked || MUTATED(EVIDENCE_UNSIGNED)) {
         vote_take_evidence(r, before, bytes);
         return VERDICT_IN;
     }
@@ -390,7 +393,7 @@ static enum verdict judge(struct ledger_replica *r, struct incoming *in, struct 
     uint64_t s = pp->seqno;
     if (pp->config != r->configuration->number)
         return refuse(e, "another configuration", s);
-    if (memcmp(pp->previous, r->previous, HASH_LEN))
+    if (memcmp(pp->previous, r->previous, HASH_LEN) && !MUTATED(PREVIOUS_UNCOMPARED))
         return refuse(e, "it does not follow what we hold", s);
     if (pp->first_index != r->next_index || pp->gov_index != r->gov_index)
         return refuse(e, "its indices do not follow ours", s);
@@ -403,7 +406,7 @@ static enum verdict judge(struct ledger_replica *r, struct incoming *in, struct 
         return VERDICT_WAIT;
     if (!digest_for(r, s, dc))
         return VERDICT_WAIT;
-    if (memcmp(dc, pp->kv_digest, HASH_LEN))
+    if (memcmp(dc, pp->kv_digest, HASH_LEN) && !MUTATED(DC_UNCOMPARED))
         return refuse(e, "another digest of the checkpoint", s);
     struct merkle_frontier frontier = r->frontier;
     if (s > r->pipeline) {
@@ -412,7 +415,7 @@ static enum verdict judge(struct ledger_replica *r, struct incoming *in, struct 
             return VERDICT_BAD;
     }
     struct merkle_hash m = merkle_frontier_root(&frontier);
-    if (memcmp(m.bytes, pp->ledger_root, HASH_LEN))
+    if (memcmp(m.bytes, pp->ledger_root, HASH_LEN) && !MUTATED(M_UNCOMPARED))
         return refuse(e, "another root of the ledger", s);
     return VERDICT_IN;
 }
@@ -433,7 +436,8 @@ static enum verdict incoming_apply(struct ledger_replica *r, struct incoming *in
                       false, e))
         return VERDICT_BAD;
     struct merkle_hash g = execute_root(r, slot, pp->kind, done);
-    if (done != pp->count || memcmp(g.bytes, pp->batch_root, HASH_LEN) ||
+    if (done != pp->count ||
+        (memcmp(g.bytes, pp->batch_root, HASH_LEN) && !MUTATED(G_UNCOMPARED)) ||
         slot->entries.len > LEDGER_BATCH_BYTES_MAX) {
         struct error undo;
         if (kv_rollback(r->kv, pp->seqno - 1, &undo))

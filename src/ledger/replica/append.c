@@ -67,7 +67,7 @@ void wait_durable(struct ledger_replica *r, enum waiting what, uint64_t view, ui
         r->waiter_capacity = capacity;
     }
     struct waiter *w = &r->waiters[(r->waiter_first + r->waiter_count) % r->waiter_capacity];
-    *w = (struct waiter){.lsn = r->lsn_last, .what = what, .view = view, .s = s};
+    *w = (struct waiter){.lsn = MUTATED(SIGN_EARLY) ? 0 : r->lsn_last, .what = what, .view = view, .s = s};
     if (pp_hash)
         memcpy(w->pp_hash, pp_hash, HASH_LEN);
     r->waiter_count++;
@@ -80,7 +80,10 @@ static void waiter_done(struct ledger_replica *r, const struct waiter *w)
         return; /* taken back meanwhile */
     switch (w->what) {
     case WAITING_SIGNED: vote_own(r, slot); break;
-    case WAITING_CERTIFICATE: vote_certain(r, slot); break;
+    case WAITING_CERTIFICATE:
+        if (slot->prepared) /* and not taken back and put in again meanwhile */
+            vote_certain(r, slot);
+        break;
     case WAITING_VIEW_CHANGE: view_change_sent_durable(r, w->view); break;
     case WAITING_NEW_VIEW:
         if (r->view == w->view) {

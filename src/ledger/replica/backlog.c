@@ -122,14 +122,26 @@ void backlog_verified(struct ledger_replica *r, struct job *job)
         fragment_ban(r, f);
 }
 
+/* The signatures of the entries that came last have been checked. */
+void backlog_entries_checked(struct ledger_replica *r, bool valid)
+{
+    if (!r->backlog.active)
+        return;
+    if (valid)
+        backlog_examine(r);
+    else
+        fragment_ban(r, &r->backlog.fragment);
+}
+
 void backlog_entries(struct ledger_replica *r, const struct ledger_entries *m)
 {
     struct fragment *f = &r->backlog.fragment;
+    size_t before = f->entries.len;
     f->asked_at = r->env.now_us(r->env.context);
-    if (fragment_take(r, f, m->entries))
-        backlog_examine(r);
-    else
+    if (!fragment_take(r, f, m->entries))
         fragment_ban(r, f);
+    else if (!fragment_check_signatures(r, f, before))
+        backlog_examine(r);
 }
 
 /* Every 100 ms: the next piece, from the next peer if this one is silent. */

@@ -50,8 +50,9 @@
 #define CONNECTIONS_MAX      16384
 #define LISTENS_MAX          4096       /* keys that one connection may listen for */
 #define EXECUTED_MAX         (1u << 20) /* entries of the index of executed requests; two each */
+#define EXECUTED_NOTING      16
 #define PARKED_MAX           4096       /* requests that wait for an index, of all clients */
-#define BODIES_CHECKING_MAX  16         /* bodies of one request at a time; each has its own sender */
+#define BODIES_CHECKING_MAX  16 /* bodies of one request at a time, and as many from suspects */
 #define SOURCE_CHECKING_MAX  (16u << 20) /* bytes of one connection or peer at a time */
 #define RELAYS_BAD_MAX       8           /* bad signatures that a peer may relay until … */
 #define RELAYS_PENALTY_US    10000000    /* … it is not heard for so long */
@@ -70,6 +71,12 @@
 #define BACKLOG_SILENCE_US 1000000  /* … or without an answer */
 
 /* ---- requests ---- */
+
+/* Of the index of executed requests (executed.c). */
+struct executed_entry {
+    uint64_t key;
+    uint64_t s; /* 0: free */
+};
 
 /* A request that can be executed. */
 struct candidate {
@@ -90,6 +97,7 @@ struct pooled {
     uint64_t relayed_at_batches; /* batches committed when this view's primary first got it */
     uint64_t connection;         /* whence this very body came; 0: from a replica, */
     uint16_t peer;               /* … this one */
+    bool suspect;                /* … which sent bad signatures before: checked apart and last */
     struct client *client;
     struct pooled *chain;           /* in its bucket */
     struct pooled *next, *previous; /* in the queue of its state */
@@ -317,6 +325,7 @@ struct fragment {
     struct merkle_frontier before; /* of the ledger tree at its first entry */
     uint64_t held;                 /* entries */
     struct buffer entries;         /* u8 type | u32 len | payload of each */
+    uint64_t end;                  /* where the source's ledger ends, as it says */
     uint16_t source;
     uint64_t banned; /* replicas that sent what does not fit */
     uint64_t asked_at;
@@ -427,6 +436,7 @@ struct evidence_check {
     struct ledger_evidence_message decoded;
     uint16_t from;
     struct fragment *fragment; /* JOB_TRANSFER: that it stands in */
+    bool of_entries;           /* … and these are the signatures of entries, no evidence */
 };
 
 /* What a replica said of itself, and when we told it about us. */
@@ -460,6 +470,7 @@ struct ledger_replica {
     uint16_t self;
     unsigned n, f, quorum;
     uint64_t pipeline, interval;
+    struct ledger_body_memo memo; /* of the bodies that were checked last */
     uint8_t nonce_key[32];
     uint8_t table_key[SIPHASH_KEY_LEN];
     uint64_t pool_bytes_max;
@@ -511,6 +522,8 @@ struct ledger_replica {
     struct pool pool;
     struct executed_entry *executed;
     size_t executed_size;
+    struct executed_entry noting[EXECUTED_NOTING]; /* on their way into it, a ring */
+    unsigned noting_next;
     struct slot old; /* a batch from the log, for clients that ask late */
     struct incoming *incoming[SLOTS];
     struct incoming *incoming_spare;
@@ -525,6 +538,7 @@ struct ledger_replica {
     struct transfer transfer;
     struct install install;
     struct backlog backlog;
+    uint64_t install_given_up; /* the last checkpoint that nobody would give us */
     uint64_t silent; /* nothing is signed up to this batch: a checkpoint of others vouches for it */
     bool abstain_doubt; /* what we signed may stand in what is still missing of the ledger */
     bool recover_hole;  /* the log goes on behind a gap, where we cannot follow */
@@ -804,6 +818,10 @@ int replay_entry(struct ledger_replica *, uint8_t type, struct slice payload, st
 void replay_reset(struct ledger_replica *);
 bool replay_is_whole(const struct ledger_replica *);
 
+/* locate.c */
+int batch_locate(const struct ledger_replica *, uint64_t s, uint64_t *position, struct ledger_pp *,
+                 struct error *);
+
 /* fragment.c */
 struct walk walk_start(const struct fragment *);
 bool walk_next(struct walk *);
@@ -815,6 +833,7 @@ void fragment_ban(struct ledger_replica *, struct fragment *);
 bool fragment_is_silent(struct ledger_replica *, const struct fragment *);
 bool fragment_expects(const struct fragment *, uint16_t from, uint64_t position);
 bool fragment_take(struct ledger_replica *, struct fragment *, struct ledger_list entries);
+bool fragment_check_signatures(struct ledger_replica *, struct fragment *, size_t from);
 struct stop fragment_find_link(const struct fragment *, const uint8_t link[static HASH_LEN]);
 struct stop fragment_find_evidence(const struct ledger_replica *, const struct fragment *,
                                    struct ledger_pp *, struct slice *evidence);
@@ -839,6 +858,7 @@ bool install_wanted(const struct ledger_replica *, const struct ledger_pp *);
 void install_begin(struct ledger_replica *, const struct ledger_pp *);
 void install_chunk(struct ledger_replica *, uint16_t from, struct slice message);
 void install_entries(struct ledger_replica *, const struct ledger_entries *);
+void install_entries_checked(struct ledger_replica *, bool valid);
 void install_verified(struct ledger_replica *, struct job *);
 void install_again(struct ledger_replica *);
 void install_stop(struct ledger_replica *);
@@ -847,6 +867,7 @@ void install_answer(struct ledger_replica *, uint16_t to, const struct ledger_fe
 /* backlog.c: the history behind a checkpoint */
 void backlog_start(struct ledger_replica *);
 void backlog_entries(struct ledger_replica *, const struct ledger_entries *);
+void backlog_entries_checked(struct ledger_replica *, bool valid);
 void backlog_verified(struct ledger_replica *, struct job *);
 void backlog_again(struct ledger_replica *);
 

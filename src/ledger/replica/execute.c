@@ -6,16 +6,18 @@
  */
 #include "ledger/replica/core.h"
 
+#define AHEAD 12 /* transactions */
+
 /* Whether the ledger may hold this request at this index; the reason why not is for people. */
 static const char *execute_objection(const struct ledger_replica *r, const struct candidate *c,
                                      uint64_t index)
 {
     const struct ledger_request *q = &c->body.request;
-    if (q->min_index >= index)
+    if (q->min_index >= index && !MUTATED(MIN_INDEX))
         return "its min_index is not below its index";
     if (!ledger_configuration_admits(r->configuration, q->client))
         return "its client is not on the access list";
-    switch (client_table_check(r->kv, q->client, q->reqno)) {
+    switch (MUTATED(TWICE) ? CLIENT_NEW : client_table_check(r->kv, q->client, q->reqno)) {
     case CLIENT_NEW: return NULL;
     case CLIENT_DUPLICATE: return "its reqno was used before";
     default: return "its reqno is below the window";
@@ -55,6 +57,15 @@ static int execute_one(struct ledger_replica *r, struct slot *slot, uint32_t i, 
     return merkle_tree_append(slot->g, &st->leaf, e);
 }
 
+/* A state of some size lies in no cache: its memory is asked for some transactions ahead. */
+static void execute_prefetch(struct ledger_replica *r, const struct candidate *c)
+{
+    const struct ledger_request *q = &c->body.request;
+    const struct procedure_call call = {
+        .proc = q->proc, .args = q->args.data, .args_len = q->args.len};
+    procedure_prefetch(r->procedures, &call, r->kv);
+}
+
 /* The bytes of the batch's TxEntries with this one, whatever its output. */
 static size_t execute_room(const struct slot *slot, const struct candidate *c)
 {
@@ -77,7 +88,11 @@ int execute_batch(struct ledger_replica *r, struct slot *slot, uint64_t s, enum 
         rc = error_set(e, ATOLL_ENOMEM, "no memory for a batch");
     if (!rc)
         rc = kv_batch_begin(r->kv, s, e);
+    for (uint32_t i = 0; i < count && i < AHEAD; i++)
+        execute_prefetch(r, candidates[i]);
     for (uint32_t i = 0; !rc && i < count; i++) {
+        if (i + AHEAD < count)
+            execute_prefetch(r, candidates[i + AHEAD]);
         const char *objection = execute_objection(r, candidates[i], first_index + *done);
         if (objection && skip_bad)
             continue;

@@ -11,11 +11,6 @@
 
 #define WAYS 4
 
-struct executed_entry {
-    uint64_t key;
-    uint64_t s; /* 0: free */
-};
-
 static uint64_t key_of_hash(const uint8_t *req_hash)
 {
     return load_u64(req_hash);
@@ -61,9 +56,11 @@ static bool index_grow(struct ledger_replica *r)
 {
     for (size_t size = r->executed_size ? 4 * r->executed_size : 256; size <= EXECUTED_MAX;
          size *= 4) {
-        struct executed_entry *grown = calloc(size, sizeof *grown);
+        /* A bucket is a line of the cache. */
+        struct executed_entry *grown = aligned_alloc(WAYS * sizeof *grown, size * sizeof *grown);
         if (!grown)
             return false;
+        memset(grown, 0, size * sizeof *grown);
         bool all = true;
         for (size_t i = 0; i < r->executed_size; i++)
             if (r->executed[i].s)
@@ -88,16 +85,39 @@ static void index_note(struct ledger_replica *r, uint64_t key, uint64_t s)
         index_put(r->executed, r->executed_size, key, s);
 }
 
+/* The index lies in no cache: an entry is put into it some entries later, when the memory of its
+ * bucket has come. */
+static void note_begin(struct ledger_replica *r, uint64_t key, uint64_t s)
+{
+    struct executed_entry *place = &r->noting[r->noting_next++ % EXECUTED_NOTING];
+    if (place->s)
+        index_note(r, place->key, place->s);
+    *place = (struct executed_entry){key, s};
+    if (r->executed)
+        __builtin_prefetch(&r->executed[key % (r->executed_size / WAYS) * WAYS], 1);
+}
+
+static void notes_finish(struct ledger_replica *r)
+{
+    for (unsigned i = 0; i < EXECUTED_NOTING; i++) {
+        struct executed_entry *place = &r->noting[r->noting_next++ % EXECUTED_NOTING];
+        if (place->s)
+            index_note(r, place->key, place->s);
+        place->s = 0;
+    }
+}
+
 /* The request was executed in batch s. */
 void executed_note(struct ledger_replica *r, uint64_t s, const uint8_t req_hash[static HASH_LEN],
                    const struct ledger_request *q)
 {
-    index_note(r, key_of_hash(req_hash), s);
-    index_note(r, key_of_reqno(r, q->client, q->reqno), s);
+    note_begin(r, key_of_hash(req_hash), s);
+    note_begin(r, key_of_reqno(r, q->client, q->reqno), s);
 }
 
-static uint64_t index_find(const struct ledger_replica *r, uint64_t key)
+static uint64_t index_find(struct ledger_replica *r, uint64_t key)
 {
+    notes_finish(r);
     if (!r->executed)
         return 0;
     const struct executed_entry *bucket = &r->executed[key % (r->executed_size / WAYS) * WAYS];

@@ -80,8 +80,9 @@ void fetch_status_heard(struct ledger_replica *r, uint16_t from, struct slice me
         for (uint64_t s = r->committed + 1; s <= r->last && s < m.committed; s++)
             ask_evidence(r, from, s);
     }
-    if (m.view != r->view || !in_view(r))
-        return;
+    if (m.view != r->view || !in_view(r) || r->install.active ||
+        (r->env.jump && m.committed >= r->last + 2 * r->interval))
+        return; /* a checkpoint will do */
     for (uint64_t s = r->last + 1; s <= m.last && s <= r->last + r->pipeline; s++)
         fetch_send(r, from, &(struct ledger_fetch){.type = LEDGER_MESSAGE_FETCH_BATCH, .seqno = s});
 }

@@ -122,6 +122,67 @@ bool fragment_take(struct ledger_replica *r, struct fragment *f, struct ledger_l
     return true;
 }
 
+/* The signature of a pp or NewView entry, or nothing. */
+static bool entry_signature(const struct ledger_replica *r, const struct walk *w,
+                            struct ledger_signature *item)
+{
+    struct error e;
+    struct ledger_pp pp;
+    struct ledger_new_view nv;
+    if (w->type == LEDGER_ENTRY_PP && !ledger_pp_decode_signed(w->payload, &pp, &e)) {
+        ledger_pp_hash(&pp, item->hash);
+        item->public_key = r->configuration->replicas[primary_of(r, pp.view)].public_key;
+    } else if (w->type == LEDGER_ENTRY_NEW_VIEW &&
+               !ledger_new_view_decode_signed(w->payload, &nv, &e)) {
+        ledger_new_view_hash(&nv, item->hash);
+        item->public_key = r->configuration->replicas[primary_of(r, nv.view)].public_key;
+    } else {
+        return false;
+    }
+    item->signature = w->payload.data + w->payload.len - ED25519_SIGNATURE_LEN;
+    return true;
+}
+
+/*
+ * Sends the signatures of pps and NewViews behind this offset away to be checked: the roots that
+ * vouch for entries do not cover them (entry.h). False: there are none, go on at once.
+ */
+bool fragment_check_signatures(struct ledger_replica *r, struct fragment *f, size_t from)
+{
+    struct evidence_check *check = calloc(1, sizeof *check);
+    struct job *job = check ? job_take(r, JOB_TRANSFER, 64) : NULL;
+    struct ledger_signature item;
+    bool room = job;
+    struct walk w = walk_start(f);
+    w.at += from;
+    while (room && walk_next(&w)) {
+        if (!entry_signature(r, &w, &item))
+            continue;
+        room = job_room(job, job->count + 1);
+        if (!room)
+            break;
+        memcpy(job->copies[job->count], item.signature, ED25519_SIGNATURE_LEN);
+        job->items[job->count++] = item;
+    }
+    if (!room)
+        replica_stop(r, "no memory");
+    if (!room || !job->count) {
+        if (job)
+            job_give(r, job);
+        evidence_check_free(check);
+        return !room;
+    }
+    for (size_t i = 0; i < job->count; i++)
+        job->items[i].signature = job->copies[i]; /* the fragment moves */
+    check->fragment = f;
+    check->of_entries = true;
+    job->subject = check;
+    job->references[0].s = f->generation;
+    f->job_out = true;
+    job_send(r, job);
+    return true;
+}
+
 /* ---- what may vouch ---- */
 
 /* The batch, or NewView, of the fragment that `link` names; batches must be whole. */

@@ -37,7 +37,7 @@ bool install_wanted(const struct ledger_replica *r, const struct ledger_pp *pp)
 {
     uint64_t c = checkpoint_named(r, pp->seqno);
     return r->env.jump && !r->install.active && !r->stopped && c >= r->last + r->interval &&
-           pp->view >= ledger_view(r) && pp->view >= r->view;
+           c > r->install_given_up && pp->view >= ledger_view(r) && pp->view >= r->view;
 }
 
 void install_stop(struct ledger_replica *r)
@@ -129,6 +129,7 @@ void install_begin(struct ledger_replica *r, const struct ledger_pp *pp)
         return;
     }
     transfer_stop(r);
+    r->silent = in->vouched_s > r->silent ? in->vouched_s : r->silent;
     in->active = true;
     in->progress_at = r->env.now_us(r->env.context);
     in->fragment.source = (uint16_t)((r->self + 1) % r->n);
@@ -149,7 +150,12 @@ void install_again(struct ledger_replica *r)
     if (!in->active)
         return;
     if (now >= in->progress_at + INSTALL_STALL_US) {
-        install_stop(r); /* nobody keeps it any more: evidence of a later batch names a newer one */
+        /* Nobody keeps it any more. Evidence of a later batch may name a newer one; until then
+         * history is executed. */
+        r->install_given_up = in->s;
+        install_stop(r);
+        r->catching_up = true;
+        r->retransmit_wait = RETRANSMIT_FIRST_US;
         return;
     }
     in->turn = (in->turn + 1) % r->n;
@@ -429,7 +435,6 @@ static void install_apply(struct ledger_replica *r, const struct stop *stop)
     struct error e;
     struct kv *store;
     size_t offset;
-    uint64_t view = r->view;
     if (!fragment_holds(&in->fragment, stop) || !checkpoint_find(r, stop, &c, &offset)) {
         fragment_ban(r, &in->fragment);
         install_ask_entries(r);
@@ -458,8 +463,7 @@ static void install_apply(struct ledger_replica *r, const struct stop *stop)
     if (r->stopped)
         return;
     transfer_committed(r, stop->s);
-    if (r->view == view)
-        rule_abstain(r, view);
+    rule_abstain(r, r->view);
     /* The primary of this very view would know its batches, unless it has lost its log. */
     if (is_primary(r) && r->view == ledger_view(r))
         r->abstain_view = r->view;
@@ -496,10 +500,30 @@ void install_verified(struct ledger_replica *r, struct job *job)
     }
 }
 
+/* The signatures of the entries that came last have been checked. */
+void install_entries_checked(struct ledger_replica *r, bool valid)
+{
+    struct install *in = &r->install;
+    struct fragment *f = &in->fragment;
+    if (!in->active)
+        return;
+    if (!valid) {
+        fragment_ban(r, f);
+        install_ask_entries(r);
+        return;
+    }
+    uint64_t generation = f->generation;
+    install_examine(r);
+    if (in->active && !f->job_out && f->generation == generation &&
+        f->before.size + f->held < f->end)
+        install_ask_entries(r);
+}
+
 void install_entries(struct ledger_replica *r, const struct ledger_entries *m)
 {
     struct install *in = &r->install;
     struct fragment *f = &in->fragment;
+    size_t before = f->entries.len;
     if (!in->whole)
         return;
     in->progress_at = r->env.now_us(r->env.context);
@@ -508,9 +532,7 @@ void install_entries(struct ledger_replica *r, const struct ledger_entries *m)
         install_ask_entries(r);
         return;
     }
-    uint64_t generation = f->generation;
-    install_examine(r);
-    if (in->active && !f->job_out && f->generation == generation &&
-        f->before.size + f->held < m->end)
-        install_ask_entries(r);
+    f->end = m->end;
+    if (!fragment_check_signatures(r, f, before))
+        install_entries_checked(r, true);
 }

@@ -433,11 +433,10 @@ static void start_votes(struct ledger_replica *r)
 {
     for (uint64_t s = r->committed + 1; s <= r->last; s++) {
         struct slot *slot = slot_in_ledger(r, s);
-        if (!slot || slot->view != r->view || !rule_may_vote(r, slot->view) ||
-            !rule_may_sign_batch(r, s))
+        if (!slot || slot->view != r->view || !rule_may_vote(r, slot->view) || s <= r->silent)
             continue;
         bool primary = primary_of(r, slot->view) == r->self;
-        if (!slot->marked && slot->view == r->signed_view && s <= r->signed_s)
+        if (!slot->marked && !rule_may_sign_batch(r, s))
             continue;
         if (!slot->marked)
             rule_mark_signed(r, primary ? LEDGER_SIGNED_PP : LEDGER_SIGNED_PREPARE, slot->view, s,
@@ -628,29 +627,15 @@ void ledger_status(const struct ledger_replica *r, struct ledger_status *out)
 int ledger_batch_at(const struct ledger_replica *r, uint64_t s, struct ledger_batch_info *out,
                     struct error *e)
 {
-    const struct slot *slot = slot_in_ledger(r, s);
+    uint64_t position;
     struct ledger_pp pp;
-    if (slot && s > r->hollow) {
-        pp = slot->pp;
-    } else {
-        struct buffer b = {0};
-        uint8_t type;
-        int rc =
-            s == 0 || s > r->last || s < r->positions_base ||
-                    s - r->positions_base >= r->position_count
-                ? error_set(e, ATOLL_ENOENT, "batch %llu is not in the ledger here",
-                            (unsigned long long)s)
-                : r->env.read(r->env.context, r->positions[s - r->positions_base], &b, &type, e);
-        if (!rc)
-            rc = ledger_pp_decode_signed(slice_of_buffer(&b), &pp, e);
-        buffer_free(&b);
-        if (rc)
-            return rc;
-    }
+    int rc = batch_locate(r, s, &position, &pp, e);
+    if (rc)
+        return rc;
     *out = (struct ledger_batch_info){.view = pp.view,
                                       .s = s,
                                       .first_index = pp.first_index,
-                                      .position = r->positions[s - r->positions_base],
+                                      .position = position,
                                       .count = pp.count,
                                       .kind = (uint8_t)pp.kind};
     ledger_pp_hash(&pp, out->pp_hash);

@@ -129,17 +129,19 @@ struct pooled *pool_find(const struct ledger_replica *r, const uint8_t req_hash[
     return found;
 }
 
-/* The entry of this very body while it is being checked; *bodies: of the request that are. */
+/* The entry of this very body while it is being checked; *bodies: of the request that are, from
+ * suspects or from others. Suspects wait for everyone else: they must not fill the others' places.
+ */
 static struct pooled *pool_find_checking(const struct ledger_replica *r, const uint8_t *req_hash,
-                                         struct slice bytes, unsigned *bodies)
+                                         struct slice bytes, bool suspect, unsigned *bodies)
 {
     struct pooled *same = NULL;
     *bodies = 0;
     for (struct pooled *p = r->pool.buckets[pool_bucket(r, req_hash)]; p; p = p->chain) {
         if (p->state != POOLED_CHECKING || memcmp(p->candidate.req_hash, req_hash, HASH_LEN))
             continue;
-        ++*bodies;
-        if (slice_equal(p->candidate.body.bytes, bytes))
+        *bodies += p->suspect == suspect;
+        if (slice_equal(p->candidate.body.bytes, bytes) && (suspect || !p->suspect))
             same = p;
     }
     return same;
@@ -240,8 +242,7 @@ bool pool_hears_relays(struct ledger_replica *r, uint16_t peer)
 static bool pool_check(struct ledger_replica *r, struct pooled *p,
                        const struct ledger_signature *left)
 {
-    bool suspect = source_is_suspect(r, p->connection, p->peer);
-    struct job **at = suspect ? &r->suspect_job : &r->request_job;
+    struct job **at = p->suspect ? &r->suspect_job : &r->request_job;
     if (!*at && !(*at = job_take(r, JOB_REQUESTS, 256)))
         return false;
     struct job *job = *at;
@@ -254,12 +255,15 @@ static bool pool_check(struct ledger_replica *r, struct pooled *p,
         job->items[job->count++] = *left;
     job->references[job->subject_count].s = job->count - 1;
     job->subjects[job->subject_count++] = p;
-    job->base.suspect = suspect;
+    job->base.suspect = p->suspect;
     return true;
 }
 
+/* `known`: what ledger_body_check said about these bytes. */
 static struct pooled *pool_insert(struct ledger_replica *r, struct slice body,
-                                  struct client *client, uint64_t connection, uint16_t peer)
+                                  const uint8_t req_hash[static HASH_LEN],
+                                  const struct ledger_signature *known, struct client *client,
+                                  uint64_t connection, uint16_t peer)
 {
     struct error e;
     struct ledger_signature left;
@@ -268,6 +272,7 @@ static struct pooled *pool_insert(struct ledger_replica *r, struct slice body,
         return NULL;
     p->connection = connection;
     p->peer = peer;
+    p->suspect = source_is_suspect(r, connection, peer);
     p->bytes = body.len <= sizeof p->room ? p->room : malloc(body.len);
     if (!p->bytes) {
         p->bytes = p->room;
@@ -275,9 +280,12 @@ static struct pooled *pool_insert(struct ledger_replica *r, struct slice body,
         return NULL;
     }
     memcpy(p->bytes, body.data, body.len);
-    if (ledger_body_decode(slice_of(p->bytes, body.len), &p->candidate.body, &e) ||
-        ledger_body_check(&p->candidate.body, r->genesis.hash, p->candidate.req_hash, &left, &e) ||
-        !pool_check(r, p, &left)) {
+    int decoded = ledger_body_decode(slice_of(p->bytes, body.len), &p->candidate.body, &e);
+    assert(decoded == 0); /* as it was before it was copied */
+    (void)decoded;
+    memcpy(p->candidate.req_hash, req_hash, HASH_LEN);
+    ledger_body_signature(&p->candidate.body, known->hash, &left);
+    if (!pool_check(r, p, &left)) {
         pooled_give(r, p);
         return NULL;
     }
@@ -337,7 +345,8 @@ static void pooled_again(struct ledger_replica *r, struct pooled *p, struct slic
             *to += bytes.len;
     }
     p->connection = connection;
-    client_listen(r, p->client, connection);
+    if (p->state != POOLED_CHECKING)
+        client_listen(r, p->client, connection);
 }
 
 /* A request from a client's connection, or (0) relayed by a peer. */
@@ -349,13 +358,14 @@ void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connectio
     uint8_t req_hash[HASH_LEN] = {0};
     struct client *client = NULL;
     if (ledger_body_decode(bytes, &body, &e) ||
-        ledger_body_check(&body, r->genesis.hash, req_hash, &left, &e)) {
+        ledger_body_check_after(&r->memo, &body, r->genesis.hash, req_hash, &left, &e)) {
         client_refuse(r, connection, req_hash, LEDGER_REFUSAL_MALFORMED);
         return;
     }
     unsigned bodies;
     struct pooled *p = pool_find(r, req_hash);
-    struct pooled *same = pool_find_checking(r, req_hash, bytes, &bodies);
+    struct pooled *same =
+        pool_find_checking(r, req_hash, bytes, source_is_suspect(r, connection, peer), &bodies);
     if (same || (p && p->state != POOLED_CHECKING)) {
         pooled_again(r, same ? same : p, bytes, connection);
         return;
@@ -372,7 +382,7 @@ void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connectio
         client_refuse(r, connection, req_hash, objection);
         return;
     }
-    if (!pool_insert(r, bytes, client, connection, peer)) {
+    if (!pool_insert(r, bytes, req_hash, &left, client, connection, peer)) {
         client_unuse(r, client);
         client_refuse(r, connection, req_hash, LEDGER_REFUSAL_BUSY);
     }

@@ -9,14 +9,18 @@
 bool rule_may_vote(const struct ledger_replica *r, uint64_t view)
 {
     return r->started && !r->stopped && !r->quarantine && view == r->view &&
-           r->view_change_sent <= view && r->abstain_view != view;
+           (r->view_change_sent <= view || MUTATED(VOTE_AFTER_CHANGE)) && r->abstain_view != view;
 }
 
-/* Whether we may sign batch s: not up to the one that vouched for a checkpoint of others from which
- * we went on (§6). */
+/*
+ * Whether we may sign batch s of our view: not up to the one that vouched for a checkpoint of
+ * others from which we went on (§6), and not at or below what we signed before (I1). A damaged log
+ * may have lost what its marks name: then batches come again that we signed once.
+ */
 bool rule_may_sign_batch(const struct ledger_replica *r, uint64_t s)
 {
-    return s > r->silent;
+    return s > r->silent &&
+           (r->view > r->signed_view || (r->view == r->signed_view && s > r->signed_s));
 }
 
 /*

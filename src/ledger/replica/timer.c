@@ -154,7 +154,8 @@ void ledger_on_timer(struct ledger_replica *r, uint32_t id)
         if (!r->retransmit_set)
             break;
         r->retransmit_set = false;
-        retransmit(r);
+        if (!MUTATED(SENT_ONCE))
+            retransmit(r);
         r->catching_up = r->catching_up && r->retransmit_wait < RETRANSMIT_LAST_US;
         r->retransmit_wait = 2 * r->retransmit_wait < RETRANSMIT_LAST_US ? 2 * r->retransmit_wait
                                                                          : RETRANSMIT_LAST_US;

@@ -160,7 +160,6 @@ static bool apply_entries(struct ledger_replica *r, const struct stop *stop,
                           const struct overlap *overlap)
 {
     struct error e;
-    uint64_t view = r->view;
     if (overlap->offset == stop->offset)
         return true;
     struct view_entry after = {0};
@@ -180,8 +179,7 @@ static bool apply_entries(struct ledger_replica *r, const struct stop *stop,
             return false;
         }
     }
-    if (r->view == view)
-        rule_abstain(r, view);
+    rule_abstain(r, r->view);
     pool_unpark(r);
     return !r->stopped;
 }
@@ -256,7 +254,39 @@ static void transfer_examine(struct ledger_replica *r)
         transfer_ban(r);
 }
 
-/* Signatures of evidence are checked, of whichever fragment. */
+/* The entries that came last are signed as they should be: what can be done with them, and more. */
+static void transfer_go_on(struct ledger_replica *r)
+{
+    struct transfer *t = &r->transfer;
+    struct fragment *f = &t->fragment;
+    uint64_t generation = f->generation;
+    transfer_examine(r);
+    if (t->active && !f->job_out && f->generation == generation) {
+        f->asked_at = r->env.now_us(r->env.context);
+        if (f->before.size + f->held < f->end)
+            transfer_ask(r);
+    }
+}
+
+/* The signatures of entries have been checked, of whichever fragment. */
+static void entries_checked(struct ledger_replica *r, struct fragment *f, const struct job *job)
+{
+    bool valid = true;
+    for (size_t i = 0; i < job->count; i++)
+        valid = valid && job->valid[i];
+    if (!valid)
+        r->counters.signatures_bad++;
+    if (f == &r->install.fragment)
+        install_entries_checked(r, valid);
+    else if (f == &r->backlog.fragment)
+        backlog_entries_checked(r, valid);
+    else if (r->transfer.active && valid)
+        transfer_go_on(r);
+    else if (r->transfer.active)
+        transfer_ban(r);
+}
+
+/* Signatures of entries or of evidence are checked, of whichever fragment. */
 void transfer_verified(struct ledger_replica *r, struct job *job)
 {
     struct evidence_check *check = job->subject;
@@ -266,6 +296,8 @@ void transfer_verified(struct ledger_replica *r, struct job *job)
     f->job_out = false;
     if (job->references[0].s != f->generation) {
         /* what it was about is gone */
+    } else if (check->of_entries) {
+        entries_checked(r, f, job);
     } else if (f == &r->install.fragment) {
         install_verified(r, job);
     } else if (f == &r->backlog.fragment) {
@@ -285,19 +317,15 @@ void transfer_verified(struct ledger_replica *r, struct job *job)
 
 static void transfer_entries(struct ledger_replica *r, const struct ledger_entries *m)
 {
-    struct transfer *t = &r->transfer;
-    struct fragment *f = &t->fragment;
+    struct fragment *f = &r->transfer.fragment;
+    size_t before = f->entries.len;
     if (!fragment_take(r, f, m->entries)) {
         transfer_ban(r);
         return;
     }
-    uint64_t generation = f->generation;
-    transfer_examine(r);
-    if (t->active && !f->job_out && f->generation == generation) {
-        f->asked_at = r->env.now_us(r->env.context);
-        if (f->before.size + f->held < m->end)
-            transfer_ask(r);
-    }
+    f->end = m->end;
+    if (!fragment_check_signatures(r, f, before))
+        transfer_go_on(r);
 }
 
 /* Entries of a peer's ledger, for whoever waits for them. */

@@ -180,7 +180,7 @@ void view_change_verified(struct ledger_replica *r, struct job *job)
     struct held_view_change *held = &r->view_changes[vc->replica];
     bool valid = true;
     for (size_t i = 0; i < job->count; i++)
-        valid = valid && job->valid[i];
+        valid = valid && (job->valid[i] || MUTATED(CHANGE_UNSIGNED));
     held->job_out = false;
     if (valid && (!held->valid || vc->new_view > held->new_view)) {
         struct buffer before = held->bytes;

@@ -28,7 +28,7 @@ static void nonce_try(struct ledger_replica *r, struct slot *slot, unsigned repl
         return;
     ledger_nonce_hash(v->nonce, hash);
     v->nonce_waiting = false;
-    v->nonce_held = !memcmp(hash, commitment, HASH_LEN);
+    v->nonce_held = !memcmp(hash, commitment, HASH_LEN) || MUTATED(NONCE_UNOPENED);
 }
 
 /* ---- our own ---- */
@@ -166,7 +166,7 @@ void vote_verified(struct ledger_replica *r, struct job *job)
         if (!v->held || v->valid ||
             memcmp(v->prepare.signature, job->copies[i], ED25519_SIGNATURE_LEN))
             continue;
-        v->valid = job->valid[i];
+        v->valid = job->valid[i] || MUTATED(PREPARE_UNSIGNED);
         if (!v->valid) {
             v->held = false;
             r->counters.signatures_bad++;
@@ -282,7 +282,7 @@ static bool is_committed(const struct ledger_replica *r, const struct slot *slot
     uint64_t bits;
     if (slot->evidence.len)
         return true;
-    return slot->released && vote_nonces(r, slot, &bits) >= r->quorum;
+    return slot->released && vote_nonces(r, slot, &bits) + MUTATED(FEW_NONCES) >= r->quorum;
 }
 
 /* Batch s of the ledger is committed, and all before it: the contents stand for ever. */

@@ -194,7 +194,8 @@ static void settle(uv_prepare_t *prepare)
 uint64_t caller_next_number(const struct ledger_receipt_store *store, const uint8_t *public_key)
 {
     uint64_t next = store ? ledger_receipt_store_next(store, public_key) : 1;
-    return next > 1 ? next : (uint64_t)clock_ns(CLOCK_REALTIME) / 1000;
+    uint64_t now_us = (uint64_t)clock_ns(CLOCK_REALTIME) / 1000;
+    return next > now_us ? next : now_us;
 }
 
 static uint64_t first_min_index(const struct caller_settings *s)

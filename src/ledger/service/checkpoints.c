@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define PREFIX     "ckpt_"
-#define META_FIXED (6 * 8 + 4 + 32 + 8 + 32 + 8)
+#define META_FIXED (7 * 8 + 4 + 32 + 8 + 32)
 #define PRIORITY   10 /* "nice" */
 /* Of the time between two files, how much writing one may take; within it, how much is work. */
 #define WRITING_SHARE 10
@@ -63,20 +63,34 @@ struct checkpoints {
 
 /* ---- meta ---- */
 
+static bool frontier_encode(const struct merkle_frontier *f, struct buffer *out)
+{
+    uint8_t hashes[MERKLE_FRONTIER_MAX];
+    return buffer_append_u64(out, f->size) &&
+           buffer_append(out, hashes, merkle_frontier_pack(f, hashes));
+}
+
+/* Takes one from the front of `bytes`. */
+static bool frontier_decode(struct slice *bytes, struct merkle_frontier *f)
+{
+    uint64_t size = bytes->len >= 8 ? load_u64(bytes->data) : UINT64_MAX;
+    size_t len = size <= MERKLE_SIZE_MAX ? 8 + merkle_frontier_packed(size) : SIZE_MAX;
+    if (len > bytes->len)
+        return false;
+    merkle_frontier_unpack(f, size, bytes->data + 8);
+    *bytes = slice_of(bytes->data + len, bytes->len - len);
+    return true;
+}
+
 bool checkpoint_meta_encode(const struct ledger_checkpoint *c, struct buffer *out)
 {
-    bool done = buffer_append_u64(out, c->s) && buffer_append_u64(out, c->position) &&
-                buffer_append_u64(out, c->needed) && buffer_append_u64(out, c->next_index) &&
-                buffer_append_u64(out, c->gov_index) && buffer_append_u64(out, c->view) &&
-                buffer_append_u32(out, c->config) && buffer_append(out, c->pp_hash, HASH_LEN) &&
-                buffer_append_u64(out, c->before_s) &&
-                buffer_append(out, c->before_digest, HASH_LEN) &&
-                buffer_append_u64(out, c->frontier.size);
-    for (unsigned k = 0; k < MERKLE_LEVELS && done; k++) {
-        if (c->frontier.size >> k & 1)
-            done = buffer_append(out, c->frontier.subtree[k].bytes, HASH_LEN);
-    }
-    return done;
+    return buffer_append_u64(out, c->s) && buffer_append_u64(out, c->position) &&
+           buffer_append_u64(out, c->needed) && buffer_append_u64(out, c->silent) &&
+           buffer_append_u64(out, c->next_index) && buffer_append_u64(out, c->gov_index) &&
+           buffer_append_u64(out, c->view) && buffer_append_u32(out, c->config) &&
+           buffer_append(out, c->pp_hash, HASH_LEN) && buffer_append_u64(out, c->before_s) &&
+           buffer_append(out, c->before_digest, HASH_LEN) && frontier_encode(&c->frontier, out) &&
+           frontier_encode(&c->origin, out);
 }
 
 int checkpoint_meta_decode(struct slice bytes, struct ledger_checkpoint *c, struct error *e)
@@ -87,25 +101,17 @@ int checkpoint_meta_decode(struct slice bytes, struct ledger_checkpoint *c, stru
     *c = (struct ledger_checkpoint){.s = load_u64(p),
                                     .position = load_u64(p + 8),
                                     .needed = load_u64(p + 16),
-                                    .next_index = load_u64(p + 24),
-                                    .gov_index = load_u64(p + 32),
-                                    .view = load_u64(p + 40),
-                                    .config = load_u32(p + 48),
-                                    .before_s = load_u64(p + 84),
-                                    .frontier.size = load_u64(p + 124)};
-    memcpy(c->pp_hash, p + 52, HASH_LEN);
-    memcpy(c->before_digest, p + 92, HASH_LEN);
-    uint64_t size = c->frontier.size;
-    if (size > MERKLE_SIZE_MAX ||
-        bytes.len != META_FIXED + HASH_LEN * (size_t)__builtin_popcountll(size))
+                                    .silent = load_u64(p + 24),
+                                    .next_index = load_u64(p + 32),
+                                    .gov_index = load_u64(p + 40),
+                                    .view = load_u64(p + 48),
+                                    .config = load_u32(p + 56),
+                                    .before_s = load_u64(p + 92)};
+    memcpy(c->pp_hash, p + 60, HASH_LEN);
+    memcpy(c->before_digest, p + 100, HASH_LEN);
+    bytes = slice_of(p + META_FIXED, bytes.len - META_FIXED);
+    if (!frontier_decode(&bytes, &c->frontier) || !frontier_decode(&bytes, &c->origin) || bytes.len)
         return error_set(e, ATOLL_ECORRUPT, "the meta of a checkpoint has the wrong length");
-    p += META_FIXED;
-    for (unsigned k = 0; k < MERKLE_LEVELS; k++) {
-        if (size >> k & 1) {
-            memcpy(c->frontier.subtree[k].bytes, p, HASH_LEN);
-            p += HASH_LEN;
-        }
-    }
     return 0;
 }
 
@@ -389,6 +395,17 @@ int checkpoints_chunk(struct checkpoints *c, uint64_t s, uint32_t number, struct
         return kv_checkpoint_chunk(j->open, number, out, e);
     }
     return error_set(e, ATOLL_ENOENT, "checkpoint %" PRIu64 " is not kept", s);
+}
+
+int checkpoints_origin(const struct checkpoints *c, uint64_t s, struct merkle_frontier *out)
+{
+    for (unsigned i = 0; i < CHECKPOINTS_KEPT; i++) {
+        if (c->kept[i] == NULL || c->kept[i]->checkpoint.s != s)
+            continue;
+        *out = c->kept[i]->checkpoint.origin;
+        return 0;
+    }
+    return -ATOLL_ENOENT;
 }
 
 static void jobs_free(struct job *j)

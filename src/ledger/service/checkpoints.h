@@ -5,8 +5,9 @@
  * Files: DIR/ckpt_S, as ledger/kv/checkpoint.h draws them; their meta is what a replica must know
  * beside the store to go on from there, little-endian:
  *
- *   u64 s | position | needed | next_index | gov_index | view | u32 config | pp_hash 32
- *   | u64 before_s | before_digest 32 | u64 size of the frontier | its hashes, 32 each, ascending
+ *   u64 s | position | needed | silent | next_index | gov_index | view | u32 config | pp_hash 32
+ *   | u64 before_s | before_digest 32 | the frontiers at `position` and at `needed`, each
+ *   u64 size | its hashes, 32 each, ascending
  */
 #ifndef LEDGER_SERVICE_CHECKPOINTS_H
 #define LEDGER_SERVICE_CHECKPOINTS_H
@@ -42,6 +43,9 @@ void checkpoints_submit(struct checkpoints *, const struct ledger_checkpoint *,
  * ATOLL_ENOENT: not kept (any longer). ATOLL_ERANGE. ATOLL_ENOMEM. */
 int checkpoints_chunk(struct checkpoints *, uint64_t s, uint32_t number, struct buffer *out,
                       uint32_t *chunks, struct error *);
+
+/* The frontier at `needed` of checkpoint s. ATOLL_ENOENT: not kept (any longer). */
+int checkpoints_origin(const struct checkpoints *, uint64_t s, struct merkle_frontier *out);
 
 /*
  * The newest file below batch `below` (UINT64_MAX: any) that is whole: its store and what the

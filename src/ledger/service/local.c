@@ -87,6 +87,12 @@ int ledger_local_make(const char *directory, const struct ledger_local_settings 
     snprintf(path, sizeof path, "%s/genesis", directory);
     if (access(path, F_OK) == 0)
         return error_set(e, ATOLL_EEXIST, "there is a ledger in %s already", directory);
+    snprintf(path, sizeof path, "%s/replica-0/replica.key", directory);
+    if (access(path, F_OK) == 0)
+        return error_set(e, ATOLL_EEXIST,
+                         "%s holds keys of a ledger that was not finished: remove it, or take "
+                         "another directory",
+                         directory);
     int rc = genesis_draft_create(&s->terms, &draft, e);
     if (rc == 0)
         rc = directory_make(directory, 0700, e);

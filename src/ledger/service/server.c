@@ -53,7 +53,8 @@ struct ledger_server {
     void (*reply)(void *, uint64_t, const struct slice *, unsigned);
     void *reply_context;
     bool quarantine, failed;
-    unsigned open; /* handles and parts that are still to be closed */
+    bool incomplete; /* entries of the ledger are still to come */
+    unsigned open;   /* handles and parts that are still to be closed */
     void (*closed)(void *);
     void *closed_context;
 };
@@ -179,6 +180,45 @@ static int env_checkpoint_chunk(void *context, uint64_t s_checkpoint, uint32_t n
     struct ledger_server *s = context;
     struct error e;
     return checkpoints_chunk(s->checkpoints, s_checkpoint, number, out, chunks, &e);
+}
+
+static int env_checkpoint_origin(void *context, uint64_t s_checkpoint, struct merkle_frontier *out)
+{
+    struct ledger_server *s = context;
+    return checkpoints_origin(s->checkpoints, s_checkpoint, out);
+}
+
+static int env_jump(void *context, const struct merkle_frontier *at, struct error *e)
+{
+    struct ledger_server *s = context;
+    uint64_t end = ledger_log_end(s->log);
+    int rc = ledger_log_jump(s->log, at, e);
+    if (rc != 0 && rc != -ATOLL_ELIMIT) {
+        server_fail(s, e->text);
+        rc = -ATOLL_ELIMIT;
+    }
+    if (rc == 0)
+        say(s,
+            "a checkpoint of the others is taken over: entries %" PRIu64 " to %" PRIu64
+            " of the ledger follow in the background",
+            end, at->size - 1);
+    return rc;
+}
+
+static bool env_gap(void *context, struct merkle_frontier *from, struct merkle_frontier *goal)
+{
+    struct ledger_server *s = context;
+    bool missing = ledger_log_gap(s->log, from, goal);
+    if (s->incomplete && !missing)
+        say(s, "the ledger is complete again");
+    s->incomplete = missing;
+    return missing;
+}
+
+static int env_history(void *context, uint8_t entry_type, struct slice payload, struct error *e)
+{
+    struct ledger_server *s = context;
+    return ledger_log_fill(s->log, entry_type, payload, e);
 }
 
 static void env_rejoined(void *context)
@@ -335,6 +375,10 @@ static int replica_recover(struct ledger_server *s, const struct ledger_checkpoi
                                    .sign = env_sign,
                                    .digest = env_digest,
                                    .checkpoint_chunk = env_checkpoint_chunk,
+                                   .checkpoint_origin = env_checkpoint_origin,
+                                   .jump = env_jump,
+                                   .gap = env_gap,
+                                   .history = env_history,
                                    .rejoined = env_rejoined,
                                    .stopped = env_stopped};
     struct ledger_config config = {.genesis = slice_of_buffer(&s->genesis_bytes),
@@ -410,7 +454,9 @@ static int log_open(struct ledger_server *s, struct error *e)
         say(s, "the log is damaged: %s; entries from %" PRIu64 " on come from the other replicas",
             found.what, found.missing);
     if (found.quarantine)
-        say(s, "the machine stopped without order: nothing is signed before the others are ahead");
+        say(s,
+            "what was signed last may be lost (%s): nothing is signed before the others are ahead",
+            found.corrupt ? "damage" : "the machine stopped without order");
     return 0;
 }
 

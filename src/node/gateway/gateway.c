@@ -171,6 +171,23 @@ static const struct route *route_find(struct exchange *x, const struct http_head
 
 /* ---- who may ---- */
 
+/* Whether a page from elsewhere makes its reader's browser send this. Browsers say where a page
+ * comes from with every request that can change something. */
+static bool from_foreign_page(const struct http_head *head)
+{
+    const char *origin = http_head_value(head, "origin");
+    const char *host = origin ? strstr(origin, "://") : NULL;
+    return origin && (host == NULL || !url_host_loopback(host + 3));
+}
+
+static bool given_twice(const struct http_head *head, const char *name)
+{
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < head->header_count; k++)
+        count += strcasecmp(head->headers[k].name, name) == 0;
+    return count > 1;
+}
+
 /* True when the request may go on; otherwise it has been answered. */
 static bool admit(struct exchange *x, const struct http_head *head)
 {
@@ -180,11 +197,15 @@ static bool admit(struct exchange *x, const struct http_head *head)
     if (x->route->open)
         return true;
     if (!g->authentication) {
-        if (url_host_loopback(head->host))
+        if (url_host_loopback(head->host) && !from_foreign_page(head))
             return true;
         exchange_problem(x, 403,
                          "this node asks for no tokens, so it answers only requests that name it "
-                         "localhost or 127.0.0.1");
+                         "localhost or 127.0.0.1, and no pages from elsewhere");
+        return false;
+    }
+    if (given_twice(head, "authorization")) {
+        exchange_problem(x, 400, "Authorization is given twice");
         return false;
     }
     const struct token *token;

@@ -424,8 +424,13 @@ static void value_change(struct exchange *x, uint64_t off, bool whole)
 
 static void put_handle(struct exchange *x)
 {
-    if (key_check(x, x->text_len))
-        value_change(x, 0, true);
+    if (!key_check(x, x->text_len))
+        return;
+    if (exchange_header(x, "content-range")) {
+        exchange_problem(x, 400, "PUT replaces the whole value; PATCH changes a part of it");
+        return;
+    }
+    value_change(x, 0, true);
 }
 
 /* PATCH with Content-Range: bytes FIRST-LAST followed by /SIZE or /star, or ?offset=N. */
@@ -440,7 +445,8 @@ static void patch_handle(struct exchange *x)
     int rc = exchange_query(x, "offset", text, sizeof text);
     if (rc == -ATOLL_EINVAL)
         return;
-    if (rc >= 0 && range == NULL) {
+    bool digits = rc > 0 && strspn(text, "0123456789") == (size_t)rc && rc < 20;
+    if (digits && range == NULL) {
         off = strtoull(text, NULL, 10);
     } else if (rc >= 0 || range == NULL || !content_range_parse(range, &off, &last) ||
                last - off + 1 != x->request->body_len) {

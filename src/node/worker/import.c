@@ -13,8 +13,9 @@
 #define NAMED_MAX 12u /* unknown imports that a message names */
 
 static const struct import_entry *const tables[] = {
-    imports_call,   imports_chain, imports_batch,  imports_await, imports_result,
-    imports_object, imports_state, imports_system, imports_net,
+    imports_call,          imports_chain,  imports_batch, imports_await,
+    imports_result,        imports_object, imports_state, imports_state_bytes,
+    imports_state_entries, imports_system, imports_net,
 };
 
 static bool span_is(const struct wasm_module *m, struct wasm_span span, const char *text)

@@ -120,7 +120,10 @@ extern const struct import_entry imports_chain[];  /* import_chain.c: chain, cha
 extern const struct import_entry imports_batch[];  /* import_batch.c: chain_batch */
 extern const struct import_entry imports_await[];  /* import_await.c: await */
 extern const struct import_entry imports_result[]; /* import_result.c: result_… cancel, forget */
-extern const struct import_entry imports_state[];  /* import_state.c */
+extern const struct import_entry imports_state[];  /* import_state.c: open … unlock */
+extern const struct import_entry imports_state_bytes[]; /* import_state_bytes.c: read … unmap */
+extern const struct import_entry
+    imports_state_entries[];                       /* import_state_entries.c: append … list */
 extern const struct import_entry imports_object[]; /* import_object.c */
 extern const struct import_entry
     imports_system[];                           /* import_system.c: random, now, metric, mem_map */
@@ -153,9 +156,9 @@ void call_count_state(struct call *, uint64_t pulled, uint64_t pushed);
 /* ---- the process ---- */
 
 struct worker_settings {
-    uint32_t threads;              /* that run guests; 0 = online processors */
-    uint32_t instances_max;        /* 0 = as many as slots and mappings allow; at least
-                                      WORKER_INSTANCES_MIN */
+    uint32_t threads;                     /* that run guests; 0 = online processors */
+    uint32_t instances_max;               /* 0 = as many as slots and mappings allow; at least
+                                             WORKER_INSTANCES_MIN */
     uint64_t network_rate, network_burst; /* of all guests, each way, bytes a second and bytes; 0 =
                                              100 MiB/s, 10 MiB */
     uint64_t memory_bytes; /* that the tenant's running calls may take; 0 = a quarter of the

@@ -1,0 +1,218 @@
+/*
+ * A replica loses its disk under load and comes back empty: it takes over a checkpoint of the
+ * others, also when it is killed again on the way, and fetches the older ledger in the background.
+ *
+ *   ledger-transfer ATOLL DIRECTORY [KILLS]
+ *
+ * Whoever loses his log must not come back under his key (docs/ledger.md): the replica that does so
+ * here counts as the one that may be faulty. It is not the primary, so it signs nothing differently
+ * from before, and the test can look at all four.
+ */
+#define _GNU_SOURCE
+#include "base/clock.h"
+#include "cli/ledger/cluster.h"
+#include "cli/ledger/load.h"
+#include "cli/ledger/source.h"
+#include "ledger/check/checker.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define REPLICAS 4u
+#define ACCOUNTS 20000u
+#define INTERVAL 50u
+#define WAITS    1200 /* of 50 ms */
+
+static int failures;
+
+static void report(bool good, const char *name, const struct error *e)
+{
+    printf("%sok - %s\n", good ? "" : "not ", name);
+    if (!good)
+        printf("# %s\n", e->text);
+    fflush(stdout);
+    failures += !good;
+}
+
+static void nap_ms(unsigned ms)
+{
+    nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
+}
+
+/* The last committed batch of a replica; 0 while it does not answer. */
+static uint64_t committed(const struct cluster *c, uint32_t replica)
+{
+    struct cluster_status status;
+    struct error ignored;
+    return cluster_status(c, replica, &status, &ignored) == 0 ? status.batch_committed : 0;
+}
+
+static bool committed_wait(const struct cluster *c, uint32_t replica, uint64_t batch,
+                           struct error *e)
+{
+    for (int i = 0; i < WAITS; i++) {
+        if (committed(c, replica) >= batch)
+            return true;
+        nap_ms(50);
+    }
+    error_set(e, ATOLL_ETIMEDOUT, "replica %u has committed %" PRIu64 " of %" PRIu64 " batches",
+              replica, committed(c, replica), batch);
+    return false;
+}
+
+/* Empties a replica's directory but for genesis and key. */
+static bool disk_lose(const struct cluster *c, uint32_t replica)
+{
+    char log[640], checkpoints[640];
+    int status = -1;
+    snprintf(log, sizeof log, "%s/replica-%u/log", c->directory, replica);
+    snprintf(checkpoints, sizeof checkpoints, "%s/replica-%u/checkpoints", c->directory, replica);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execlp("rm", "rm", "-rf", log, checkpoints, (char *)NULL);
+        _exit(127);
+    }
+    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+/* ---- ledgers ---- */
+
+struct walk {
+    struct ledger_checker *checker;
+    struct merkle_frontier frontier;
+    uint64_t limit;
+};
+
+static int entry_walk(void *context, uint64_t position, uint8_t type, struct slice payload,
+                      struct error *e)
+{
+    struct walk *w = context;
+    if (position < w->limit) {
+        struct merkle_hash leaf = ledger_entry_leaf((enum ledger_entry_type)type, payload);
+        int rc = merkle_frontier_append(&w->frontier, &leaf, e);
+        if (rc)
+            return rc;
+    }
+    return w->checker ? ledger_checker_entry(w->checker, type, payload, e) : 0;
+}
+
+/* The frontier of the first `limit` entries of a replica's ledger; `check`: all of it keeps to the
+ * rules, too. */
+static bool ledger_walk(const struct cluster *c, uint32_t replica, bool check, uint64_t limit,
+                        struct merkle_frontier *out, struct error *e)
+{
+    char path[640];
+    struct source source;
+    struct walk w = {.limit = limit};
+    snprintf(path, sizeof path, "%s/replica-%u", c->directory, replica);
+    int rc = source_open(path, &source, e);
+    if (rc == 0 && check)
+        rc = ledger_checker_create(slice_of_buffer(&source.genesis_bytes), &w.checker, e);
+    if (rc == 0)
+        rc = source_visit(&source, 0, UINT64_MAX, NULL, entry_walk, &w, e);
+    if (rc == 0 && check)
+        rc = ledger_checker_finish(w.checker, e);
+    ledger_checker_destroy(w.checker);
+    source_close(&source);
+    *out = w.frontier;
+    return rc == 0;
+}
+
+static bool history_wait(const struct cluster *c, uint32_t replica, struct error *e)
+{
+    struct merkle_frontier ignored;
+    for (int i = 0; i < WAITS / 4; i++) {
+        if (ledger_walk(c, replica, false, 0, &ignored, e))
+            return true;
+        nap_ms(200);
+    }
+    return false;
+}
+
+/* ---- the story ---- */
+
+static bool disk_lost(struct cluster *c, struct load *load, unsigned kills, struct error *e)
+{
+    const uint32_t victim = 3;
+    struct load_counts before, after;
+    if (!committed_wait(c, 0, 2 * INTERVAL, e))
+        return false;
+    cluster_replica_kill(c, victim);
+    if (!committed_wait(c, 0, committed(c, 0) + 6 * INTERVAL, e) || !disk_lose(c, victim))
+        return false;
+    load_counts(load, &before);
+    for (unsigned i = 0; i < kills; i++) {
+        if (cluster_replica_start(c, victim, e) != 0)
+            return false;
+        nap_ms(20 + i * 97 % 400);
+        cluster_replica_kill(c, victim);
+    }
+    int64_t begun = clock_monotonic_ns();
+    uint64_t goal = committed(c, 0);
+    if (cluster_replica_start(c, victim, e) != 0 || !committed_wait(c, victim, goal, e))
+        return false;
+    load_counts(load, &after);
+    printf("# %" PRIu64 " batches were missing; caught up in %" PRId64 " ms under load, %" PRIu64
+           " calls answered since the disk was lost\n",
+           goal, (clock_monotonic_ns() - begun) / 1000000, after.done - before.done);
+    if (after.done == before.done)
+        return error_set(e, ATOLL_ETIMEDOUT, "the others stood still meanwhile"), false;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct ledger_local_settings settings;
+    struct cluster c;
+    struct load *load;
+    struct error e = {0};
+    struct merkle_frontier frontier[REPLICAS];
+    unsigned kills = argc > 3 ? (unsigned)atoi(argv[3]) : 5;
+    if (argc < 3)
+        return 2;
+    ledger_local_defaults(&settings);
+    settings.terms.accounts = ACCOUNTS;
+    settings.terms.checkpoint_interval = INTERVAL;
+    settings.terms.view_timeout_us = 2000000;
+    bool good = cluster_start(&c, argv[1], argv[2], &settings, LEDGER_LOG_STRICT, &e) == 0;
+    report(good, "four replicas start", &e);
+    if (!good)
+        return 1;
+    const struct load_settings wanted = {.genesis = slice_of_buffer(&c.genesis),
+                                         .clients = 4,
+                                         .bundle = 1,
+                                         .in_flight = 20,
+                                         .accounts = ACCOUNTS,
+                                         .seed = 1};
+    good = load_start(&wanted, &load, &e) == 0 && disk_lost(&c, load, kills, &e);
+    report(good, "a replica without a disk catches up under load", &e);
+    uint64_t left = load_stop(load, 20000, NULL);
+    error_set(&e, ATOLL_ETIMEDOUT, "%" PRIu64 " are not", left);
+    report(left == 0, "every call is answered in the end", &e);
+    good = history_wait(&c, 3, &e);
+    report(good, "its older ledger came in the background", &e);
+    nap_ms(1500);
+    struct cluster directory = c; /* paths; the processes end here */
+    cluster_stop(&c, false);
+    uint64_t shortest = UINT64_MAX;
+    for (uint32_t i = 0; i < REPLICAS; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "the ledger of replica %u keeps to the rules", i);
+        good = ledger_walk(&directory, i, true, UINT64_MAX, &frontier[i], &e);
+        report(good, name, &e);
+        shortest = frontier[i].size < shortest ? frontier[i].size : shortest;
+    }
+    for (uint32_t i = 0; i < REPLICAS; i++)
+        if (!ledger_walk(&directory, i, false, shortest, &frontier[i], &e))
+            failures++;
+    good = true;
+    for (uint32_t i = 1; i < REPLICAS; i++)
+        good = good && merkle_frontier_equal(&frontier[0], &frontier[i]);
+    error_set(&e, ATOLL_ECORRUPT, "they differ below entry %" PRIu64, shortest);
+    report(good && shortest > 1000, "all four are one ledger", &e);
+    return failures != 0;
+}

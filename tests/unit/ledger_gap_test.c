@@ -1,0 +1,322 @@
+/*
+ * A log that jumps: what lies between is missing, comes later, and is found again after a stop,
+ * wherever that happens.
+ */
+#define _GNU_SOURCE
+#include "ledger_disk.h"
+
+#include "ledger/log/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define SEGMENT_SIZE 16384u
+#define HAD          40  /* entries before the gap */
+#define GOAL         200 /* where the log goes on */
+#define END          260
+
+static const uint8_t genesis[32] = "a service";
+static struct error e;
+
+/* The entries of the whole ledger are functions of their positions. */
+static struct slice entry_make(uint64_t position, uint8_t out[static 300])
+{
+    size_t len = 20 + (size_t)(position * 37 % 280);
+    for (size_t i = 0; i < len; i++)
+        out[i] = (uint8_t)(position * 131 + i);
+    return slice_of(out, len);
+}
+
+static uint8_t entry_type(uint64_t position)
+{
+    return position ? LEDGER_ENTRY_TX : LEDGER_ENTRY_GENESIS;
+}
+
+static struct merkle_frontier frontier_at(uint64_t position)
+{
+    struct merkle_frontier f = {0};
+    uint8_t bytes[300];
+    for (uint64_t at = 0; at < position; at++) {
+        struct merkle_hash leaf = ledger_entry_leaf(entry_type(at), entry_make(at, bytes));
+        assert_int_equal(merkle_frontier_append(&f, &leaf, &e), 0);
+    }
+    return f;
+}
+
+static int open_log(struct disk *d, struct ledger_log **log, bool read_only)
+{
+    struct log_files files = disk_files(d);
+    struct ledger_log_found found;
+    struct ledger_log_config config = {.files = &files,
+                                       .pipeline = 2,
+                                       .segment_bytes = SEGMENT_SIZE,
+                                       .machine = "m",
+                                       .threadless = true,
+                                       .read_only = read_only};
+    memcpy(config.genesis, genesis, sizeof config.genesis);
+    return ledger_log_open(&config, log, &found, &e);
+}
+
+static int append(struct ledger_log *log, uint64_t *lsn)
+{
+    uint8_t bytes[300];
+    uint64_t at = ledger_log_end(log);
+    struct slice part = entry_make(at, bytes);
+    return ledger_log_append(log, LEDGER_RECORD_ENTRY, entry_type(at), at, NULL, &part, 1, lsn, &e);
+}
+
+static int append_to(struct ledger_log *log, uint64_t end)
+{
+    uint64_t lsn = 0;
+    int rc = 0;
+    while (rc == 0 && ledger_log_end(log) < end)
+        rc = append(log, &lsn);
+    if (rc == 0 && lsn) {
+        uint64_t durable;
+        ledger_log_sync(log, lsn);
+        ledger_log_work(log);
+        rc = ledger_log_complete(log, &durable, &e);
+    }
+    return rc;
+}
+
+/* Fills up to so many entries of the gap. */
+static int fill(struct ledger_log *log, unsigned entries)
+{
+    struct merkle_frontier from, goal;
+    uint8_t bytes[300];
+    int rc = 0;
+    while (rc == 0 && entries-- && ledger_log_gap(log, &from, &goal)) {
+        struct merkle_frontier wanted = frontier_at(from.size);
+        assert_true(merkle_frontier_equal(&from, &wanted));
+        rc = ledger_log_fill(log, entry_type(from.size), entry_make(from.size, bytes), &e);
+    }
+    return rc;
+}
+
+/* Entries from … to - 1 are what they should be. */
+static void assert_there(struct ledger_log *log, uint64_t from, uint64_t to)
+{
+    struct buffer out = {0};
+    uint8_t bytes[300], type;
+    for (uint64_t at = from; at < to; at++) {
+        if (ledger_log_read(log, at, &out, &type, &e))
+            fail_msg("entry %llu: %s", (unsigned long long)at, e.text);
+        assert_int_equal(type, entry_type(at));
+        assert_true(slice_equal(slice_of_buffer(&out), entry_make(at, bytes)));
+    }
+    buffer_free(&out);
+}
+
+static void assert_missing(struct ledger_log *log, uint64_t position)
+{
+    struct buffer out = {0};
+    uint8_t type;
+    assert_int_equal(ledger_log_read(log, position, &out, &type, &e), -ATOLL_ERANGE);
+    buffer_free(&out);
+}
+
+struct seen {
+    uint64_t next, entries;
+    bool jumped;
+};
+
+static int see(void *context, enum ledger_record_kind kind, uint8_t type, uint64_t position,
+               const void *payload, size_t len, struct error *why)
+{
+    struct seen *s = context;
+    (void)type, (void)payload, (void)len, (void)why;
+    if (kind != LEDGER_RECORD_ENTRY)
+        return 0;
+    s->jumped |= position != s->next;
+    s->next = position + 1;
+    s->entries++;
+    return 0;
+}
+
+static struct ledger_log *jumped_log(struct disk *d)
+{
+    struct ledger_log *log;
+    struct merkle_frontier goal = frontier_at(GOAL);
+    assert_int_equal(open_log(d, &log, false), 0);
+    assert_int_equal(append_to(log, HAD), 0);
+    assert_int_equal(ledger_log_jump(log, &goal, &e), 0);
+    assert_int_equal(append_to(log, END), 0);
+    return log;
+}
+
+static void what_lies_between_is_missing_until_it_comes(void **state)
+{
+    (void)state;
+    struct disk *d = calloc(1, sizeof *d);
+    struct ledger_log *log = jumped_log(d);
+    struct merkle_frontier from, goal, end;
+    struct seen seen = {0};
+    assert_there(log, 0, HAD);
+    assert_there(log, GOAL, END);
+    assert_missing(log, HAD);
+    assert_missing(log, GOAL - 1);
+    assert_int_equal(ledger_log_replay(log, 0, see, &seen, &e), 0);
+    assert_true(seen.jumped && seen.entries == END - GOAL + HAD);
+    assert_int_equal(fill(log, 30), 0);
+    assert_there(log, 0, HAD + 30);
+    assert_missing(log, HAD + 30);
+    assert_int_equal(fill(log, 1000), 0);
+    assert_false(ledger_log_gap(log, &from, &goal));
+    assert_there(log, 0, END);
+    ledger_log_frontier(log, &end);
+    from = frontier_at(END);
+    assert_true(merkle_frontier_equal(&end, &from));
+    seen = (struct seen){0};
+    assert_int_equal(ledger_log_replay(log, 0, see, &seen, &e), 0);
+    assert_true(!seen.jumped && seen.entries == END);
+    assert_int_equal(ledger_log_close(log, true, &e), 0);
+    disk_restart(d, DISK_CUT_NOTHING);
+    assert_int_equal(open_log(d, &log, true), 0); /* as the commands that only look do */
+    assert_there(log, 0, END);
+    assert_int_equal(ledger_log_close(log, false, &e), 0);
+    disk_free(d);
+    free(d);
+}
+
+static void a_false_history_does_not_fill_the_gap(void **state)
+{
+    (void)state;
+    struct disk *d = calloc(1, sizeof *d);
+    struct ledger_log *log = jumped_log(d);
+    uint8_t bytes[300];
+    assert_int_equal(fill(log, GOAL - HAD - 1), 0);
+    assert_int_equal(ledger_log_fill(log, LEDGER_ENTRY_TX, entry_make(7, bytes), &e),
+                     -ATOLL_ECORRUPT);
+    assert_missing(log, HAD);
+    assert_int_equal(fill(log, 1000), 0);
+    assert_there(log, 0, END);
+    assert_int_equal(ledger_log_close(log, true, &e), 0);
+    disk_free(d);
+    free(d);
+}
+
+static void a_rollback_undoes_the_jump(void **state)
+{
+    (void)state;
+    struct disk *d = calloc(1, sizeof *d);
+    struct ledger_log *log = jumped_log(d);
+    struct merkle_frontier from, goal;
+    uint64_t lsn;
+    uint8_t payload[LEDGER_ROLLBACK_LEN];
+    assert_int_equal(fill(log, 30), 0);
+    ledger_rollback_encode(HAD, payload);
+    struct slice part = slice_of(payload, sizeof payload);
+    assert_int_equal(
+        ledger_log_append(log, LEDGER_RECORD_ROLLBACK, 0, HAD, NULL, &part, 1, &lsn, &e), 0);
+    assert_int_equal(ledger_log_end(log), HAD);
+    assert_false(ledger_log_gap(log, &from, &goal));
+    assert_int_equal(append_to(log, HAD + 90), 0); /* over several segments */
+    for (int life = 0; life < 2; life++) {
+        assert_int_equal(ledger_log_close(log, life == 0, &e), 0);
+        disk_restart(d, DISK_CUT_NOTHING);
+        assert_int_equal(open_log(d, &log, false), 0);
+        assert_int_equal(ledger_log_end(log), HAD + 90);
+        assert_there(log, 0, HAD + 90);
+        assert_false(ledger_log_gap(log, &from, &goal));
+    }
+    /* A second jump, from elsewhere. */
+    goal = frontier_at(GOAL);
+    assert_int_equal(ledger_log_jump(log, &goal, &e), 0);
+    assert_int_equal(append_to(log, END), 0);
+    assert_int_equal(fill(log, 1000), 0);
+    assert_there(log, 0, END);
+    assert_int_equal(ledger_log_close(log, true, &e), 0);
+    disk_free(d);
+    free(d);
+}
+
+/* A jump and the filling of its gap, with the power gone at an operation. True: it came through. */
+static bool scripted(struct disk *d, uint64_t fail_at)
+{
+    struct ledger_log *log = NULL;
+    struct merkle_frontier goal = frontier_at(GOAL);
+    d->fail_at = fail_at;
+    int rc = open_log(d, &log, false);
+    if (rc == 0)
+        rc = append_to(log, HAD);
+    if (rc == 0)
+        rc = ledger_log_jump(log, &goal, &e);
+    if (rc == 0)
+        rc = append_to(log, END - 20);
+    if (rc == 0)
+        rc = fill(log, 100);
+    if (rc == 0)
+        rc = append_to(log, END);
+    if (rc == 0)
+        rc = fill(log, 1000);
+    if (rc == 0)
+        rc = ledger_log_close(log, true, &e);
+    else if (log)
+        ledger_log_close(log, false, &e);
+    return rc == 0;
+}
+
+static void after_a_cut_anywhere_it_goes_on(enum disk_cut cut)
+{
+    struct disk *d = malloc(sizeof *d);
+    bool whole = false;
+    for (uint64_t fail_at = 1; !whole; fail_at++) {
+        struct ledger_log *log;
+        struct merkle_frontier goal = frontier_at(GOAL);
+        memset(d, 0, sizeof *d);
+        d->random = fail_at;
+        whole = scripted(d, fail_at);
+        disk_restart(d, cut);
+        d->fail_at = 0;
+        if (open_log(d, &log, false))
+            fail_msg("after operation %llu: %s", (unsigned long long)fail_at, e.text);
+        uint64_t end = ledger_log_end(log);
+        assert_true(end <= HAD || (end >= GOAL && end <= END));
+        assert_there(log, 0, end < HAD ? end : HAD);
+        assert_there(log, GOAL, end < GOAL ? GOAL : end);
+        if (end < GOAL) {
+            assert_int_equal(append_to(log, HAD), 0);
+            assert_int_equal(ledger_log_jump(log, &goal, &e), 0);
+        }
+        assert_int_equal(append_to(log, END), 0);
+        assert_int_equal(fill(log, 1000), 0);
+        assert_there(log, 0, END);
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+        disk_free(d);
+    }
+    free(d);
+}
+
+static void a_killed_process_goes_on(void **state)
+{
+    (void)state;
+    after_a_cut_anywhere_it_goes_on(DISK_CUT_KILLED);
+}
+
+static void a_machine_that_lost_its_power_goes_on(void **state)
+{
+    (void)state;
+    after_a_cut_anywhere_it_goes_on(DISK_CUT_PREFIX);
+    after_a_cut_anywhere_it_goes_on(DISK_CUT_SECTORS);
+    after_a_cut_anywhere_it_goes_on(DISK_CUT_NOTHING);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_lies_between_is_missing_until_it_comes),
+        cmocka_unit_test(a_false_history_does_not_fill_the_gap),
+        cmocka_unit_test(a_rollback_undoes_the_jump),
+        cmocka_unit_test(a_killed_process_goes_on),
+        cmocka_unit_test(a_machine_that_lost_its_power_goes_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

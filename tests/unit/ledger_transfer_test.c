@@ -1,0 +1,346 @@
+/* Replicas that missed much: they take over a checkpoint of others, go on behind it, and fetch what
+ * they left out in the background. */
+#include "ledger_cluster.h"
+
+#define SECOND 1000000
+
+static struct cluster *cluster_with_transfers(unsigned n)
+{
+    struct cluster *c = cluster_create(n);
+    for (unsigned i = 0; i < n; i++) {
+        cluster_stop_node(c, i);
+        cluster_forget_disk(c, i);
+    }
+    c->transfers = true;
+    for (unsigned i = 0; i < n; i++)
+        cluster_start_node(c, i);
+    return c;
+}
+
+/* A cluster whose replica 3 has seen nothing of `requests` requests, and then hears all. */
+static struct cluster *cluster_left_behind(unsigned requests)
+{
+    struct cluster *c = cluster_with_transfers(4);
+    cluster_stop_node(c, 3);
+    cluster_requests(c, 0, 0, requests);
+    cluster_pass(c, SECOND);
+    cluster_start_node(c, 3);
+    return c;
+}
+
+static void assert_caught_up(struct cluster *c, unsigned i)
+{
+    struct ledger_status others = cluster_status(c, 0), own = cluster_status(c, i);
+    uint8_t root[2][32];
+    if (own.s_committed != others.s_committed)
+        fail_msg("replica %u has committed %llu of %llu: %s, phase %u", i,
+                 (unsigned long long)own.s_committed, (unsigned long long)others.s_committed,
+                 own.why, own.phase);
+    ledger_root(c->nodes[0].replica, root[0]);
+    ledger_root(c->nodes[i].replica, root[1]);
+    assert_memory_equal(root[0], root[1], 32);
+}
+
+static void assert_history_whole(struct cluster *c, unsigned i)
+{
+    struct merkle_frontier from, goal;
+    assert_false(cluster_gap(&c->nodes[i], &from, &goal));
+    cluster_assert_agree(c, cluster_status(c, 0).s_committed);
+    for (uint64_t p = 0; p < cluster_status(c, 0).next_position; p++) {
+        struct buffer a = {0}, b = {0};
+        struct error e;
+        uint8_t type[2];
+        assert_int_equal(cluster_read(&c->nodes[0], p, &a, &type[0], &e), 0);
+        assert_int_equal(cluster_read(&c->nodes[i], p, &b, &type[1], &e), 0);
+        assert_int_equal(type[0], type[1]);
+        assert_true(slice_equal(slice_of_buffer(&a), slice_of_buffer(&b)));
+        buffer_free(&a);
+        buffer_free(&b);
+    }
+}
+
+static void an_empty_replica_takes_over_a_checkpoint(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_left_behind(60);
+    cluster_pass(c, SECOND / 4);
+    assert_int_equal(c->nodes[3].jumps, 1);
+    assert_int_equal(cluster_status(c, 3).phase, LEDGER_NORMAL);
+    assert_caught_up(c, 3);
+    cluster_pass(c, 3 * SECOND);
+    assert_history_whole(c, 3);
+    /* It votes again: without it there is no quorum. */
+    cluster_cut(c, 1, true);
+    cluster_requests(c, 0, 0, 3);
+    assert_caught_up(c, 3);
+    assert_true(cluster_status(c, 3).s_committed > 66);
+    cluster_destroy(c);
+}
+
+static void one_that_missed_little_executes_it(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_with_transfers(4);
+    cluster_requests(c, 0, 0, 15);
+    cluster_stop_node(c, 3);
+    cluster_requests(c, 0, 0, 12);
+    cluster_pass(c, SECOND);
+    cluster_start_node(c, 3);
+    cluster_pass(c, SECOND);
+    assert_int_equal(c->nodes[3].jumps, 0);
+    assert_caught_up(c, 3);
+    cluster_destroy(c);
+}
+
+static void one_that_was_away_keeps_what_it_had(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_with_transfers(4);
+    cluster_requests(c, 0, 0, 15);
+    cluster_pass(c, SECOND);
+    cluster_stop_node(c, 3);
+    cluster_requests(c, 0, 0, 60);
+    cluster_pass(c, SECOND);
+    cluster_start_node(c, 3);
+    cluster_pass(c, SECOND / 4);
+    assert_int_equal(c->nodes[3].jumps, 1);
+    assert_true(c->nodes[3].gaps[0].from.size > 15);
+    assert_caught_up(c, 3);
+    cluster_pass(c, 3 * SECOND);
+    assert_history_whole(c, 3);
+    /* What it signed before stands in the history that came: it may sign again in this view. */
+    assert_int_equal(cluster_status(c, 3).phase, LEDGER_NORMAL);
+    cluster_cut(c, 2, true);
+    cluster_requests(c, 0, 0, 3);
+    cluster_pass(c, SECOND / 10);
+    assert_int_equal(cluster_status(c, 0).view, 0);
+    assert_caught_up(c, 3);
+    cluster_destroy(c);
+}
+
+static void it_restarts_from_the_checkpoint_that_it_took(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_left_behind(60);
+    cluster_pass(c, SECOND / 4);
+    cluster_stop_node(c, 3);
+    cluster_start_node(c, 3);
+    assert_int_equal(c->nodes[3].started_at, 50);
+    cluster_pass(c, 4 * SECOND);
+    assert_caught_up(c, 3);
+    assert_int_equal(c->nodes[3].jumps, 1);
+    assert_history_whole(c, 3);
+    cluster_destroy(c);
+}
+
+static void one_that_lost_the_checkpoint_goes_back_before_the_gap(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_left_behind(60);
+    cluster_pass(c, SECOND / 4);
+    cluster_stop_node(c, 3);
+    while (c->nodes[3].kept_count)
+        cluster_checkpoint_drop(&c->nodes[3].kept[--c->nodes[3].kept_count]);
+    cluster_start_node(c, 3);
+    assert_int_equal(c->nodes[3].started_at, 0);
+    cluster_pass(c, 4 * SECOND);
+    assert_int_equal(c->nodes[3].jumps, 2);
+    assert_caught_up(c, 3);
+    assert_history_whole(c, 3);
+    cluster_destroy(c);
+}
+
+static void nothing_is_signed_up_to_the_batch_that_vouched(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_left_behind(60);
+    cluster_pass(c, SECOND / 4);
+    for (size_t k = 0; k < c->nodes[3].record_count; k++) {
+        struct ledger_signed mark;
+        struct error e;
+        const struct cluster_record *record = &c->nodes[3].records[k];
+        if (record->kind == LEDGER_RECORD_SIGNED &&
+            !ledger_signed_decode(slice_of_buffer(&record->bytes), &mark, &e))
+            assert_true(mark.seqno > 60);
+    }
+    cluster_destroy(c);
+}
+
+/* ---- liars ---- */
+
+struct lie {
+    int who;
+    uint32_t chunk; /* on the wire: 0 the origin, 1 the manifest, then the store */
+    unsigned told;
+};
+
+static bool lie_about_chunks(struct cluster *c, int from, int to, struct buffer *message)
+{
+    struct lie *lie = c->tamper_context;
+    struct ledger_chunk chunk;
+    struct error e;
+    (void)to;
+    if (from != lie->who || ledger_chunk_decode(slice_of_buffer(message), &chunk, &e) ||
+        (chunk.chunk != lie->chunk && (chunk.chunk < 2 || lie->chunk < 2)))
+        return true;
+    message->data[message->len - 1] ^= 1;
+    lie->told++;
+    return true;
+}
+
+static void a_liar_is_named_and_left(uint32_t chunk)
+{
+    struct lie lie = {.who = 0, .chunk = chunk}; /* he is the first to be asked */
+    struct cluster *c = cluster_with_transfers(4);
+    char named[64];
+    cluster_stop_node(c, 3);
+    cluster_requests(c, 0, 0, 60);
+    cluster_pass(c, SECOND);
+    c->tamper = lie_about_chunks;
+    c->tamper_context = &lie;
+    cluster_start_node(c, 3);
+    cluster_pass(c, 4 * SECOND);
+    assert_true(lie.told > 0);
+    assert_caught_up(c, 3);
+    if (chunk > 0) {
+        snprintf(named, sizeof named, "replica %d sent a false piece", lie.who);
+        assert_non_null(strstr(cluster_status(c, 3).why, named));
+    }
+    assert_history_whole(c, 3);
+    cluster_destroy(c);
+}
+
+static void whoever_sends_a_false_manifest_is_named_and_left(void **state)
+{
+    (void)state;
+    a_liar_is_named_and_left(1);
+}
+
+static void whoever_sends_a_false_chunk_is_named_and_left(void **state)
+{
+    (void)state;
+    a_liar_is_named_and_left(2);
+}
+
+static void one_who_says_another_origin_is_not_believed(void **state)
+{
+    (void)state;
+    a_liar_is_named_and_left(0);
+}
+
+/* Replica 1 changes a transaction in all history that it sends. */
+static bool lie_about_history(struct cluster *c, int from, int to, struct buffer *message)
+{
+    struct lie *lie = c->tamper_context;
+    (void)to;
+    if (from == lie->who &&
+        ledger_message_type(slice_of_buffer(message)) == LEDGER_MESSAGE_LEDGER) {
+        message->data[message->len - 1] ^= 1;
+        lie->told++;
+    }
+    return true;
+}
+
+static void false_history_is_left_out(void **state)
+{
+    (void)state;
+    for (int who = 0; who < 3; who++) {
+        struct lie lie = {.who = who};
+        struct cluster *c = cluster_with_transfers(4);
+        cluster_stop_node(c, 3);
+        cluster_requests(c, 0, 0, 60);
+        cluster_pass(c, SECOND);
+        c->tamper = lie_about_history;
+        c->tamper_context = &lie;
+        cluster_start_node(c, 3);
+        cluster_pass(c, 20 * SECOND);
+        assert_caught_up(c, 3);
+        assert_history_whole(c, 3);
+        cluster_destroy(c);
+    }
+}
+
+static bool drop_checkpoints(struct cluster *c, int from, int to, struct buffer *message)
+{
+    (void)c, (void)from, (void)to;
+    return ledger_message_type(slice_of_buffer(message)) != LEDGER_MESSAGE_CHECKPOINT;
+}
+
+static void a_checkpoint_that_nobody_has_is_given_up_for_a_newer_one(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_with_transfers(4);
+    cluster_stop_node(c, 3);
+    cluster_requests(c, 0, 0, 60);
+    cluster_pass(c, SECOND);
+    c->tamper = drop_checkpoints;
+    cluster_start_node(c, 3);
+    cluster_pass(c, SECOND);
+    cluster_requests(c, 0, 0, 60); /* those of before are not kept any more */
+    assert_true(cluster_status(c, 3).s_committed == 0);
+    c->tamper = NULL;
+    cluster_pass(c, 30 * SECOND);
+    cluster_requests(c, 0, 0, 3);
+    cluster_pass(c, 10 * SECOND);
+    assert_int_equal(c->nodes[3].jumps, 1);
+    assert_caught_up(c, 3);
+    assert_history_whole(c, 3);
+    cluster_destroy(c);
+}
+
+static void when_nobody_keeps_a_checkpoint_history_is_executed(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_with_transfers(4);
+    cluster_stop_node(c, 3);
+    cluster_requests(c, 0, 0, 60);
+    cluster_pass(c, SECOND);
+    c->tamper = drop_checkpoints;
+    cluster_start_node(c, 3);
+    cluster_pass(c, 30 * SECOND);
+    assert_int_equal(c->nodes[3].jumps, 0);
+    assert_caught_up(c, 3);
+    cluster_destroy(c);
+}
+
+static void it_is_fetched_across_a_change_of_views(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_with_transfers(7);
+    cluster_stop_node(c, 6);
+    cluster_requests(c, 0, 0, 25);
+    cluster_stop_node(c, 0);
+    uint8_t req_hash[HASH_LEN];
+    cluster_request(c, 0, -1, req_hash);
+    cluster_pass(c, 5 * SECOND);
+    assert_true(cluster_status(c, 1).view >= 1);
+    cluster_requests(c, 0, 1, 40);
+    cluster_start_node(c, 0);
+    cluster_pass(c, SECOND);
+    cluster_start_node(c, 6);
+    cluster_pass(c, 10 * SECOND);
+    assert_true(c->nodes[6].jumps > 0);
+    assert_caught_up(c, 6);
+    assert_history_whole(c, 6);
+    cluster_destroy(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_replica_takes_over_a_checkpoint),
+        cmocka_unit_test(one_that_missed_little_executes_it),
+        cmocka_unit_test(one_that_was_away_keeps_what_it_had),
+        cmocka_unit_test(it_restarts_from_the_checkpoint_that_it_took),
+        cmocka_unit_test(one_that_lost_the_checkpoint_goes_back_before_the_gap),
+        cmocka_unit_test(nothing_is_signed_up_to_the_batch_that_vouched),
+        cmocka_unit_test(whoever_sends_a_false_manifest_is_named_and_left),
+        cmocka_unit_test(whoever_sends_a_false_chunk_is_named_and_left),
+        cmocka_unit_test(one_who_says_another_origin_is_not_believed),
+        cmocka_unit_test(false_history_is_left_out),
+        cmocka_unit_test(a_checkpoint_that_nobody_has_is_given_up_for_a_newer_one),
+        cmocka_unit_test(when_nobody_keeps_a_checkpoint_history_is_executed),
+        cmocka_unit_test(it_is_fetched_across_a_change_of_views),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
