@@ -17,7 +17,7 @@
 #define SIGNATURES (4 * RECEIPTS)
 
 static struct service service;
-static struct buffer receipts[RECEIPTS];
+static struct buffer receipts[RECEIPTS], files[RECEIPTS];
 static struct slice slices[RECEIPTS];
 static size_t fixed_len; /* of a receipt without its TxEntry */
 
@@ -41,6 +41,8 @@ static void receipt_make(unsigned i)
     batch_sign(&service, &b);
     batch_receipt(&service, &b, i % BATCH_TXS, batch_bits(&service, &b), &receipts[i]);
     slices[i] = slice_of_buffer(&receipts[i]);
+    if (!ledger_receipt_file_encode(slices[i], service.keys.genesis, &files[i]))
+        bench_fail(1, "no memory");
     fixed_len = receipts[i].len - b.txs[i % BATCH_TXS].len;
     batch_free(&b);
     buffer_free(&body);
@@ -53,6 +55,21 @@ static double single_run(const struct ledger_verifier *verifier)
     int64_t start = measure_thread_ns();
     for (unsigned i = 0; i < RECEIPTS; i++)
         if (ledger_receipt_verify(slices[i], &service.keys, verifier, &info, &e) < 0)
+            bench_fail(1, "%s", e.text);
+    return seconds_since(start);
+}
+
+/* What `atoll ledger receipt verify` does with the bytes of each file. */
+static double command_run(const struct ledger_verifier *verifier)
+{
+    struct ledger_receipt_info info;
+    struct slice receipt;
+    uint8_t genesis[HASH_LEN];
+    struct error e;
+    int64_t start = measure_thread_ns();
+    for (unsigned i = 0; i < RECEIPTS; i++)
+        if (ledger_receipt_file_decode(slice_of_buffer(&files[i]), &receipt, genesis, &e) < 0 ||
+            ledger_receipt_verify(receipt, &service.keys, verifier, &info, &e) < 0)
             bench_fail(1, "%s", e.text);
     return seconds_since(start);
 }
@@ -107,7 +124,8 @@ static void row(const char *what, struct samples *seconds, double count, double 
 int main(void)
 {
     struct ledger_batch_verifier *verifier;
-    struct samples single = {0}, joined = {0}, batch = {0}, one_by_one = {0}, together = {0};
+    struct samples single = {0}, joined = {0}, command = {0}, batch = {0}, one_by_one = {0},
+                   together = {0};
     struct error e;
     service_make(&service, 4);
     for (unsigned i = 0; i < RECEIPTS; i++)
@@ -118,6 +136,7 @@ int main(void)
     for (int round = 0; round < ROUNDS; round++) {
         samples_add(&single, single_run(NULL));
         samples_add(&joined, single_run(&together_verifier));
+        samples_add(&command, command_run(&together_verifier));
         samples_add(&batch, batch_run(verifier));
         samples_add(&one_by_one, signatures_run(&LEDGER_VERIFIER_SINGLE));
         samples_add(&together, signatures_run(&together_verifier));
@@ -128,13 +147,14 @@ int main(void)
            RECEIPTS, ROUNDS);
     row("one check", &single, RECEIPTS, 1e6, "us");
     row("one check with the batch verifier", &joined, RECEIPTS, 1e6, "us");
+    row("  of a file, as receipt verify does it", &command, RECEIPTS, 1e6, "us");
     row("  its 4 signatures alone, one by one", &one_by_one, RECEIPTS, 1e6, "us");
     row("many checks with the batch verifier", &batch, RECEIPTS, 0, "/s");
     row("  their signatures alone", &together, RECEIPTS, 0, "/s");
     environment_verdict();
     ledger_batch_verifier_destroy(verifier);
     for (unsigned i = 0; i < RECEIPTS; i++)
-        buffer_free(&receipts[i]);
+        buffer_free(&receipts[i]), buffer_free(&files[i]);
     service_free(&service);
     return 0;
 }

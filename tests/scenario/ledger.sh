@@ -110,7 +110,7 @@ expect 0 'a call in the same moment waits its turn' sh -c \
 check 'and all are executed' test "$(grep -c 'status 0' "$out")" = 4
 expect 0 'all receipts that were kept hold' ledger receipt verify --genesis "$work/genesis" --store "$work/client.key.receipts"
 prints 'and are counted' "$work/client.key.receipts: 8 receipts valid, 0 not"
-expect 125 'they are of one ledger' ledger receipt verify --genesis "$work/genesis.other" --store "$work/client.key.receipts"
+expect 2 'they are of one ledger' ledger receipt verify --genesis "$work/genesis.other" --store "$work/client.key.receipts"
 expect 0 'a sealed client key calls, too' ledger call --genesis "$work/genesis" --key "$work/sealed.key" \
     --passphrase-file "$work/passphrase" --receipt "$work/sealed.rcpt" balance 8
 
@@ -238,7 +238,7 @@ expect 125 'never over another' ledger genesis --local "$work/local"
 expect 0 'the demonstration runs' ledger demo --dir "$work/demo" --time 6s --accounts 1000
 check 'with its view change' grep -q 'then follow replica' "$out"
 check 'and receipts that hold' grep -q '20 of 20 receipts are valid' "$out"
-check 'and fits a terminal' sh -c "! grep -qE '^.{81}' '$out'"
+check 'and fits a terminal, but for paths' sh -c "! grep -v '$work' '$out' | grep -qE '^.{81}'"
 shown=$(sed -n '/^  \$ /,/rcpt$/p' "$out" | sed 's/^  \$ //')
 expect 0 'the command that it prints can be repeated' sh -c "$shown"
 check 'with the same answer' grep -q ': valid' "$out"

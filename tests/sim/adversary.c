@@ -25,6 +25,7 @@ static const char *const trick_name[SIM_TRICKS + 1] = {
     [SIM_TRICK_POISON] = "poison",
     [SIM_TRICK_HOARD] = "hoard",
     [SIM_TRICK_FALSE_TIP] = "false-tip",
+    [SIM_TRICK_SIGN_AGAIN] = "sign-again",
 };
 
 const char *const *sim_adversary_tricks(void)

@@ -32,9 +32,10 @@ enum sim_trick {
     SIM_TRICK_BAD_HISTORY,    /* wrong contents, entries, chunks, evidence for who catches up */
     SIM_TRICK_AMNESIA,        /* starts anew with an empty disk */
     SIM_TRICK_POISON,         /* passes pps on with false bodies, Prepares in others' names */
-    SIM_TRICK_HOARD,     /* as primary of a new view: proposes the first of the plan only, keeps
-                          * the Prepares for itself, and reports the certificate alone */
-    SIM_TRICK_FALSE_TIP, /* ViewChange whose last certificate nobody signed: an empty batch */
+    SIM_TRICK_HOARD,      /* as primary of a new view: proposes the first of the plan only, keeps
+                           * the Prepares for itself, and reports the certificate alone */
+    SIM_TRICK_FALSE_TIP,  /* ViewChange whose last certificate nobody signed: an empty batch */
+    SIM_TRICK_SIGN_AGAIN, /* one pp, Prepare, NewView under other valid signatures for some */
     SIM_TRICKS,
 };
 

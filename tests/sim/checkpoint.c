@@ -46,6 +46,23 @@ static struct sim_checkpoint checkpoint_make(const struct sim_pending *pending)
     return made;
 }
 
+/* I8: the same history has the same state on all who are correct. */
+static void digest_note(struct sim_machine *m, const struct sim_checkpoint *checkpoint)
+{
+    struct sim_cluster *c = m->cluster;
+    bool fresh;
+    uint8_t *there;
+
+    if (!m->correct)
+        return;
+    there = sim_table_put(&c->digests, checkpoint->at.pp_hash, &fresh);
+    if (fresh)
+        memcpy(there, checkpoint->digest, HASH_LEN);
+    else if (memcmp(there, checkpoint->digest, HASH_LEN) != 0)
+        sim_world_violated(&c->world, "I8: replica %u has another digest of checkpoint %llu",
+                           m->replica, (unsigned long long)checkpoint->at.s);
+}
+
 static void digest_done(void *ctx, void *payload)
 {
     struct sim_machine *m = ctx;
@@ -57,6 +74,7 @@ static void digest_done(void *ctx, void *payload)
         return;
     pending = &m->pending[v->number];
     checkpoint = checkpoint_make(pending);
+    digest_note(m, &checkpoint);
     kv_checkpoint_close(pending->store);
     pending->store = NULL;
     checkpoint_keep(m, checkpoint);
@@ -135,6 +153,27 @@ static struct kv *store_genesis(struct sim_cluster *c)
                           &e) != 0)
         abort();
     return kv;
+}
+
+const uint8_t *sim_checkpoint_digest(struct sim_cluster *c, const uint8_t pp_hash[static 32])
+{
+    static const uint8_t genesis[HASH_LEN];
+    struct kv_snapshot *snapshot;
+    struct kv *kv;
+    struct error e;
+    uint8_t *digest = sim_table_get(&c->digests, pp_hash);
+    bool fresh;
+
+    if (digest || memcmp(pp_hash, genesis, HASH_LEN) != 0)
+        return digest;
+    digest = sim_table_put(&c->digests, genesis, &fresh);
+    kv = store_genesis(c);
+    if (kv_snapshot_take(kv, &snapshot, &e) != 0)
+        abort();
+    kv_snapshot_digest(snapshot, digest);
+    kv_snapshot_release(snapshot);
+    kv_destroy(kv);
+    return digest;
 }
 
 static struct kv *store_restore(struct sim_cluster *c, const struct sim_checkpoint *from)

@@ -172,6 +172,7 @@ void sim_cluster_run(struct sim_cluster *c, const struct sim_options *options)
 
     memset(c, 0, sizeof *c);
     c->options = *options;
+    c->digests.value_len = HASH_LEN;
     cluster_open(c);
     machines_start(c);
     for (unsigned i = 0; i < c->clients; i++)
@@ -209,5 +210,6 @@ void sim_cluster_close(struct sim_cluster *c)
     sim_witness_destroy(c->witness);
     sim_adversary_destroy(c->adversary);
     sim_world_close(&c->world);
+    sim_table_close(&c->digests);
     buffer_free(&c->genesis_bytes);
 }

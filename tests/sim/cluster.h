@@ -25,6 +25,7 @@
 #include "ledger/replica/replica.h"
 #include "network.h"
 #include "signature.h"
+#include "table.h"
 #include "world.h"
 
 #define SIM_MACHINES_MAX    32
@@ -130,6 +131,7 @@ struct sim_cluster {
     struct sim_witness *witness;
     struct sim_adversary *adversary;
     uint32_t stage_low_us, stage_high_us; /* how long verify and digest jobs take */
+    struct sim_table digests; /* of checkpoints, by pp_hash; of the genesis state, by zeros */
     struct sim_coverage coverage;
 };
 
@@ -181,6 +183,12 @@ struct sim_batch {
 bool sim_machine_batch(const struct sim_machine *, uint64_t s, struct sim_batch *);
 /* Some of its history is missing: it went on from a checkpoint of others. */
 bool sim_machine_is_hollow(const struct sim_machine *);
+
+/* ---- checkpoints (checkpoint.c) ---- */
+
+/* The digest that correct machines found for the checkpoint of this pp; the genesis state's for
+ * zeros. NULL: none did. */
+const uint8_t *sim_checkpoint_digest(struct sim_cluster *, const uint8_t pp_hash[static 32]);
 
 /* ---- clients (client.c) ---- */
 

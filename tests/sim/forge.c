@@ -153,11 +153,16 @@ static void nonce_own(const struct sim_machine *m, uint64_t view, uint64_t seqno
 
 /* ---- batches ---- */
 
+/* Mostly everyone gets the same spoilt pp, so that a quorum could prepare it. */
 static void pp_spoil(struct sim_adversary *a, struct ledger_pp *pp)
 {
-    struct sim_random *r = sim_adversary_random(a);
+    struct sim_random own, *r = &own;
+    uint64_t per_peer = sim_random_chance(sim_adversary_random(a), 200)
+                            ? sim_random_word(sim_adversary_random(a))
+                            : 0;
     uint8_t *hashes[] = {pp->ledger_root, pp->batch_root, pp->kv_digest, pp->previous};
 
+    sim_random_seed(&own, a->cluster->options.seed ^ per_peer, pp->view << 32 ^ pp->seqno);
     switch (sim_random_below(r, 8)) {
     case 0: pp->evidence_bits ^= UINT64_C(1) << sim_random_below(r, a->cluster->replicas); break;
     case 1: pp->gov_index++; break;
@@ -482,6 +487,78 @@ static struct slice damage(struct sim_adversary *a, struct slice message, struct
     return slice_of_buffer(out);
 }
 
+/* ---- other signatures ---- */
+
+static void sign_again_as(struct sim_adversary *a, const struct sim_machine *m, const uint8_t *hash,
+                          uint8_t *signature)
+{
+    sim_sign_again(&a->cluster->signatures, sim_key(m->replica), hash, signature);
+    sim_acted(a, SIM_TRICK_SIGN_AGAIN);
+}
+
+static bool pre_prepare_sign_again(struct sim_adversary *a, const struct sim_machine *m,
+                                   struct slice message, struct buffer *out)
+{
+    struct ledger_pre_prepare_message pre;
+    struct ledger_pp pp;
+    struct error e;
+    uint8_t hash[HASH_LEN];
+
+    if (ledger_pre_prepare_decode(message, &pre, &e) != 0 ||
+        pre.pp.view % a->cluster->replicas != m->replica)
+        return false;
+    pp = pre.pp;
+    ledger_pp_hash(&pp, hash);
+    sign_again_as(a, m, hash, pp.signature);
+    return pre_prepare_rewrite(&pre, &pp, out);
+}
+
+static bool prepare_sign_again(struct sim_adversary *a, const struct sim_machine *m,
+                               struct slice message, struct buffer *out)
+{
+    struct ledger_prepare prepare;
+    struct error e;
+    uint8_t hash[HASH_LEN];
+
+    if (ledger_prepare_message_decode(message, &prepare, &e) != 0 || prepare.replica != m->replica)
+        return false;
+    ledger_prepare_hash(&prepare, hash);
+    sign_again_as(a, m, hash, prepare.signature);
+    return ledger_prepare_write(out, &prepare);
+}
+
+static bool new_view_sign_again(struct sim_adversary *a, const struct sim_machine *m,
+                                struct slice message, struct buffer *out)
+{
+    static struct ledger_new_view_message nv; /* large; one thread */
+    struct buffer bytes = {0};
+    struct error e;
+    uint8_t hash[HASH_LEN];
+    bool written;
+
+    if (ledger_new_view_message_decode(message, &nv, &e) != 0 ||
+        nv.nv.view % a->cluster->replicas != m->replica)
+        return false;
+    ledger_new_view_hash(&nv.nv, hash);
+    sign_again_as(a, m, hash, nv.nv.signature);
+    written = ledger_new_view_encode_signed(&nv.nv, &bytes) &&
+              ledger_new_view_write(out, slice_of_buffer(&bytes), nv.vcset_bytes);
+    buffer_free(&bytes);
+    return written;
+}
+
+/* False: it is no statement of ours. */
+static bool sign_again(struct sim_adversary *a, const struct sim_machine *m, struct slice message,
+                       struct buffer *out)
+{
+    switch (ledger_message_type(message)) {
+    case LEDGER_MESSAGE_PRE_PREPARE: return pre_prepare_sign_again(a, m, message, out);
+    case LEDGER_MESSAGE_PREPARE: return prepare_sign_again(a, m, message, out);
+    case LEDGER_MESSAGE_NEW_VIEW: return new_view_sign_again(a, m, message, out);
+    default: return false;
+    }
+}
+
 static bool tells_history(struct slice message)
 {
     switch (ledger_message_type(message)) {
@@ -519,6 +596,8 @@ struct slice sim_forge(struct sim_adversary *a, const struct sim_machine *m, uns
         sim_acted(a, SIM_TRICK_REPLAY);
         return seen;
     }
+    if (sim_adversary_uses(a, SIM_TRICK_SIGN_AGAIN) && sign_again(a, m, message, out))
+        return slice_of_buffer(out);
     switch (ledger_message_type(message)) {
     case LEDGER_MESSAGE_PRE_PREPARE: return pre_prepare_forge(a, m, to, message, out);
     case LEDGER_MESSAGE_COMMIT: return commit_forge(a, m, to, message, out);

@@ -23,8 +23,6 @@ bool replica_mutation_choose(const char *name)
         [REPLICA_MUTATION_PREPARE_UNSIGNED] = "prepare-unsigned",
         [REPLICA_MUTATION_EVIDENCE_UNSIGNED] = "evidence-unsigned",
         [REPLICA_MUTATION_CHANGE_UNSIGNED] = "change-unsigned",
-        [REPLICA_MUTATION_NEW_VIEW_UNCHECKED] = "new-view-unchecked",
-        [REPLICA_MUTATION_PLAN_NOT_HELD] = "plan-not-held",
         [REPLICA_MUTATION_G_UNCOMPARED] = "g-uncompared",
         [REPLICA_MUTATION_M_UNCOMPARED] = "m-uncompared",
         [REPLICA_MUTATION_DC_UNCOMPARED] = "dc-uncompared",

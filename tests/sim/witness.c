@@ -34,6 +34,7 @@ struct view_vote {
     uint64_t view;
     uint8_t hash[HASH_LEN];
     uint64_t tip_view, tip_seqno; /* effective, of a ViewChange */
+    bool relied; /* on a NewView that is followed: something was sent in its view */
 };
 
 /* What a replica did with a hash. */
@@ -208,6 +209,27 @@ static void follow_check(struct sim_witness *w, const struct sim_machine *m, uin
     }
 }
 
+/* I8: dC of a batch that it takes in is the digest of the newest checkpoint that is C batches back
+ * at least (§7), as who is correct found it. */
+static void digest_check(struct sim_witness *w, const struct sim_machine *m,
+                         const struct ledger_pp *pp)
+{
+    uint64_t interval = w->cluster->genesis.configuration.checkpoint_interval;
+    uint64_t c = pp->seqno / interval ? (pp->seqno / interval - 1) * interval : 0;
+    struct sim_batch checkpoint = {0};
+    const uint8_t *digest;
+
+    if (c && !sim_machine_batch(m, c, &checkpoint))
+        return;
+    digest = sim_checkpoint_digest(w->cluster, checkpoint.pp_hash);
+    if (digest && memcmp(digest, pp->kv_digest, HASH_LEN) != 0)
+        sim_world_violated(&w->cluster->world,
+                           "I8: replica %u took in batch (%llu, %llu), whose dC is not the digest "
+                           "of checkpoint %llu",
+                           m->replica, (unsigned long long)pp->view, (unsigned long long)pp->seqno,
+                           (unsigned long long)c);
+}
+
 static void entry_wrote(struct sim_witness *w, const struct sim_machine *m,
                         const struct sim_record *record)
 {
@@ -223,6 +245,7 @@ static void entry_wrote(struct sim_witness *w, const struct sim_machine *m,
         ledger_pp_decode_signed(slice_of(record->bytes, record->len), &pp, &e) != 0)
         return;
     pp_note(w, &pp);
+    digest_check(w, m, &pp);
     ledger_pp_hash(&pp, hash);
     act = act_of(r, hash);
     if (!act->entry_lsn)
@@ -289,10 +312,9 @@ void sim_witness_found(struct sim_witness *w, const struct sim_machine *m)
     for (size_t i = 0; i < m->disk.count; i++)
         sim_witness_wrote(w, m, &m->disk.record[i]);
     floor_lower(r, m);
-    /* A NewView that was lost with the power was followed by nothing that left; what damage took
-     * later is another matter. */
-    for (size_t i = 0; i < r->follows && !m->damaged; i++)
-        if (!act_of(r, r->follow[i].hash)->entry_lsn)
+    /* A NewView that was lost before anything left that rests on it was not followed. */
+    for (size_t i = 0; i < r->follows; i++)
+        if (!r->follow[i].relied && !act_of(r, r->follow[i].hash)->entry_lsn)
             r->follow[i--] = r->follow[--r->follows];
 }
 
@@ -380,6 +402,8 @@ static void statement_sent(struct sim_witness *w, const struct sim_machine *m, c
         return;
     }
     memcpy(now.pp_hash, pp_hash, HASH_LEN);
+    if (votes_find(r->follow, r->follows, view))
+        votes_find(r->follow, r->follows, view)->relied = true;
     signature_check(w, m, what, view, seqno, pp_hash, signed_hash);
     chain_check(w, m->replica, &now);
     if (r->statements == r->statement_capacity) {

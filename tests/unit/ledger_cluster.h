@@ -67,6 +67,8 @@ struct cluster_node {
     unsigned kept_count;
     struct cluster_gap gaps[4];
     unsigned gap_count, jumps;
+    struct buffer proof; /* the last file that accuses another */
+    unsigned proofs;
     uint64_t started_at; /* the checkpoint it was started from, 0: the genesis */
 };
 
@@ -99,7 +101,7 @@ struct cluster {
     struct cluster_reply replies[4096];
     size_t reply_count;
     unsigned replyx_count, refusals[LEDGER_REFUSAL_LAST + 1];
-    unsigned refused[64]; /* by client's connection */
+    unsigned refused[64];  /* by client's connection */
     struct buffer receipt; /* the last one that a client got */
     uint64_t reqno[64];
     uint64_t delivered;
@@ -409,6 +411,15 @@ static inline struct kv *cluster_store(const struct cluster *c,
     return kv;
 }
 
+static inline void cluster_proof(void *context, const struct ledger_proof *proof, struct slice file)
+{
+    struct cluster_node *node = context;
+    (void)proof;
+    node->proofs++;
+    node->proof.len = 0;
+    assert_true(buffer_append(&node->proof, file.data, file.len));
+}
+
 static inline void cluster_stopped(void *context, const char *why)
 {
     ((struct cluster_node *)context)->stopped = why;
@@ -442,6 +453,7 @@ static inline bool cluster_try_node(struct cluster *c, unsigned i,
                              .verify = cluster_verify_later,
                              .sign = cluster_node_sign,
                              .digest = cluster_digest,
+                             .proof = cluster_proof,
                              .stopped = cluster_stopped};
     if (c->transfers) {
         env.jump = cluster_jump;
@@ -566,6 +578,7 @@ static inline void cluster_destroy(struct cluster *c)
         cluster_forget_disk(c, i);
         free(c->nodes[i].records);
         free(c->nodes[i].entry_at);
+        buffer_free(&c->nodes[i].proof);
     }
     for (size_t i = 0; i < c->queue_count; i++)
         buffer_free(&c->queue[c->queue_first + i].bytes);

@@ -281,6 +281,44 @@ static void damage_after_opening_is_noticed(void **state)
     buffer_free(&out);
 }
 
+struct visitor {
+    uint64_t last;
+    unsigned whole, damaged, stop_at;
+};
+
+static int visit(void *context, uint64_t index, struct slice receipt, const struct error *damage)
+{
+    struct visitor *v = context;
+    assert_true(index > v->last);
+    assert_true((receipt.len == 0) == (damage != NULL));
+    v->last = index;
+    v->whole += damage == NULL;
+    v->damaged += damage != NULL;
+    return v->whole + v->damaged == v->stop_at ? 7 : 0;
+}
+
+static void all_are_visited_in_order_and_damaged_ones_are_told(void **state)
+{
+    (void)state;
+    struct visitor all = {0}, some = {.stop_at = 2};
+    struct error e;
+    unlink(path);
+    struct ledger_receipt_store *store = store_open();
+    static const uint32_t order[] = {3, 0, 5, 1, 4, 2};
+    for (unsigned i = 0; i < RECEIPTS; i++)
+        add(store, order[i]);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_true(fseek(file, 300, SEEK_SET) == 0 && fputc(0x5a, file) == 0x5a);
+    fclose(file);
+    assert_int_equal(ledger_receipt_store_visit(store, visit, &all, &e), 0);
+    assert_int_equal(all.whole, RECEIPTS - 1);
+    assert_int_equal(all.damaged, 1);
+    assert_int_equal(ledger_receipt_store_visit(store, visit, &some, &e), 7);
+    assert_int_equal(some.whole + some.damaged, 2);
+    ledger_receipt_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +331,7 @@ int main(void)
         cmocka_unit_test(a_file_has_one_owner_and_one_ledger),
         cmocka_unit_test(only_receipts_of_transactions_are_taken),
         cmocka_unit_test(damage_after_opening_is_noticed),
+        cmocka_unit_test(all_are_visited_in_order_and_damaged_ones_are_told),
     };
     return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }

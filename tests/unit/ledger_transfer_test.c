@@ -166,6 +166,24 @@ static void nothing_is_signed_up_to_the_batch_that_vouched(void **state)
     cluster_destroy(c);
 }
 
+static void what_a_later_view_proposes_again_is_signed(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_left_behind(60);
+    uint8_t req_hash[HASH_LEN];
+    cluster_pass(c, SECOND / 4);
+    assert_int_equal(c->nodes[3].jumps, 1);
+    uint64_t last = cluster_status(c, 1).s_last;
+    /* The three that are left change the view; the batch that vouched is among those planned. */
+    cluster_cut(c, 0, true);
+    cluster_request(c, 0, -1, req_hash);
+    cluster_pass(c, 5 * SECOND);
+    assert_true(cluster_status(c, 1).view >= 1);
+    assert_true(cluster_status(c, 1).s_committed > last);
+    assert_int_equal(cluster_status(c, 3).s_committed, cluster_status(c, 1).s_committed);
+    cluster_destroy(c);
+}
+
 /* ---- liars ---- */
 
 struct lie {
@@ -334,6 +352,7 @@ int main(void)
         cmocka_unit_test(it_restarts_from_the_checkpoint_that_it_took),
         cmocka_unit_test(one_that_lost_the_checkpoint_goes_back_before_the_gap),
         cmocka_unit_test(nothing_is_signed_up_to_the_batch_that_vouched),
+        cmocka_unit_test(what_a_later_view_proposes_again_is_signed),
         cmocka_unit_test(whoever_sends_a_false_manifest_is_named_and_left),
         cmocka_unit_test(whoever_sends_a_false_chunk_is_named_and_left),
         cmocka_unit_test(one_who_says_another_origin_is_not_believed),

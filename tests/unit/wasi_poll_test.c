@@ -236,6 +236,52 @@ static void sending_goes_out_and_takes_no_flags(void **state)
     assert_int_equal(CALL(sock_send, 1, vector(text, 3), 1, 0, SCRATCH), WASI_ENOTSOCK);
 }
 
+/* Three vectors: "ab", nothing, and len bytes of DATA. */
+static uint32_t three_vectors(uint32_t len)
+{
+    const uint32_t list[] = {guest_text("ab"), 2, 0, 0, DATA, len};
+    for (uint32_t k = 0; k < 6; k++)
+        store_u32(arena.memory + VECTOR + 4 * k, list[k]);
+    return VECTOR;
+}
+
+static void several_vectors_are_sent_as_one_datagram(void **state)
+{
+    (void)state;
+    static char bytes[4096];
+    struct error e;
+    int ends[2];
+    uint32_t number;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends), 0);
+    assert_int_equal(wasi_add_socket(wasi, ends[0], &number, &e), 0);
+    memset(arena.memory + DATA, 'x', 1000);
+    assert_int_equal(CALL(fd_write, number, three_vectors(1000), 3, SCRATCH), WASI_SUCCESS);
+    assert_int_equal(result_u32(0), 1002);
+    assert_int_equal(recv(ends[1], bytes, sizeof bytes, MSG_DONTWAIT), 1002);
+    assert_memory_equal(bytes, "abx", 3);
+    assert_int_equal(recv(ends[1], bytes, sizeof bytes, MSG_DONTWAIT), -1);
+    assert_int_equal(CALL(fd_write, number, VECTOR, 0, SCRATCH), WASI_SUCCESS);
+    assert_int_equal(recv(ends[1], bytes, sizeof bytes, MSG_DONTWAIT), 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void several_vectors_go_into_a_stream_as_far_as_it_takes_them(void **state)
+{
+    (void)state;
+    static char bytes[1 << 20];
+    uint32_t len = 200000;
+    memset(arena.memory + DATA, 'y', len);
+    assert_int_equal(CALL(fd_write, 3, three_vectors(len), 3, SCRATCH), WASI_SUCCESS);
+    uint32_t sent = result_u32(0);
+    assert_in_range(sent, 3, len + 2);
+    assert_int_equal(recv(pair[1], bytes, sizeof bytes, MSG_DONTWAIT), sent);
+    assert_memory_equal(bytes, "aby", 3);
+    assert_int_equal(bytes[sent - 1], 'y');
+    shutdown(pair[1], SHUT_RD);
+    assert_int_equal(CALL(fd_write, 3, three_vectors(9), 3, SCRATCH), WASI_EPIPE); /* no signal */
+}
+
 /* ---- poll_oneoff ---- */
 
 #define IN  0x10000u
@@ -409,6 +455,8 @@ int main(void)
         TEST(receiving_peeks_parks_and_ends),
         TEST(receiving_everything_waits_for_the_rest_or_the_end),
         TEST(sending_goes_out_and_takes_no_flags),
+        TEST(several_vectors_are_sent_as_one_datagram),
+        TEST(several_vectors_go_into_a_stream_as_far_as_it_takes_them),
         TEST(a_relative_timeout_counts_from_the_first_call),
         TEST(absolute_times_are_the_guests),
         TEST(descriptors_and_clocks_are_waited_for_together),

@@ -7,6 +7,7 @@
 #include "cli/ledger/load.h"
 #include "cli/ledger/verdict.h"
 #include "cli/report.h"
+#include "ledger/object/bare.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -36,6 +37,7 @@ struct request {
 struct round {
     double rate, p50, p95, p99;
     double loop, verify, log, checkpoint, other, clients;
+    double idle, foreign; /* of the machine's processors, in percent: at rest; with others' work */
     uint64_t done, refused;
 };
 
@@ -127,6 +129,41 @@ static int loads_start(const struct load_settings *whole, unsigned threads, stru
     return 0;
 }
 
+/* What the machine's processors did so far, in ticks of the kernel. */
+struct machine {
+    double idle, all;
+};
+
+static struct machine machine_now(void)
+{
+    struct machine m = {0};
+    double ticks[8] = {0}; /* user, nice, system, idle, waiting for disks, interrupts 2, stolen */
+    FILE *f = fopen("/proc/stat", "re");
+    if (f == NULL)
+        return m;
+    if (fscanf(f, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", &ticks[0], &ticks[1], &ticks[2], &ticks[3],
+               &ticks[4], &ticks[5], &ticks[6], &ticks[7]) == 8)
+        m.idle = ticks[3] + ticks[4];
+    for (unsigned i = 0; i < 8; i++)
+        m.all += ticks[i];
+    fclose(f);
+    return m;
+}
+
+static double cpu_ns(const struct cluster_cpu *c)
+{
+    return (double)(c->loop_ns + c->verify_ns + c->log_ns + c->checkpoint_ns + c->other_ns);
+}
+
+/* Whose time the processors' was: at rest, or of neither replicas nor clients. */
+static void round_share(struct round *r, const struct machine *before, const struct machine *after,
+                        double ours_s)
+{
+    double all = after->all - before->all;
+    r->idle = 100 * (after->idle - before->idle) / all;
+    r->foreign = 100 - r->idle - 100 * ours_s * (double)sysconf(_SC_CLK_TCK) / all;
+}
+
 static void round_measure(const struct cluster *c, const struct loads *all, int64_t ns,
                           struct round *r)
 {
@@ -137,11 +174,13 @@ static void round_measure(const struct cluster *c, const struct loads *all, int6
         load_mark(all->each[i]);
     cpu_sum(c, &before);
     loads_counts(all, &first);
+    struct machine rested = machine_now();
     int64_t begin = clock_monotonic_ns();
     nap_ns(ns);
     loads_counts(all, &last);
     double seconds = (double)(clock_monotonic_ns() - begin) * 1e-9;
     cpu_sum(c, &after);
+    struct machine now = machine_now();
     for (unsigned i = 0; i < all->count; i++)
         load_latencies(all->each[i], &latencies);
     double done = (double)(last.done - first.done), us = done > 0 ? 1e-3 / done : NAN;
@@ -157,6 +196,8 @@ static void round_measure(const struct cluster *c, const struct loads *all, int6
                         .clients = (double)(last.cpu_ns - first.cpu_ns) * us,
                         .done = last.done - first.done,
                         .refused = last.refused - first.refused};
+    double ours = cpu_ns(&after) - cpu_ns(&before) + (double)(last.cpu_ns - first.cpu_ns);
+    round_share(r, &rested, &now, ours * 1e-9);
     samples_free(&latencies);
 }
 
@@ -175,7 +216,7 @@ static struct load_settings load_of(const struct request *r, const struct cluste
                                     struct auditor *a)
 {
     return (struct load_settings){.genesis = slice_of_buffer(&c->genesis),
-                                  .receipt_every = RECEIPT_EVERY,
+                                  .receipt_every = LEDGER_BARE ? 0 : RECEIPT_EVERY,
                                   .receipt = receipt_audit,
                                   .context = a,
                                   .clients = (unsigned)r->clients,
@@ -238,6 +279,16 @@ static double of_clients(const struct round *r)
     return r->clients;
 }
 
+static double of_idle(const struct round *r)
+{
+    return r->idle;
+}
+
+static double of_foreign(const struct round *r)
+{
+    return r->foreign;
+}
+
 static double of_p95(const struct round *r)
 {
     return r->p95;
@@ -256,6 +307,8 @@ static const struct {
     {"CPU per tx: log of all replicas", "cpu_log_us", "us", of_log},
     {"CPU per tx: checkpoints of all replicas", "cpu_checkpoint_us", "us", of_checkpoint},
     {"CPU per tx: clients (signing, receipts)", "cpu_clients_us", "us", of_clients},
+    {"processors at rest", "idle_percent", "%", of_idle},
+    {"processors with anything else (kernel, other programs)", "foreign_percent", "%", of_foreign},
 };
 
 #define LINE_COUNT (sizeof lines / sizeof lines[0])

@@ -312,9 +312,9 @@ static void summary_print(struct demo *d)
     if (d->keeper.kept == 0)
         return;
     const struct ledger_configuration *c = &d->keeper.genesis.configuration;
-    printf("\n%u receipts are left in %s. A receipt proves that %u of the\n"
-           "%u replicas signed what was executed. To check one takes no replica and no\n"
-           "network, only the genesis, which names the replicas' keys:\n\n",
+    printf("\n%u receipts are left in %s.\n"
+           "A receipt proves that %u of the %u replicas signed what was executed. To check\n"
+           "one takes no replica and no network, only the genesis, which names their keys:\n\n",
            d->keeper.kept, d->keeper.directory, ledger_quorum(c), c->replica_count);
     command_show(d, program);
     printf("\n%u of %u receipts are valid.\n\nGo on:\n"

@@ -6,6 +6,7 @@
 #include "ledger/check/checker.h"
 #include "ledger/kv/client_table.h"
 #include "ledger/kv/smallbank.h"
+#include "ledger/object/bare.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -124,6 +125,7 @@ static int replay_run(const struct source *s, const struct ledger_genesis *g, st
     if (rc == 0)
         rc = source_visit(s, 0, UINT64_MAX, NULL, replay_take, &r, e);
     v->replay_per_s = (double)r.transactions * 1e9 / (double)(measure_thread_ns() - begin);
+    v->transactions = r.transactions;
     v->full_batches = r.full_batches;
     v->money = rc == 0 ? smallbank_total(r.kv) : 0;
     if (rc == 0 && v->money != r.money)
@@ -200,7 +202,7 @@ int verdict_reach(const struct cluster *c, uint64_t receipts, uint64_t open, str
         rc = g ? ledger_genesis_decode(slice_of_buffer(&s.genesis_bytes), g, e)
                : error_set(e, ATOLL_ENOMEM, "no memory for a genesis");
     if (rc == 0)
-        rc = rules_check(&s, v, e);
+        rc = LEDGER_BARE ? 0 : rules_check(&s, v, e);
     if (rc == 0)
         rc = replay_run(&s, g, v, e);
     if (rc == 0)

@@ -10,6 +10,7 @@
 #define LEDGER_CLIENT_CORE_H
 
 #include "ledger/client/client.h"
+#include "ledger/object/bare.h"
 
 /* Batches about which one replica may have been the first to speak. The oldest is forgotten for a
  * newer one; its calls are answered by a receipt asked for later. */

@@ -181,6 +181,9 @@ void accept_pre_prepare(struct ledger_replica *r, uint16_t from, struct slice me
         return;
     }
     uint64_t s = m.pp.seqno;
+    const struct slot *held = slot_in_ledger(r, s);
+    if (held && held->view == m.pp.view && s > r->hollow)
+        conflict_pps(r, &held->pp, &m.pp);
     if (m.pp.view != r->view || !in_view(r) || is_primary(r) || s <= r->last)
         return;
     if (s > r->last + 2 * r->pipeline) {
@@ -189,6 +192,8 @@ void accept_pre_prepare(struct ledger_replica *r, uint16_t from, struct slice me
     }
     struct incoming *in = r->incoming[s % SLOTS];
     bool passed_on = from != primary_of(r, m.pp.view);
+    if (in && in->checked)
+        conflict_pps(r, &in->decoded.pp, &m.pp);
     if (in && in->decoded.pp.seqno == s && in->decoded.pp.view == m.pp.view &&
         (passed_on || !in->passed_on))
         return; /* the first is being judged; another one would be an equivocation */
@@ -359,7 +364,7 @@ static enum verdict judge_evidence(struct ledger_replica *r, struct incoming *in
     const struct ledger_pp *pp = &in->decoded.pp;
     struct slice bytes = in->decoded.evidence;
     struct ledger_evidence evidence;
-    if (pp->seqno <= r->pipeline)
+    if (pp->seqno <= r->pipeline || LEDGER_BARE)
         return bytes.len || pp->evidence_bits ? refuse(e, "evidence of no batch", pp->seqno)
                                               : VERDICT_IN;
     struct slot *before = slot_in_ledger(r, pp->seqno - r->pipeline);
@@ -409,7 +414,7 @@ static enum verdict judge(struct ledger_replica *r, struct incoming *in, struct 
     if (memcmp(dc, pp->kv_digest, HASH_LEN) && !MUTATED(DC_UNCOMPARED))
         return refuse(e, "another digest of the checkpoint", s);
     struct merkle_frontier frontier = r->frontier;
-    if (s > r->pipeline) {
+    if (in->decoded.evidence.len) {
         struct merkle_hash leaf = ledger_entry_leaf(LEDGER_ENTRY_EVIDENCE, in->decoded.evidence);
         if (merkle_frontier_append(&frontier, &leaf, e))
             return VERDICT_BAD;

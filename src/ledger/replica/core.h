@@ -27,6 +27,7 @@
 #include "ledger/kv/checkpoint.h"
 #include "ledger/kv/client_table.h"
 #include "ledger/kv/procedure.h"
+#include "ledger/object/bare.h"
 #include "ledger/object/message.h"
 #include "ledger/object/quorum.h"
 #include "ledger/object/receipt.h"
@@ -51,8 +52,8 @@
 #define LISTENS_MAX          4096       /* keys that one connection may listen for */
 #define EXECUTED_MAX         (1u << 20) /* entries of the index of executed requests; two each */
 #define EXECUTED_NOTING      16
-#define PARKED_MAX           4096       /* requests that wait for an index, of all clients */
-#define BODIES_CHECKING_MAX  16 /* bodies of one request at a time, and as many from suspects */
+#define PARKED_MAX           4096 /* requests that wait for an index, of all clients */
+#define BODIES_CHECKING_MAX  16   /* bodies of one request at a time, and as many from suspects */
 #define SOURCE_CHECKING_MAX  (16u << 20) /* bytes of one connection or peer at a time */
 #define RELAYS_BAD_MAX       8           /* bad signatures that a peer may relay until … */
 #define RELAYS_PENALTY_US    10000000    /* … it is not heard for so long */
@@ -64,9 +65,9 @@
 #define VIEW_TIMEOUT_DOUBLINGS 6
 /* Answers that one peer may cause: a burst, and what it may go on with. Each counts as at least
  * ANSWER_COST_MIN bytes. */
-#define ANSWERS_BURST     (64u << 20)
-#define ANSWERS_PER_US    256
-#define ANSWER_COST_MIN   (16u << 10)
+#define ANSWERS_BURST      (64u << 20)
+#define ANSWERS_PER_US     256
+#define ANSWER_COST_MIN    (16u << 10)
 #define TRANSFER_STALL_US  10000000 /* a source without a vouched batch for so long is left */
 #define BACKLOG_SILENCE_US 1000000  /* … or without an answer */
 
@@ -134,7 +135,7 @@ struct pool {
     size_t bucket_count; /* a power of two */
     size_t count, bytes;
     struct queue checking, ready, parked;
-    bool relay_again;     /* a client asked again for what the primary was sent */
+    bool relay_again;        /* a client asked again for what the primary was sent */
     uint64_t relay_again_at; /* not before */
     struct pooled *spare;
     struct pooled **slabs;
@@ -240,7 +241,8 @@ enum job_kind {
     JOB_VIEW_CHANGE,
     JOB_NEW_VIEW,
     JOB_EVIDENCE,
-    JOB_TRANSFER
+    JOB_TRANSFER,
+    JOB_CONFLICT
 };
 
 struct vote_reference {
@@ -367,7 +369,7 @@ struct transfer {
 /* What a peer was asked of a checkpoint. */
 struct chunk_asked {
     bool out;
-    uint32_t number; /* of kv_transfer_chunk */
+    uint32_t number;         /* of kv_transfer_chunk */
     uint64_t at, idle_until; /* when; not asked again before */
     bool has_origin;
     struct merkle_frontier origin; /* as it says */
@@ -538,14 +540,17 @@ struct ledger_replica {
     struct transfer transfer;
     struct install install;
     struct backlog backlog;
+    /* By enum ledger_proof_type: replicas whose contradictions are being checked, are proven. */
+    uint64_t conflicts_out[3], conflicts_proven[3];
     uint64_t install_given_up; /* the last checkpoint that nobody would give us */
-    uint64_t silent; /* nothing is signed up to this batch: a checkpoint of others vouches for it */
-    bool abstain_doubt; /* what we signed may stand in what is still missing of the ledger */
-    bool recover_hole;  /* the log goes on behind a gap, where we cannot follow */
+    uint64_t silent; /* nothing is signed up to this batch: it vouched for a checkpoint of others */
+    uint64_t install_known; /* a batch that is committed, as evidence said */
+    bool abstain_doubt;     /* what we signed may stand in what is still missing of the ledger */
+    bool recover_hole;      /* the log goes on behind a gap, where we cannot follow */
     struct abandoned abandoned;
     struct replay replay;
     struct peer *peers;
-    uint64_t asked_at;  /* when we last asked for what a view change needs */
+    uint64_t asked_at;    /* when we last asked for what a view change needs */
     uint64_t passed_over; /* replicas whose ViewChange rested on what could not be had */
 
     struct job *jobs_out, *jobs_spare, *vote_job, *request_job, *suspect_job;
@@ -637,6 +642,7 @@ void append_failed(struct ledger_replica *);
 
 /* rules.c: the rules that make or break the protocol */
 bool rule_may_vote(const struct ledger_replica *, uint64_t view);
+bool rule_is_silent(const struct ledger_replica *, uint64_t s);
 bool rule_may_sign_batch(const struct ledger_replica *, uint64_t s);
 void rule_mark_signed(struct ledger_replica *, enum ledger_signed_what, uint64_t view, uint64_t s,
                       const uint8_t hash[static HASH_LEN]);
@@ -818,6 +824,16 @@ int replay_entry(struct ledger_replica *, uint8_t type, struct slice payload, st
 void replay_reset(struct ledger_replica *);
 bool replay_is_whole(const struct ledger_replica *);
 
+/* conflict.c: what accuses others */
+struct conflict;
+void conflict_pps(struct ledger_replica *, const struct ledger_pp *, const struct ledger_pp *);
+void conflict_prepares(struct ledger_replica *, const struct ledger_prepare *,
+                       const struct ledger_prepare *);
+void conflict_evidence(struct ledger_replica *, const struct slot *, const struct ledger_pp *,
+                       const struct ledger_evidence *);
+void conflict_verified(struct ledger_replica *, struct job *);
+void conflict_free(struct conflict *);
+
 /* locate.c */
 int batch_locate(const struct ledger_replica *, uint64_t s, uint64_t *position, struct ledger_pp *,
                  struct error *);
@@ -854,8 +870,7 @@ void transfer_stop(struct ledger_replica *);
 void transfer_committed(struct ledger_replica *, uint64_t s);
 
 /* install.c: taking over checkpoints */
-bool install_wanted(const struct ledger_replica *, const struct ledger_pp *);
-void install_begin(struct ledger_replica *, const struct ledger_pp *);
+bool install_vouched(struct ledger_replica *, const struct ledger_pp *, uint16_t from);
 void install_chunk(struct ledger_replica *, uint16_t from, struct slice message);
 void install_entries(struct ledger_replica *, const struct ledger_entries *);
 void install_entries_checked(struct ledger_replica *, bool valid);

@@ -18,6 +18,7 @@
 #include "crypto/merkle.h"
 #include "ledger/kv/kv.h"
 #include "ledger/object/entry.h"
+#include "ledger/object/proof.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -139,6 +140,11 @@ struct ledger_env {
 
     /* Quarantine is over: the next start of this replica needs none. May be NULL. */
     void (*rejoined)(void *context);
+
+    /* Another replica signed two statements that contradict each other: the proof, as a file
+     * (object/proof.h), for keeping. At most one of each type and replica in a life. May be NULL.
+     */
+    void (*proof)(void *context, const struct ledger_proof *, struct slice file);
 
     /* For people and counters: the replica stopped for good, and why. May be NULL. */
     void (*stopped)(void *context, const char *why);

@@ -317,10 +317,12 @@ void fetch_evidence_verified(struct ledger_replica *r, struct job *job)
     ledger_pp_hash(pp, hash);
     if (valid && pp->seqno <= r->hollow && (!slot || !slot->evidence.len))
         slot = slot_make_hollow(r, pp);
+    if (valid && slot && pp->seqno > r->hollow && memcmp(slot->pp_hash, hash, HASH_LEN))
+        conflict_evidence(r, slot, pp, &check->decoded.evidence);
     if (!valid)
         r->counters.signatures_bad++;
-    else if (install_wanted(r, pp))
-        install_begin(r, pp);
+    else if (install_vouched(r, pp, check->from))
+        ;
     else if (slot && !memcmp(slot->pp_hash, hash, HASH_LEN))
         vote_take_evidence(r, slot, check->decoded.evidence_bytes);
     else if (pp->seqno > r->committed && r->pending.state != PENDING_FETCHING &&

@@ -1,7 +1,7 @@
 /*
  * Taking over a checkpoint of others (§6, state transfer), instead of executing what led to it.
  *
- *   EVIDENCE of batch v, far ahead: Q signatures under a pp whose dC names checkpoint c
+ *   EVIDENCE of batch v + P, far ahead, and of v: Q signatures under a pp whose dC names c
  *     → chunks of c from all peers at once, each checked against dC (kv/checkpoint.h)
  *     → its ORIGIN, the ledger tree's frontier before the pp of c - P + 1, as f + 1 peers say it:
  *       nothing signed tells how many entries a root stands for
@@ -11,9 +11,9 @@
  *     → what was left out comes in the background (backlog.c)
  *
  * A peer that sends a chunk which does not fit is named in the status and not asked again. Our own
- * certificates, marks and the view that we are in stay as they are. Nothing is signed up to batch
- * v (§6): whoever sent us a false state, with more than f liars, shall not have our word for what
- * it leads to. Memory: a second store, while it is put together, and one fragment.
+ * certificates, marks and the view that we are in stay as they are. Nothing is signed up to batch v
+ * (§6): whoever sent us a false state, with more than f liars, shall not have our word
+ * for what it leads to. Memory: a second store, while it is put together, and one fragment.
  *
  * Crash argument. Until the log jumps, nothing of this is on the disk. Afterwards either the
  * checkpoint's file is there, and the log from its origin on: an ordinary restart. Or it is not
@@ -31,13 +31,12 @@ static uint64_t checkpoint_named(const struct ledger_replica *r, uint64_t s)
     return s / r->interval ? (s / r->interval - 1) * r->interval : 0;
 }
 
-/* Whether the checkpoint of this pp, for which a quorum vouches, spares us much: less than an
- * interval of batches is executed sooner than a state is fetched. */
-bool install_wanted(const struct ledger_replica *r, const struct ledger_pp *pp)
+/* Whether the checkpoint that batch s names spares us much: less than an interval of batches is
+ * executed sooner than a state is fetched. */
+static bool install_spares(const struct ledger_replica *r, uint64_t s)
 {
-    uint64_t c = checkpoint_named(r, pp->seqno);
-    return r->env.jump && !r->install.active && !r->stopped && c >= r->last + r->interval &&
-           c > r->install_given_up && pp->view >= ledger_view(r) && pp->view >= r->view;
+    uint64_t c = checkpoint_named(r, s);
+    return c >= r->last + r->interval && c > r->install_given_up;
 }
 
 void install_stop(struct ledger_replica *r)
@@ -113,8 +112,8 @@ static void ask_origins(struct ledger_replica *r)
             ask_chunk(r, peer, 0);
 }
 
-/* The pp is one that Q replicas signed. */
-void install_begin(struct ledger_replica *r, const struct ledger_pp *pp)
+/* The pp is one that Q replicas signed, of a batch that is final. */
+static void install_begin(struct ledger_replica *r, const struct ledger_pp *pp)
 {
     struct install *in = &r->install;
     struct error e;
@@ -135,6 +134,34 @@ void install_begin(struct ledger_replica *r, const struct ledger_pp *pp)
     in->fragment.source = (uint16_t)((r->self + 1) % r->n);
     ask_origins(r);
     ask_chunks(r);
+}
+
+/*
+ * Evidence for this batch is valid. True: its checkpoint, or one little older, is taken over.
+ *
+ * We sign nothing up to the batch that vouches. So it must be one that no view change can propose
+ * again, or the others might wait for us: P batches before one that is committed.
+ */
+bool install_vouched(struct ledger_replica *r, const struct ledger_pp *pp, uint16_t from)
+{
+    uint64_t s = pp->seqno;
+    if (!r->env.jump || r->stopped || pp->view < ledger_view(r) || pp->view < r->view ||
+        !install_spares(r, s))
+        return false;
+    if (r->install.active)
+        return true;
+    if (s > r->install_known)
+        r->install_known = s;
+    if (s + r->pipeline <= r->install_known) {
+        install_begin(r, pp);
+        return true;
+    }
+    if (!install_spares(r, s - r->pipeline))
+        return false;
+    fetch_send(
+        r, from,
+        &(struct ledger_fetch){.type = LEDGER_MESSAGE_FETCH_EVIDENCE, .seqno = s - r->pipeline});
+    return true;
 }
 
 static void install_ask_entries(struct ledger_replica *r)

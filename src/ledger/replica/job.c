@@ -98,6 +98,7 @@ void ledger_on_verified(struct ledger_replica *r, struct ledger_verify_job *base
     case JOB_NEW_VIEW: new_view_verified(r, job); break;
     case JOB_EVIDENCE: fetch_evidence_verified(r, job); break;
     case JOB_TRANSFER: transfer_verified(r, job); break;
+    case JOB_CONFLICT: conflict_verified(r, job); break;
     }
     job_give(r, job);
 }

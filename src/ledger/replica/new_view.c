@@ -162,7 +162,7 @@ static bool new_view_check(struct ledger_replica *r, const struct ledger_new_vie
         same = a->seqno == b->seqno && a->kind == b->kind && a->first_index == b->first_index &&
                a->count == b->count && !memcmp(a->batch_root, b->batch_root, HASH_LEN);
     }
-    if ((!same && !MUTATED(NEW_VIEW_UNCHECKED)) || !job_room(job, job->count + 1))
+    if (!same || !job_room(job, job->count + 1))
         return false;
     struct ledger_signature *item = &job->items[job->count++];
     ledger_new_view_hash(nv, item->hash);
@@ -312,7 +312,7 @@ bool plan_wants(const struct ledger_replica *r, const uint8_t g[static HASH_LEN]
  * it, so that a further view change finds them. */
 bool new_view_first_prepare_may_leave(struct ledger_replica *r)
 {
-    if (r->plan_complete || !r->view || MUTATED(PLAN_NOT_HELD))
+    if (r->plan_complete || !r->view)
         return true;
     bool ask = fetch_may_ask(r);
     bool plan = plan_here(r, r->plan, r->plan_count, ask);

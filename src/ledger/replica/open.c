@@ -166,6 +166,8 @@ static void job_subjects_free(struct ledger_replica *r)
             new_view_check_free(job->subject);
         else if (job->kind == JOB_EVIDENCE || job->kind == JOB_TRANSFER)
             evidence_check_free(job->subject);
+        else if (job->kind == JOB_CONFLICT)
+            conflict_free(job->subject);
     }
 }
 
@@ -193,11 +195,20 @@ void ledger_close(struct ledger_replica *r)
     }
     for (unsigned i = 0; i < LEDGER_PIPELINE_MAX; i++)
         buffer_free(&r->tip.certificates[i]);
-    struct buffer *buffers[] = {&r->genesis_bytes,    &r->new_view,        &r->new_view_vcset,
-                                &r->own_view_change,  &r->tip.new_view,    &r->pending.vcset,
-                                &r->transfer.fragment.entries, &r->replay.evidence, &r->replay.vcset,
-                                &r->replay.txs,       &r->scratch,         &r->scratch_reply,
-                                &r->scratch_read,     &r->logged_new_view};
+    struct buffer *buffers[] = {&r->genesis_bytes,
+                                &r->new_view,
+                                &r->new_view_vcset,
+                                &r->own_view_change,
+                                &r->tip.new_view,
+                                &r->pending.vcset,
+                                &r->transfer.fragment.entries,
+                                &r->replay.evidence,
+                                &r->replay.vcset,
+                                &r->replay.txs,
+                                &r->scratch,
+                                &r->scratch_reply,
+                                &r->scratch_read,
+                                &r->logged_new_view};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         buffer_free(buffers[i]);
     procedure_table_destroy(r->procedures);
@@ -433,7 +444,7 @@ static void start_votes(struct ledger_replica *r)
 {
     for (uint64_t s = r->committed + 1; s <= r->last; s++) {
         struct slot *slot = slot_in_ledger(r, s);
-        if (!slot || slot->view != r->view || !rule_may_vote(r, slot->view) || s <= r->silent)
+        if (!slot || slot->view != r->view || !rule_may_vote(r, slot->view) || rule_is_silent(r, s))
             continue;
         bool primary = primary_of(r, slot->view) == r->self;
         if (!slot->marked && !rule_may_sign_batch(r, s))
@@ -604,13 +615,13 @@ void ledger_settle(struct ledger_replica *r)
 void ledger_status(const struct ledger_replica *r, struct ledger_status *out)
 {
     *out = r->counters;
-    out->phase = !r->started                     ? LEDGER_RECOVERING
-                 : r->stopped                    ? LEDGER_STOPPED
-                 : r->quarantine                 ? LEDGER_QUARANTINE
-                 : r->view_change_sent > r->view ? LEDGER_VIEW_CHANGE
+    out->phase = !r->started                               ? LEDGER_RECOVERING
+                 : r->stopped                              ? LEDGER_STOPPED
+                 : r->quarantine                           ? LEDGER_QUARANTINE
+                 : r->view_change_sent > r->view           ? LEDGER_VIEW_CHANGE
                  : r->transfer.active || r->install.active ? LEDGER_TRANSFER
-                 : r->abstain_view == r->view    ? LEDGER_ABSTAINING
-                                                 : LEDGER_NORMAL;
+                 : r->abstain_view == r->view              ? LEDGER_ABSTAINING
+                                                           : LEDGER_NORMAL;
     out->config = r->configuration->number;
     out->view = r->view;
     out->view_change_sent = r->view_change_sent;

@@ -397,7 +397,8 @@ static void pooled_verified(struct ledger_replica *r, struct pooled *p, bool val
     bool known = other && other->state != POOLED_CHECKING;
     if (checking)
         *checking -= p->candidate.body.bytes.len;
-    pooled_move(r, p, q->min_index < r->next_index ? POOLED_READY : POOLED_PARKED);
+    pooled_move(r, p,
+                q->min_index < r->next_index || MUTATED(MIN_INDEX) ? POOLED_READY : POOLED_PARKED);
     p->client->checked++;
     if (!valid) {
         source_blame(r, p);
@@ -462,7 +463,7 @@ bool pool_has_executable(struct ledger_replica *r)
         if (q->min_index < r->next_index &&
             client_table_check(r->kv, q->client, q->reqno) == CLIENT_NEW)
             return true;
-        if (q->min_index >= r->next_index)
+        if (q->min_index >= r->next_index && !MUTATED(MIN_INDEX))
             pool_park(r, p); /* a rollback took the index back */
         else
             pool_remove(r, p);

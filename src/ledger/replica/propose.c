@@ -63,7 +63,7 @@ static uint32_t propose_from_pool(struct ledger_replica *r, struct slot *slot, u
         const struct ledger_request *q = &p->candidate.body.request;
         if (client_table_check(r->kv, q->client, q->reqno) != CLIENT_NEW)
             pool_remove(r, p); /* executed now or before */
-        else if (q->min_index >= next_index)
+        else if (q->min_index >= next_index && !MUTATED(MIN_INDEX))
             pool_park(r, p);
     }
     return done;
@@ -117,6 +117,17 @@ static bool propose_planned(struct ledger_replica *r, struct slot *slot,
     return false;
 }
 
+static bool evidence_due(const struct ledger_replica *r, uint64_t s)
+{
+    return s > r->pipeline && !LEDGER_BARE;
+}
+
+/* The batch whose evidence batch s brings. NULL: none, or not here. */
+static struct slot *evidence_slot(struct ledger_replica *r, uint64_t s)
+{
+    return evidence_due(r, s) ? slot_in_ledger(r, s - r->pipeline) : NULL;
+}
+
 /* Builds, appends and marks the batch that was executed into the slot. */
 static void propose_append(struct ledger_replica *r, struct slot *slot, enum ledger_kind kind,
                            uint32_t count, const uint8_t dc[static HASH_LEN])
@@ -132,8 +143,7 @@ static void propose_append(struct ledger_replica *r, struct slot *slot, enum led
                              .gov_index = r->gov_index};
     slot->start = r->position;
     append_begin(r);
-    const struct slot *before =
-        slot->s > r->pipeline ? slot_in_ledger(r, slot->s - r->pipeline) : NULL;
+    const struct slot *before = evidence_slot(r, slot->s);
     if (before) {
         struct ledger_evidence evidence;
         struct error e;
@@ -172,8 +182,8 @@ static bool propose_one(struct ledger_replica *r)
     enum ledger_kind kind;
     if (s > r->committed + r->pipeline || !digest_for(r, s, dc))
         return false;
-    if (s > r->pipeline) {
-        struct slot *before = slot_in_ledger(r, s - r->pipeline);
+    if (evidence_due(r, s)) {
+        struct slot *before = evidence_slot(r, s);
         if (!before || !vote_evidence(r, before))
             return false;
     }
@@ -220,10 +230,9 @@ void propose_send(struct ledger_replica *r, struct slot *slot, int to)
 {
     struct error e;
     struct ledger_message_writer w;
-    const struct slot *before =
-        slot->s > r->pipeline ? slot_in_ledger(r, slot->s - r->pipeline) : NULL;
+    const struct slot *before = evidence_slot(r, slot->s);
     struct slice evidence = {NULL, 0};
-    if (slot->s > r->pipeline) {
+    if (evidence_due(r, slot->s)) {
         if (!before || !before->evidence.len)
             return;
         evidence = slice_of_buffer(&before->evidence);

@@ -13,13 +13,22 @@ bool rule_may_vote(const struct ledger_replica *r, uint64_t view)
 }
 
 /*
+ * Whether a checkpoint of others silences us up to batch s, in whatever view it is proposed: if the
+ * digest that its pp names is wrong, all its signers are blamed for it (§9.2).
+ */
+bool rule_is_silent(const struct ledger_replica *r, uint64_t s)
+{
+    return s <= r->silent;
+}
+
+/*
  * Whether we may sign batch s of our view: not up to the one that vouched for a checkpoint of
  * others from which we went on (§6), and not at or below what we signed before (I1). A damaged log
  * may have lost what its marks name: then batches come again that we signed once.
  */
 bool rule_may_sign_batch(const struct ledger_replica *r, uint64_t s)
 {
-    return s > r->silent &&
+    return !rule_is_silent(r, s) &&
            (r->view > r->signed_view || (r->view == r->signed_view && s > r->signed_s));
 }
 
@@ -69,6 +78,10 @@ void rule_nonce(const struct ledger_replica *r, bool primary, uint64_t view, uin
                 const uint8_t x[static HASH_LEN], uint8_t nonce[static LEDGER_NONCE_LEN])
 {
     uint8_t head[1 + 4 + 8 + 8];
+    if (LEDGER_BARE) {
+        memset(nonce, 0, LEDGER_NONCE_LEN);
+        return;
+    }
     head[0] = primary;
     store_u32(head + 1, r->configuration->number);
     store_u64(head + 5, view);

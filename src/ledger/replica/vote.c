@@ -123,8 +123,8 @@ void vote_prepare(struct ledger_replica *r, uint16_t from, const struct ledger_p
         return;
     struct vote *v = &slot->votes[p->replica];
     if (v->held && (v->valid || !v->passed_on || from != p->replica)) {
-        if (v->valid && memcmp(v->prepare.pp_hash, p->pp_hash, HASH_LEN))
-            r->counters.equivocations++;
+        if (v->valid)
+            conflict_prepares(r, &v->prepare, p);
         return;
     }
     if (!r->vote_job && !(r->vote_job = job_take(r, JOB_VOTES, 64)))

@@ -21,9 +21,8 @@ struct caller_settings {
     unsigned identities;  /* 1 … LEDGER_CLIENT_IDENTITIES_MAX */
     struct secret **keys; /* one for each; they outlive the caller */
     /*
-     * Where numbers are reserved and receipts kept; outlives the caller. NULL: nowhere, and numbers
-     * begin at the microseconds since 1970, as they do for a key that the store does not know.
-     * Every receipt is in it before `finished` is called; making them durable is the owner's, by
+     * Where numbers are reserved and receipts kept; outlives the caller. NULL: nowhere. Every
+     * receipt is in it before `finished` is called; making them durable is the owner's, by
      * ledger_receipt_store_sync.
      */
     struct ledger_receipt_store *store;
@@ -38,8 +37,9 @@ struct caller_settings {
     void *context;
 };
 
-/* The next number of a key: of the store, where it knows the key; else one that the key will not
- * have used before, unless it signed a million requests a second. */
+/* A number that the key has not used: the microseconds since 1970, or what the store (may be NULL)
+ * says when that is greater. So a store that was lost, or an old copy of it, does no harm unless
+ * the clock is set back. */
 uint64_t caller_next_number(const struct ledger_receipt_store *, const uint8_t *public_key);
 
 /* Begins to connect; calls can be made at once. ATOLL_EINVAL, ATOLL_ENOMEM, and what decoding the

@@ -2,9 +2,12 @@
  * See checkpoints.h.
  *
  * A state is hashed and written while the replica goes on, perhaps on the same two processors as
- * three others and their clients. Two threads of lower priority do that. One hashes, because the
- * replica will wait for the digest, and never for a disk. The other one writes files, in no hurry:
- * after every chunk it rests, and what comes while it is at work, or soon after, gets no file.
+ * three others and their clients. Two threads do that in the time that nobody else wants
+ * (SCHED_IDLE: whoever wakes takes the processor from them at once). One hashes, because the
+ * replica will wait for the digest, and never for a disk; should it have to, then its own waiting
+ * leaves the time for it. The other one writes files, in no hurry: after every chunk it rests, and
+ * what comes while it is at work, or soon after, gets no file. The lock is held for a few
+ * instructions only: the loop must not wait for a thread that hardly runs.
  *
  *   submitted → hashed, prepared → told and kept (the loop's) ┐
  *                                └ written, if it is time     ┴→ freed by whoever is last
@@ -20,15 +23,14 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define PREFIX     "ckpt_"
-#define META_FIXED (7 * 8 + 4 + 32 + 8 + 32)
-#define PRIORITY   10 /* "nice" */
+#define META_FIXED (8 * 8 + 4 + 32 + 8 + 32)
 /* Of the time between two files, how much writing one may take; within it, how much is work. */
 #define WRITING_SHARE 10
 #define WORKING_SHARE 5
@@ -85,12 +87,12 @@ static bool frontier_decode(struct slice *bytes, struct merkle_frontier *f)
 bool checkpoint_meta_encode(const struct ledger_checkpoint *c, struct buffer *out)
 {
     return buffer_append_u64(out, c->s) && buffer_append_u64(out, c->position) &&
-           buffer_append_u64(out, c->needed) && buffer_append_u64(out, c->silent) &&
-           buffer_append_u64(out, c->next_index) && buffer_append_u64(out, c->gov_index) &&
-           buffer_append_u64(out, c->view) && buffer_append_u32(out, c->config) &&
-           buffer_append(out, c->pp_hash, HASH_LEN) && buffer_append_u64(out, c->before_s) &&
-           buffer_append(out, c->before_digest, HASH_LEN) && frontier_encode(&c->frontier, out) &&
-           frontier_encode(&c->origin, out);
+           buffer_append_u64(out, c->needed) && buffer_append_u64(out, c->silent_view) &&
+           buffer_append_u64(out, c->silent) && buffer_append_u64(out, c->next_index) &&
+           buffer_append_u64(out, c->gov_index) && buffer_append_u64(out, c->view) &&
+           buffer_append_u32(out, c->config) && buffer_append(out, c->pp_hash, HASH_LEN) &&
+           buffer_append_u64(out, c->before_s) && buffer_append(out, c->before_digest, HASH_LEN) &&
+           frontier_encode(&c->frontier, out) && frontier_encode(&c->origin, out);
 }
 
 int checkpoint_meta_decode(struct slice bytes, struct ledger_checkpoint *c, struct error *e)
@@ -101,14 +103,15 @@ int checkpoint_meta_decode(struct slice bytes, struct ledger_checkpoint *c, stru
     *c = (struct ledger_checkpoint){.s = load_u64(p),
                                     .position = load_u64(p + 8),
                                     .needed = load_u64(p + 16),
-                                    .silent = load_u64(p + 24),
-                                    .next_index = load_u64(p + 32),
-                                    .gov_index = load_u64(p + 40),
-                                    .view = load_u64(p + 48),
-                                    .config = load_u32(p + 56),
-                                    .before_s = load_u64(p + 92)};
-    memcpy(c->pp_hash, p + 60, HASH_LEN);
-    memcpy(c->before_digest, p + 100, HASH_LEN);
+                                    .silent_view = load_u64(p + 24),
+                                    .silent = load_u64(p + 32),
+                                    .next_index = load_u64(p + 40),
+                                    .gov_index = load_u64(p + 48),
+                                    .view = load_u64(p + 56),
+                                    .config = load_u32(p + 64),
+                                    .before_s = load_u64(p + 100)};
+    memcpy(c->pp_hash, p + 68, HASH_LEN);
+    memcpy(c->before_digest, p + 108, HASH_LEN);
     bytes = slice_of(p + META_FIXED, bytes.len - META_FIXED);
     if (!frontier_decode(&bytes, &c->frontier) || !frontier_decode(&bytes, &c->origin) || bytes.len)
         return error_set(e, ATOLL_ECORRUPT, "the meta of a checkpoint has the wrong length");
@@ -253,7 +256,7 @@ static void job_write(struct checkpoints *c, const struct job *j)
 static void thread_named(const char *name)
 {
     pthread_setname_np(pthread_self(), name);
-    setpriority(PRIO_PROCESS, (id_t)gettid(), PRIORITY); /* of this thread */
+    sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0}); /* this thread */
 }
 
 static void *hasher_run(void *argument)

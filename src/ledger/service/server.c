@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 struct alarm {
     uv_timer_t timer;
@@ -221,6 +222,27 @@ static int env_history(void *context, uint8_t entry_type, struct slice payload, 
     return ledger_log_fill(s->log, entry_type, payload, e);
 }
 
+/* Proofs are small, and there is one of each type and replica: what has its name is not replaced.
+ */
+static void env_proof(void *context, const struct ledger_proof *proof, struct slice file)
+{
+    struct ledger_server *s = context;
+    struct error e;
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/proofs", s->directory);
+    int rc = directory_make(path, 0700, &e);
+    snprintf(path, sizeof path, "%s/proofs/%s-%u.pom", s->directory, ledger_proof_name(proof->type),
+             proof->blamed);
+    bool there = rc == 0 && access(path, F_OK) == 0;
+    if (rc == 0 && !there)
+        rc = file_replace(path, file.data, file.len, 0600, &e);
+    say(s,
+        "replica %u signed two different things at view %" PRIu64 ", batch %" PRIu64
+        " (%s); the proof: %s",
+        proof->blamed, proof->view, proof->seqno, ledger_proof_name(proof->type),
+        rc == 0 ? path : e.text);
+}
+
 static void env_rejoined(void *context)
 {
     struct ledger_server *s = context;
@@ -379,6 +401,7 @@ static int replica_recover(struct ledger_server *s, const struct ledger_checkpoi
                                    .jump = env_jump,
                                    .gap = env_gap,
                                    .history = env_history,
+                                   .proof = env_proof,
                                    .rejoined = env_rejoined,
                                    .stopped = env_stopped};
     struct ledger_config config = {.genesis = slice_of_buffer(&s->genesis_bytes),
@@ -407,6 +430,31 @@ static int replica_recover(struct ledger_server *s, const struct ledger_checkpoi
     return 0;
 }
 
+/* The threads that work for the replica. */
+static int workers_open(struct ledger_server *s, struct error *e)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/checkpoints", s->directory);
+    int rc = checkpoints_open(s->loop, path, &s->genesis, digested, s, &s->checkpoints, e);
+    if (rc == 0)
+        rc = verifier_open(s->loop, s->config.verify_threads ? s->config.verify_threads : 1,
+                           verified, s, &s->verifier, e);
+    return rc;
+}
+
+/* Gives an attempt up. Executing the log may have asked for digests already: whoever holds
+ * snapshots of its store, or its jobs, goes first. */
+static int replica_give_up(struct ledger_server *s, struct error *e)
+{
+    verifier_close(s->verifier, NULL, NULL);
+    checkpoints_close(s->checkpoints, NULL, NULL);
+    s->verifier = NULL;
+    s->checkpoints = NULL;
+    ledger_close(s->replica);
+    s->replica = NULL;
+    return workers_open(s, e);
+}
+
 /*
  * A checkpoint of a batch that was taken back later contradicts the log, and one so young that it
  * still could be leaves nothing to take it back to: then an older one will do, or the genesis.
@@ -423,9 +471,10 @@ static int replica_open(struct ledger_server *s, struct error *e)
         if ((rc != -ATOLL_ESTALE && rc != -ATOLL_ECORRUPT) || at.s == 0)
             return rc;
         say(s, "checkpoint %" PRIu64 " is passed over: %s", at.s, e->text);
-        ledger_close(s->replica);
-        s->replica = NULL;
         below = at.s;
+        rc = replica_give_up(s, e);
+        if (rc != 0)
+            return rc;
     }
 }
 
@@ -463,12 +512,7 @@ static int log_open(struct ledger_server *s, struct error *e)
 static int parts_open(struct ledger_server *s, struct error *e)
 {
     static const struct links_handler handler = {peer_said, client_said, client_gone};
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/checkpoints", s->directory);
-    int rc = checkpoints_open(s->loop, path, &s->genesis, digested, s, &s->checkpoints, e);
-    if (rc == 0)
-        rc = verifier_open(s->loop, s->config.verify_threads ? s->config.verify_threads : 1,
-                           verified, s, &s->verifier, e);
+    int rc = workers_open(s, e);
     if (rc == 0)
         rc = log_open(s, e);
     if (rc == 0)

@@ -1,0 +1,241 @@
+/* What one lying replica sends, and what it must not do to a correct one. */
+#include "ledger_cluster.h"
+
+#define LIAR 3
+
+static void deliver(struct cluster *c, unsigned from, unsigned to, const struct buffer *message)
+{
+    ledger_on_message(c->nodes[to].replica, (uint16_t)from, message->data, message->len);
+    ledger_settle(c->nodes[to].replica);
+}
+
+/* ---- questions ---- */
+
+static void questions_about_batches_that_cannot_be_are_not_answered(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    struct buffer message = {0};
+    cluster_requests(c, 0, 0, 80); /* the first ones are not in memory any more */
+    cluster_run(c);
+    for (unsigned type = LEDGER_MESSAGE_FETCH_BATCH; type <= LEDGER_MESSAGE_FETCH_LEDGER; type++) {
+        for (uint64_t back = 1; back <= 2 * CLUSTER_P + 2; back++) {
+            struct ledger_fetch f = {.type = type,
+                                     .seqno = UINT64_MAX - back + 1,
+                                     .view = UINT64_MAX - back + 1,
+                                     .from = UINT64_MAX - back,
+                                     .until = UINT64_MAX,
+                                     .max_bytes = UINT32_MAX,
+                                     .batch_root = {0xee},
+                                     .link = {(uint8_t)back}};
+            message.len = 0;
+            assert_true(ledger_fetch_write(&message, &f));
+            deliver(c, LIAR, 0, &message);
+            assert_int_equal(c->queue_count, 0);
+        }
+    }
+    struct ledger_fetch old = {.type = LEDGER_MESSAGE_FETCH_EVIDENCE, .seqno = 1};
+    message.len = 0;
+    assert_true(ledger_fetch_write(&message, &old));
+    deliver(c, LIAR, 0, &message);
+    assert_int_equal(c->queue_count, 1); /* one that can be is, from the log */
+    buffer_free(&message);
+    cluster_destroy(c);
+}
+
+/* ---- history ---- */
+
+struct stuff {
+    uint8_t type;   /* of the entries that do not belong */
+    unsigned count; /* of messages with such */
+};
+
+/* The liar's history has an entry too many behind every pp that has transactions. */
+static bool stuff_history(struct cluster *c, int from, int to, struct buffer *m)
+{
+    struct error e;
+    struct ledger_entries entries;
+    struct ledger_list_entry entry;
+    struct ledger_message_writer w;
+    struct ledger_pp pp;
+    struct buffer stuffed = {0}, junk = {0};
+    struct stuff *stuff = c->tamper_context;
+    if (to == 0 && ledger_message_type(slice_of_buffer(m)) == LEDGER_MESSAGE_PRE_PREPARE)
+        return false; /* it has only history to catch up by */
+    if (from != LIAR || ledger_entries_decode(slice_of_buffer(m), &entries, &e))
+        return true;
+    assert_true(ledger_entries_begin(&w, &stuffed, entries.from, entries.end));
+    while (ledger_list_next_entry(&entries.entries, &entry)) {
+        assert_true(ledger_entries_entry(&w, entry.type, entry.payload));
+        if (entry.type == stuff->type) {
+            junk.len = 0;
+            assert_true(buffer_append(&junk, entry.payload.data, entry.payload.len));
+        }
+        if (entry.type == LEDGER_ENTRY_PP && !ledger_pp_decode_signed(entry.payload, &pp, &e) &&
+            pp.count && junk.len)
+            assert_true(ledger_entries_entry(&w, stuff->type, slice_of_buffer(&junk)));
+    }
+    ledger_message_end(&w);
+    buffer_free(&junk);
+    buffer_free(m);
+    *m = stuffed;
+    stuff->count++;
+    return true;
+}
+
+static void entries_between_a_pp_and_its_transactions_stop_nobody(void **state)
+{
+    (void)state;
+    static const uint8_t types[] = {LEDGER_ENTRY_EVIDENCE, LEDGER_ENTRY_VCSET,
+                                    LEDGER_ENTRY_NEW_VIEW};
+    for (unsigned i = 0; i < 3; i++) {
+        struct cluster *c = cluster_create(4);
+        struct stuff stuff = {.type = types[i]};
+        cluster_cut(c, 0, true);
+        for (unsigned k = 1; k < 4; k++)
+            view_leave(c->nodes[k].replica, 1);
+        for (unsigned k = 1; k < 4; k++)
+            ledger_settle(c->nodes[k].replica);
+        cluster_run(c);
+        cluster_requests(c, 0, 1, 30);
+        c->tamper = stuff_history;
+        c->tamper_context = &stuff;
+        cluster_cut(c, 0, false);
+        c->cut[1][0] = c->cut[2][0] = true; /* it hears the liar alone */
+        cluster_pass(c, 1000000);
+        assert_true(stuff.count > 0);
+        assert_null(c->nodes[0].stopped);
+        c->cut[1][0] = c->cut[2][0] = false;
+        cluster_requests(c, 0, 1, 1);
+        cluster_pass(c, 5000000);
+        assert_null(c->nodes[0].stopped);
+        cluster_assert_agree(c, 30);
+        cluster_destroy(c);
+    }
+}
+
+/* ---- votes ---- */
+
+/* Before replica 1's Prepares reach replica 2, the liar tells of others in its name. */
+static bool forge_prepare(struct cluster *c, int from, int to, struct buffer *m)
+{
+    struct error e;
+    struct ledger_prepare p;
+    struct buffer forged = {0};
+    if (from == LIAR)
+        return false; /* it says nothing else */
+    if (from != 1 || to != 2 || ledger_prepare_message_decode(slice_of_buffer(m), &p, &e))
+        return true;
+    p.nonce_commit[0] ^= 1;
+    p.signature[0] ^= 1;
+    assert_true(ledger_prepare_write(&forged, &p));
+    deliver(c, LIAR, 2, &forged);
+    buffer_free(&forged);
+    return true;
+}
+
+static void a_prepare_in_anothers_name_does_not_keep_the_true_one_out(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    c->tamper = forge_prepare;
+    cluster_requests(c, 0, 0, 3); /* no time passes: nothing is sent again */
+    assert_true(cluster_status(c, 2).s_committed >= 3);
+    assert_true(cluster_status(c, 2).signatures_bad >= 3);
+    cluster_destroy(c);
+}
+
+/* ---- view changes ---- */
+
+/* A NEW_VIEW message for a later view out of a true one: well formed, signed by nobody. */
+static void forge_new_view(const struct ledger_replica *r, uint64_t view, struct buffer *out)
+{
+    struct error e;
+    struct ledger_new_view nv;
+    struct ledger_vcset set;
+    struct ledger_view_change *vc = calloc(1, sizeof *vc);
+    struct buffer vcs[CLUSTER_MAX] = {{0}}, vcset = {0}, signed_bytes = {0};
+    assert_non_null(vc);
+    assert_int_equal(ledger_vcset_decode(slice_of_buffer(&r->new_view_vcset), &set, &e), 0);
+    for (unsigned i = 0; i < set.count; i++) {
+        assert_int_equal(ledger_view_change_decode_signed(set.view_changes[i], vc, &e), 0);
+        vc->new_view = view;
+        assert_true(ledger_view_change_encode_signed(vc, &vcs[i]));
+    }
+    for (unsigned i = 0; i < set.count; i++)
+        set.view_changes[i] = slice_of_buffer(&vcs[i]);
+    set.view = view;
+    assert_true(ledger_vcset_encode(&set, &vcset));
+    assert_int_equal(ledger_new_view_decode_signed(slice_of_buffer(&r->new_view), &nv, &e), 0);
+    nv.view = view;
+    ledger_vcset_hash(slice_of_buffer(&vcset), nv.vcset_hash);
+    assert_true(ledger_new_view_encode_signed(&nv, &signed_bytes));
+    assert_true(
+        ledger_new_view_write(out, slice_of_buffer(&signed_bytes), slice_of_buffer(&vcset)));
+    for (unsigned i = 0; i < set.count; i++)
+        buffer_free(&vcs[i]);
+    buffer_free(&vcset);
+    buffer_free(&signed_bytes);
+    free(vc);
+}
+
+static bool keep_history_back(struct cluster *c, int from, int to, struct buffer *m)
+{
+    (void)c;
+    (void)from;
+    unsigned type = ledger_message_type(slice_of_buffer(m));
+    return to != 0 || (type != LEDGER_MESSAGE_LEDGER && type != LEDGER_MESSAGE_EVIDENCE &&
+                       type != LEDGER_MESSAGE_PRE_PREPARE);
+}
+
+static void a_forged_new_view_does_not_drop_the_one_that_is_being_followed(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    struct buffer forged = {0};
+    cluster_requests(c, 0, 0, 3);
+    cluster_cut(c, 0, true);
+    for (unsigned k = 1; k < 4; k++)
+        view_leave(c->nodes[k].replica, 1);
+    for (unsigned k = 1; k < 4; k++)
+        ledger_settle(c->nodes[k].replica);
+    cluster_run(c);
+    cluster_requests(c, 0, 1, 10);
+    for (unsigned k = 1; k < 4; k++)
+        view_leave(c->nodes[k].replica, 2);
+    for (unsigned k = 1; k < 4; k++)
+        ledger_settle(c->nodes[k].replica);
+    cluster_run(c);
+    /* Replica 0 has heard of NewView(2), and lacks the history behind which it stands. */
+    c->tamper = keep_history_back;
+    cluster_cut(c, 0, false);
+    const struct ledger_replica *r = c->nodes[0].replica;
+    cluster_pass(c, 300000);
+    assert_int_equal(r->pending.state, PENDING_FETCHING);
+    assert_int_equal(r->pending.view, 2);
+    uint64_t bad = cluster_status(c, 0).signatures_bad;
+    forge_new_view(c->nodes[1].replica, 3, &forged);
+    deliver(c, LIAR, 0, &forged);
+    assert_int_equal(r->pending.view, 2); /* also while it is being checked */
+    cluster_run(c);
+    assert_true(cluster_status(c, 0).signatures_bad > bad);
+    assert_int_equal(r->pending.state, PENDING_FETCHING);
+    assert_int_equal(r->pending.view, 2);
+    c->tamper = NULL;
+    cluster_pass(c, 1000000);
+    assert_int_equal(cluster_status(c, 0).view, 2);
+    assert_true(cluster_status(c, 0).s_committed >= 10);
+    buffer_free(&forged);
+    cluster_destroy(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(questions_about_batches_that_cannot_be_are_not_answered),
+        cmocka_unit_test(entries_between_a_pp_and_its_transactions_stop_nobody),
+        cmocka_unit_test(a_prepare_in_anothers_name_does_not_keep_the_true_one_out),
+        cmocka_unit_test(a_forged_new_view_does_not_drop_the_one_that_is_being_followed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
