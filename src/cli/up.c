@@ -60,7 +60,7 @@ static int node_serve(const struct request *r)
     rc = node_create(&config, &node, &e);
     if (rc != 0) {
         report_error(&e);
-        return EXIT_ATOLL;
+        return rc == -ATOLL_EINVAL ? EXIT_USAGE : EXIT_ATOLL;
     }
     printf("%s\n", node_url(node));
     fflush(stdout);

@@ -14,14 +14,17 @@
 #include "engine/compiler_process.h"
 #include "engine/cpu.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#define PARALLEL_MAX 256u
+#define PARALLEL_MAX   256u
+#define CANCEL_POLL_MS 100
 
 struct compiler {
     char program[PATH_MAX];
@@ -29,6 +32,8 @@ struct compiler {
     unsigned parallel;
     void (*progress)(void *context, uint32_t shards_done, uint32_t shards);
     void *progress_context;
+    bool (*cancelled)(void *context);
+    void *cancelled_context;
     struct compiler_process process;
     char build_id[COMPILER_BUILD_ID_MAX]; /* "" until asked */
     struct error warning;
@@ -60,6 +65,8 @@ int compiler_create(const struct compiler_settings *settings, struct compiler **
         c->parallel = PARALLEL_MAX;
     c->progress = settings->progress;
     c->progress_context = settings->progress_context;
+    c->cancelled = settings->cancelled;
+    c->cancelled_context = settings->cancelled_context;
     *out = c;
     return 0;
 }
@@ -115,6 +122,22 @@ static int message_handle(struct compiler *c, const union compile_message *m, in
     return 0;
 }
 
+/* Returns when there is something to receive, or nobody wants it any more. */
+static int answer_await(struct compiler *c, struct error *e)
+{
+    struct pollfd socket = {.fd = c->process.socket, .events = POLLIN};
+    while (c->cancelled) {
+        int ready = poll(&socket, 1, CANCEL_POLL_MS);
+        if (ready > 0 || (ready < 0 && errno != EINTR))
+            break; /* an error shows again in receiving */
+        if (c->cancelled(c->cancelled_context)) {
+            compiler_stop(&c->process);
+            return error_set(e, ATOLL_ECANCELED, "the compilation was given up");
+        }
+    }
+    return 0;
+}
+
 /* Sends the module to the running process and waits for the result. -ATOLL_ELOST: it died. */
 static int module_exchange(struct compiler *c, const uint8_t *wasm, size_t len,
                            const struct compile_options *options, struct buffer *artefact,
@@ -123,8 +146,10 @@ static int module_exchange(struct compiler *c, const uint8_t *wasm, size_t len,
     int rc = compiler_ask(&c->process, wasm, len, options, c->parallel, e);
     for (bool finished = false; rc == 0 && !finished;) {
         union compile_message m;
-        int fd;
-        rc = compile_receive(c->process.socket, &m, &fd, e);
+        int fd = -1;
+        rc = answer_await(c, e);
+        if (rc == 0)
+            rc = compile_receive(c->process.socket, &m, &fd, e);
         if (rc == -ATOLL_EINVAL)
             rc = exchange_broken(c, e);
         if (rc == 0)

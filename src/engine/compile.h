@@ -21,6 +21,10 @@ struct compiler_settings {
     /* Called now and then while compiling, on the calling thread; may be NULL. */
     void (*progress)(void *context, uint32_t shards_done, uint32_t shards);
     void *progress_context;
+    /* NULL, or asked several times a second while a module is compiled; true ends that with
+     * -ATOLL_ECANCELED. */
+    bool (*cancelled)(void *context);
+    void *cancelled_context;
 };
 
 int compiler_create(const struct compiler_settings *, struct compiler **out, struct error *e);

@@ -5,9 +5,9 @@
  * By its own measure LLVM unrolls a loop that contains loops only when little code comes of it. But
  * what it gains is more than the branches: the inner loops' lengths become constants, so that they
  * are unrolled in turn, what they compute of the outer counter is folded, and values stay in
- * registers from one round to the next (nbody: 0.61 of the time, with SIMD 0.68). A larger limit for
- * all loops is not the way: inner loops that were to become vectors are then unrolled before (gemm: 5
- * times the time). So only loops around innermost loops are marked, and small ones.
+ * registers from one round to the next (nbody: 0.61 of the time, with SIMD 0.68). A larger limit
+ * for all loops is not the way: inner loops that were to become vectors are then unrolled before
+ * (gemm: 5 times the time). So only loops around innermost loops are marked, and small ones.
  *
  * Called by lower.c.
  */

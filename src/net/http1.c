@@ -16,6 +16,7 @@
 #include "net/http1_head.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum state {
@@ -70,6 +71,11 @@ void http1_body_max_set(struct http1 *m, uint64_t body_max)
     m->body_max = body_max;
 }
 
+void http1_body_setting_set(struct http1 *m, const char *setting)
+{
+    m->body_setting = setting;
+}
+
 void http1_response_to_head(struct http1 *m)
 {
     assert(m->role == HTTP1_CLIENT);
@@ -111,6 +117,15 @@ static void refuse(struct http1 *m, struct http1_event *event, unsigned status, 
     m->error_status = status;
     m->error_reason = reason;
     *event = (struct http1_event){.kind = HTTP1_ERROR, .status = status, .reason = reason};
+}
+
+static void body_refuse(struct http1 *m, struct http1_event *event)
+{
+    snprintf(m->body_reason, sizeof m->body_reason,
+             "the body is larger than the %llu bytes that are allowed%s%s",
+             (unsigned long long)m->body_max, m->body_setting ? " by the setting " : "",
+             m->body_setting ? m->body_setting : "");
+    refuse(m, event, 413, m->body_reason);
 }
 
 /* ---- the head ---- */
@@ -276,7 +291,7 @@ static void gate_pass(struct http1 *m, struct http1_event *event)
         return;
     }
     if (m->head.has_length && m->head.content_length > m->body_max) {
-        refuse(m, event, 413, "the body is larger than allowed");
+        body_refuse(m, event);
         return;
     }
     m->line_state = 0;
@@ -316,7 +331,7 @@ static size_t rest_read(struct http1 *m, const uint8_t *data, size_t len, struct
     if (len == 0)
         return 0;
     if (room == 0) {
-        refuse(m, event, 413, "the body is larger than allowed");
+        body_refuse(m, event);
         return 0;
     }
     size_t piece = len < room ? len : (size_t)room;
@@ -340,7 +355,7 @@ static void size_complete(struct http1 *m, struct http1_event *event)
     if (m->left == 0)
         m->state = TRAILERS;
     else if (m->left > m->body_max - m->body_len)
-        refuse(m, event, 413, "the body is larger than allowed");
+        body_refuse(m, event);
     else
         m->state = CHUNK;
 }

@@ -49,7 +49,7 @@ struct http1_event {
     size_t len;
     unsigned status;    /* of ERROR: 400, 413, 414, 417, 431, 501, 503 or 505; a client uses only
                            the reason */
-    const char *reason; /* of ERROR: a static sentence */
+    const char *reason; /* of ERROR: a sentence, as long as the machine stays in this message */
 };
 
 /* Fields are private; embed it, call http1_init, and http1_free in the end. */
@@ -59,6 +59,8 @@ struct http1 {
     bool response_to_head, interim;
     unsigned interim_count;
     uint64_t body_max, body_len; /* allowed; decoded so far */
+    const char *body_setting;    /* that says how much is allowed; NULL: none */
+    char body_reason[128];       /* why the body is refused */
     uint64_t left;               /* of the body or the chunk */
     uint32_t line_start;         /* in text, of the line being read */
     uint32_t headers_start;      /* in text, of the first header line */
@@ -91,6 +93,8 @@ const struct http_head *http1_head(const struct http1 *);
 /* The largest body allowed, decoded; takes effect when called until right after HTTP1_HEAD, and is
  * HTTP1_BODY_MAX again for the next message. */
 void http1_body_max_set(struct http1 *, uint64_t body_max);
+/* What the limit of this message is called where people can change it; a static text. */
+void http1_body_setting_set(struct http1 *, const char *setting);
 /* For clients, before the response: it answers a HEAD request and so has no body. */
 void http1_response_to_head(struct http1 *);
 /* Forgets the message; the next one may be read. */

@@ -625,6 +625,11 @@ void http_connection_accept(struct http_listener *l)
 
 /* ---- what a handler may ask ---- */
 
+void http_request_body_setting(struct http_request *request, const char *setting)
+{
+    http1_body_setting_set(&of_request(request)->machine, setting);
+}
+
 void http_request_body_max(struct http_request *request, uint64_t body_max)
 {
     http1_body_max_set(&of_request(request)->machine, body_max);

@@ -100,6 +100,8 @@ struct http_server_counts http_server_counts(const struct http_server *);
 
 /* From within `head`: another limit than the server's. */
 void http_request_body_max(struct http_request *, uint64_t body_max);
+/* What that limit is called where people can change it; a static text. */
+void http_request_body_setting(struct http_request *, const char *setting);
 /* After `body` returned false: pieces come again, though not from within this call. */
 void http_request_resume(struct http_request *);
 /* Moves the collected body to the caller, who frees it. */

@@ -1,5 +1,5 @@
-/* See builder.h. A mutex-guarded queue towards the thread, another one back, and a uv_async_t that
- * says there is something in it. The thread owns the compiler client: atoll-cc ends with it. */
+/* See builder.h. Mutex-guarded queues towards the threads, one back, and a uv_async_t that says
+ * there is something in it. Each thread owns a compiler client: its atoll-cc ends with it. */
 #define _GNU_SOURCE
 #include "node/builder.h"
 
@@ -7,8 +7,10 @@
 #include "engine/compile.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <uv.h>
 
 #define MODULE_BYTES_MAX  (1ull << 30)
@@ -28,12 +30,22 @@ struct queue {
     uint32_t count;
 };
 
-struct builder {
+enum size { SMALL, LARGE, SIZES };
+
+/* One thread. */
+struct lane {
+    struct builder *builder;
+    enum size prefers;
     pthread_t thread;
+};
+
+struct builder {
+    struct lane lanes[SIZES]; /* that of small modules takes no others */
+    uint32_t lane_count;      /* that run */
     pthread_mutex_t lock;
     pthread_cond_t work;
-    struct queue waiting, finished;
-    bool stop;
+    struct queue waiting[SIZES], finished;
+    _Atomic bool stop;
     char *cache;
     uv_async_t async;
 };
@@ -120,14 +132,28 @@ static void job_run(struct compiler *c, struct job *j)
     buffer_free(&wasm);
 }
 
-static void *builder_run(void *argument)
+static struct job *job_take(struct lane *lane)
 {
-    struct builder *b = argument;
+    struct job *j = queue_pop(&lane->builder->waiting[lane->prefers]);
+    return j || lane->prefers == SMALL ? j : queue_pop(&lane->builder->waiting[SMALL]);
+}
+
+static bool builder_stops(void *context)
+{
+    const struct builder *b = context;
+    return b->stop;
+}
+
+static void *lane_run(void *argument)
+{
+    struct lane *lane = argument;
+    struct builder *b = lane->builder;
     struct compiler *compiler = NULL;
-    struct compiler_settings settings = {.cache = b->cache};
+    struct compiler_settings settings = {
+        .cache = b->cache, .cancelled = builder_stops, .cancelled_context = b};
     pthread_mutex_lock(&b->lock);
     while (!b->stop) {
-        struct job *j = queue_pop(&b->waiting);
+        struct job *j = job_take(lane);
         if (j == NULL) {
             pthread_cond_wait(&b->work, &b->lock);
             continue;
@@ -167,27 +193,25 @@ static void finished_deliver(uv_async_t *async)
     }
 }
 
-int builder_create(struct uv_loop_s *loop, const char *cache, struct builder **out, struct error *e)
+static void threads_stop(struct builder *b)
 {
-    *out = NULL;
-    struct builder *b = calloc(1, sizeof *b);
-    if (b == NULL || (b->cache = strdup(cache)) == NULL) {
-        free(b);
-        return error_set(e, ATOLL_ENOMEM, "no memory for the builder");
+    pthread_mutex_lock(&b->lock);
+    b->stop = true;
+    pthread_cond_broadcast(&b->work);
+    pthread_mutex_unlock(&b->lock);
+    while (b->lane_count > 0)
+        pthread_join(b->lanes[--b->lane_count].thread, NULL);
+}
+
+static bool threads_start(struct builder *b)
+{
+    for (; b->lane_count < SIZES; b->lane_count++) {
+        struct lane *lane = &b->lanes[b->lane_count];
+        *lane = (struct lane){.builder = b, .prefers = (enum size)b->lane_count};
+        if (pthread_create(&lane->thread, NULL, lane_run, lane) != 0)
+            return false;
     }
-    b->waiting.last = &b->waiting.first;
-    b->finished.last = &b->finished.first;
-    pthread_mutex_init(&b->lock, NULL);
-    pthread_cond_init(&b->work, NULL);
-    int rc = uv_async_init(loop, &b->async, finished_deliver);
-    b->async.data = b;
-    if (rc != 0 || pthread_create(&b->thread, NULL, builder_run, b) != 0) {
-        free(b->cache);
-        free(b);
-        return error_set(e, ATOLL_ENOMEM, "the builder's thread could not be started");
-    }
-    *out = b;
-    return 0;
+    return true;
 }
 
 static void builder_free(uv_handle_t *handle)
@@ -199,18 +223,42 @@ static void builder_free(uv_handle_t *handle)
     free(b);
 }
 
+int builder_create(struct uv_loop_s *loop, const char *cache, struct builder **out, struct error *e)
+{
+    *out = NULL;
+    struct builder *b = calloc(1, sizeof *b);
+    if (b == NULL || (b->cache = strdup(cache)) == NULL) {
+        free(b);
+        return error_set(e, ATOLL_ENOMEM, "no memory for the builder");
+    }
+    for (int i = 0; i < SIZES; i++)
+        b->waiting[i].last = &b->waiting[i].first;
+    b->finished.last = &b->finished.first;
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->work, NULL);
+    int rc = uv_async_init(loop, &b->async, finished_deliver);
+    b->async.data = b;
+    if (rc == 0 && threads_start(b)) {
+        *out = b;
+        return 0;
+    }
+    threads_stop(b);
+    if (rc == 0)
+        uv_close((uv_handle_t *)&b->async, builder_free);
+    else
+        builder_free((uv_handle_t *)&b->async);
+    return error_set(e, ATOLL_ENOMEM, "the builder's threads could not be started");
+}
+
 void builder_destroy(struct builder *b)
 {
     if (b == NULL)
         return;
-    pthread_mutex_lock(&b->lock);
-    b->stop = true;
-    pthread_cond_signal(&b->work);
-    pthread_mutex_unlock(&b->lock);
-    pthread_join(b->thread, NULL);
+    threads_stop(b);
     finished_deliver(&b->async);
-    for (struct job *j; (j = queue_pop(&b->waiting)) != NULL; job_finish(j))
-        j->built.code = error_set(&j->built.error, ATOLL_ECANCELED, "the node is stopping");
+    for (int i = 0; i < SIZES; i++)
+        for (struct job *j; (j = queue_pop(&b->waiting[i])) != NULL; job_finish(j))
+            j->built.code = error_set(&j->built.error, ATOLL_ECANCELED, "the node is stopping");
     uv_close((uv_handle_t *)&b->async, builder_free);
 }
 
@@ -226,11 +274,13 @@ int builder_submit(struct builder *b, const char *path, enum build_tier tier, bu
     j->done = done;
     j->context = context;
     j->built.fd = -1;
+    struct stat status; /* what cannot be read is told soon */
+    bool large = stat(path, &status) == 0 && status.st_size > BUILDER_SMALL_BYTES;
     pthread_mutex_lock(&b->lock);
-    bool full = b->waiting.count >= BUILDER_QUEUE_MAX;
+    bool full = b->waiting[SMALL].count + b->waiting[LARGE].count >= BUILDER_QUEUE_MAX;
     if (!full)
-        queue_push(&b->waiting, j);
-    pthread_cond_signal(&b->work);
+        queue_push(&b->waiting[large ? LARGE : SMALL], j);
+    pthread_cond_broadcast(&b->work);
     pthread_mutex_unlock(&b->lock);
     if (!full)
         return 0;

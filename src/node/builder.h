@@ -1,6 +1,8 @@
 /*
- * The builder: one thread that turns modules into artefacts, through the cache and atoll-cc, one
- * after the other. The supervisor itself never looks into a module.
+ * The builder: two threads that turn modules into artefacts, through the cache and atoll-cc. One
+ * takes modules of at most BUILDER_SMALL_BYTES only, so that these never wait for the minutes that
+ * a large one may take; the other prefers large ones. Each takes one after the other. The
+ * supervisor itself never looks into a module.
  *
  * Called on the loop thread; callbacks come on the loop thread.
  */
@@ -14,7 +16,8 @@
 struct builder;
 struct uv_loop_s;
 
-#define BUILDER_QUEUE_MAX 4096u
+#define BUILDER_QUEUE_MAX   4096u
+#define BUILDER_SMALL_BYTES (256u << 10)
 
 struct built {
     int code; /* 0, or negative with the sentence in error */
@@ -32,7 +35,7 @@ enum build_tier {
 
 int builder_create(struct uv_loop_s *, const char *cache_directory, struct builder **out,
                    struct error *);
-/* Waits for the build in progress; the rest end with -ATOLL_ECANCELED before this returns. */
+/* Builds in progress and those that wait end with -ATOLL_ECANCELED before this returns. */
 void builder_destroy(struct builder *);
 /* Builds the module at path (copied). -ATOLL_ELIMIT: the queue is full. */
 int builder_submit(struct builder *, const char *module_path, enum build_tier, build_done,

@@ -3,7 +3,7 @@
  *
  *   gateway ─▶ calls ─▶ workers ═══ rings ═══▶ worker processes (guests)
  *      │         │         │
- *      ├─▶ registry ─▶ builder thread ─▶ atoll-cc
+ *      ├─▶ registry ─▶ builder threads ─▶ atoll-cc
  *      ├─▶ state tier ─▶ store threads (LMDB)
  *      └─▶ access (tokens, tenants, grants), files, metrics, log
  *

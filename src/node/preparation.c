@@ -1,5 +1,5 @@
 /*
- * See registry.h: making a version runnable. Its artefact comes from the builder thread (cache or
+ * See registry.h: making a version runnable. Its artefact comes from the builder (cache or
  * atoll-cc), its proto image from a file or from a worker that runs its constructors. Whoever asks
  * meanwhile waits; a version that could not be made is tried again when it is asked for again.
  *

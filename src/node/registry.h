@@ -8,7 +8,7 @@
  * version gets a number on this node (never reused while the node runs) by which workers know it.
  *
  * Uploading: receive (the gateway streams the module to a temporary file) → validate → codegen
- * (builder thread) → zygote (in a worker of the tenant) → alias. A failure at any stage leaves the
+ * (builder threads) → zygote (in a worker of the tenant) → alias. A failure at any stage leaves the
  * alias where it was and names the stage. Uploading the same bytes again changes nothing.
  *
  * Loop thread only. Owns its versions; a caller that keeps one across callbacks retains it.

@@ -80,6 +80,12 @@ assert d["works"] is True and len(d["checks"]) > 10' "$out"
 expect 1 'doctor says when something is broken' env ATOLL_CACHE=/proc/nowhere "$atoll" doctor
 check 'and what to do' grep -q 'set ATOLL_CACHE' "$out"
 
+expect 2 'up refuses what is no address' "$atoll" up --data "$work/node" --listen nowhere
+says 'and says how one is written' 'write ADDRESS:PORT'
+expect 2 'up refuses more threads than there can be' "$atoll" up --data "$work/node" --threads 1025
+says 'and says how many can' 'between 0 and 1024'
+expect 125 'up needs a directory to keep things in' "$atoll" up --data "$work/world.wasm" --listen 127.0.0.1:0
+says 'and names the one it cannot have' 'world.wasm exists and is not a directory'
 expect 2 'build needs an output' "$atoll" build "$here/programs/world.c"
 expect 127 'build names a missing source' "$atoll" build "$work/absent.c" -o "$work/x.wasm"
 printf 'int main(void) { return missing; }\n' >"$work/wrong.c"

@@ -246,6 +246,9 @@ expect 2 'another number of replicas is another ledger' ledger demo --dir "$work
 expect 0 'it goes on with the ledger that is there' ledger demo --dir "$work/demo" --time 4s --json
 check 'and says so' grep -qE '"continued":\s*true' "$out"
 check 'with nothing left without an answer' grep -qE '"unanswered":\s*0' "$out"
+expect 0 'a crash of the primary is measured' ledger bench --crash-primary 1 --accounts 1000 --clients 2 \
+    --in-flight 20 --timeout 300ms --json
+check 'and nothing is left without an answer' grep -qE '"unanswered":\s*0' "$out"
 demo_processes() { pgrep -f -- "--until-eof $work/demo/" | wc -l; }
 for signal in INT TERM KILL; do
     "$atoll" ledger demo --dir "$work/demo" >"$work/null" 2>&1 &

@@ -37,7 +37,9 @@ await part('outcomes', async () => {
   equal('a big output arrives whole', (await call('default/acts', 'out 3000000')).body.length, 3000000)
   const big = Buffer.alloc(1 << 20, 'echo ')
   equal('an input larger than a record arrives', (await call('default/acts', big)).status, 200)
-  equal('an input beyond the limit is 413', (await call('default/acts', Buffer.alloc((2 << 20) + 1))).status, 413)
+  const large = await call('default/acts', Buffer.alloc((2 << 20) + 1))
+  equal('an input beyond the limit is 413', large.status, 413)
+  check('which says how much is allowed, and by what', large.json?.detail === 'the body is larger than the 2097152 bytes that are allowed by the setting limits.input', large.text)
 })
 
 await part('asynchronous calls', async () => {

@@ -1,12 +1,12 @@
 /*
  * A simulated service: machines that run the production core of a replica on simulated disks,
- * clients, one network, and those who watch and judge.
+ * clients that run the production core of a client, one network, and those who watch and judge.
  *
- *   client ──┐                      ┌── disk
- *            ├── network ── machine ┼── stages (verify, digest: done at some later time)
- *   machine ─┘                 │    └── ledger_replica, unchanged object files
- *                              └── witness: sees all that a correct machine signs, sends and
- * commits
+ *   client ── line ──┐                      ┌── storage: disk, gaps
+ *                    ├── network ── machine ┼── stages (verify, digest: done at some later time)
+ *   machine ─────────┘             │        └── ledger_replica, unchanged object files
+ *                                  └── witness: sees all that a correct machine signs, sends,
+ *                                      writes and commits
  *
  * Endpoints of the network are numbered: machines first (machine i runs replica i; machines from N
  * on are twins, a second body of a faulty replica with its keys), then clients, then a client who

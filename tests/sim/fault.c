@@ -295,7 +295,8 @@ void sim_fault_start(struct sim_cluster *c, uint64_t until_us)
         unsigned often = c->stormy && is_of_network((enum fault)i) ? 800 : 400;
 
         /* With asynchronous durability a machine without power counts as one more faulty one until
-         * it has rejoined: one at most, and none beyond f. */
+         * it has rejoined: one at most, and none beyond f; and none whose log is damaged beside it.
+         */
         if (c->async && (i == FAULT_POWER_ALL || i == FAULT_ROT ||
                          (i == FAULT_POWER && c->options.faulty >= c->faulty_max)))
             continue;

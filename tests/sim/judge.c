@@ -2,14 +2,20 @@
  * The judge looks at a run that has ended: the ledgers of the correct machines, entry by entry, the
  * clients' receipts, and the history of what they asked and heard.
  *
- *   ledgers   one pp at (view, s) on two machines: all entries before it are equal to the byte;
- * batches that both committed have equal contents. Every pp's M is the root of what stands before
- *             it (I5), its G that of its transactions, s and indices have no gaps, views never
- * fall, prev_pp chains, evidence opens its commitments. money     replaying the longest committed
- * ledger in the simulator's own bank gives every status and output; the sum of all accounts changes
- * by what the calls brought. receipts  every one stands in the ledger of each correct machine that
- * committed its batch. history   linearizable, and in the order of the indices: what ended before
- * another began has the smaller index.
+ *   ledgers   One pp at (view, s) on two machines: all entries before it are equal. Every pp's M is
+ *             the root of what stands before it (I5), its G that of its transactions; s and indices
+ *             have no gaps, views never fall, prev_pp chains, evidence opens its commitments. The
+ *             longest passes the product's own check.
+ *
+ *   money     Replaying a committed ledger in the simulator's own bank gives every status and
+ *             output; the sum of all accounts changes by what the calls brought.
+ *
+ *   receipts  Every one stands in the ledger of each correct machine that committed its batch.
+ *
+ *   history   Linearizable, and in the order of the indices: what ended before another began has
+ *             the smaller index.
+ *
+ * What a machine left out when it went on from a checkpoint of others is looked at where it is.
  */
 #include "cluster.h"
 #include "ledger/check/checker.h"
@@ -58,7 +64,6 @@ static void ledgers_compare(struct sim_cluster *c, const struct sim_machine *a,
     for (uint64_t i = 0; s && i <= position; i++) {
         const struct sim_record *x = sim_machine_entry(a, i), *y = sim_machine_entry(b, i);
 
-        /* What a jump left out is looked at where it is. */
         if (!x || !y)
             continue;
         /* Of a pp or NewView each may hold another valid signature. */

@@ -1,5 +1,25 @@
 /*
- * ledger-sim: runs seeds, stops at the first violated invariant and says how to see it again.
+ * ledger-sim: runs services of the ledger in virtual time, one 64-bit seed each, stops at the first
+ * violated invariant and says how to see it again. docs/ledger.md, "The simulator", tells what is
+ * simulated, what is checked, and how often what happens in 10,000 seeds.
+ *
+ *   ledger-sim --seeds 1-300 --liveness            what `make test` runs
+ *   ledger-sim --seed 7 --liveness --trace         one of them, event by event
+ *   ledger-sim --coverage 1-10000 --liveness       the tables of the page
+ *   ledger-sim-mutated --mutation no-floor …       a rule is broken: is it noticed?
+ *
+ * Where to look:
+ *
+ *   ground      world (time, events, log), random, network, disk, signature, table
+ *   a service   cluster puts it together; machine, storage, gap, checkpoint are a replica's process
+ *               with its log; client and line a client's process with its connections
+ *   what fails  fault (and coverage, which counts)
+ *   who lies    adversary (chooses and routes), forge (makes the messages), liar (a client)
+ *   who checks  witness (while it runs), judge (at the end), bank and linearize (their oracles)
+ *   for people  main, tell (traces), mutation (the rules that can be broken)
+ *
+ * A seed's run is a function of the seed and of the code, the same in every build: everything
+ * happens in events of one queue, and chance comes from the seed alone.
  */
 #include "cluster.h"
 

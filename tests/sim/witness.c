@@ -2,17 +2,25 @@
  * The witness sees everything that correct machines sign, write, send and commit, over all their
  * lives, and holds it against the invariants of the specification (§6) at that very moment:
  *
- *   I1  one pp or Prepare a replica and (view, s), one ViewChange and one NewView a view, and what
- * it signed within a view lies on one chain of prev_pp back to one NewView: what no auditor could
- *       ever hold against it (EQUIV)
- *   I2  no Prepare or pp is signed in a view below that of a ViewChange signed before
- *   I4  a nonce leaves only when its certificate and NewView are durable; every ViewChange of a
- *       higher view reports at least that batch (VC_OMIT)
- *   I6  one content for each committed batch, on every correct replica and in every receipt
- *   I7  what a replica committed it never changes
- *   I9  a signature leaves only when the mark and, of a batch, its PP entry are durable
+ *   I1  One pp or Prepare a replica and (view, s), one ViewChange and one NewView a view; and what
+ *       it signed within a view lies on one chain of prev_pp back to one NewView: what no auditor
+ *       could ever hold against it (EQUIV).
  *
- * I3, I5 and I8 are judged at the end (judge.c) and asserted by the core itself.
+ *   I2  No Prepare or pp is signed in a view below that of a ViewChange signed before.
+ *
+ *   I4  A nonce leaves only when its certificate and NewView are durable (or P certificates in a
+ *       row, which need none); every ViewChange of a higher view reports at least that batch
+ *       (VC_OMIT).
+ *
+ *   I6  One content for each committed batch, on every correct replica and in every receipt.
+ *
+ *   I7  What a replica committed it never changes.
+ *
+ *   I8  dC of a batch that it takes in is the digest that the correct found.
+ *
+ *   I9  A signature leaves only when the mark and, of a batch, its PP entry are durable.
+ *
+ * I3 and I5 are judged at the end (judge.c) and asserted by the core itself.
  */
 #include "cluster.h"
 #include "table.h"

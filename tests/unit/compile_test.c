@@ -399,6 +399,29 @@ static void a_compiler_killed_twice_over_a_module_is_reported(void **state)
     assert_loads(' ', 1, false);
 }
 
+static bool give_up_at_the_third_time(void *context)
+{
+    return ++*(unsigned *)context == 3;
+}
+
+static void a_compilation_that_nobody_wants_any_more_is_given_up(void **state)
+{
+    (void)state;
+    struct compiler *before = compiler;
+    unsigned asked = 0;
+    struct error e;
+    struct compiler_settings settings = {.program = program,
+                                         .cache = "",
+                                         .cancelled = give_up_at_the_third_time,
+                                         .cancelled_context = &asked};
+    assert_int_equal(compiler_create(&settings, &compiler, &e), 0);
+    assert_fails('W', -ATOLL_ECANCELED, "given up"); /* its shards would run for ever */
+    assert_int_equal(asked, 3);
+    assert_loads(' ', 1, false);
+    compiler_destroy(compiler);
+    compiler = before;
+}
+
 static void programs_that_are_not_the_compiler_are_refused(void **state)
 {
     (void)state;
@@ -603,6 +626,7 @@ int main(void)
         CLIENT_TEST(a_compiler_killed_between_modules_is_started_again),
         CLIENT_TEST(a_compiler_killed_once_in_the_middle_still_delivers),
         CLIENT_TEST(a_compiler_killed_twice_over_a_module_is_reported),
+        CLIENT_TEST(a_compilation_that_nobody_wants_any_more_is_given_up),
         CLIENT_TEST(programs_that_are_not_the_compiler_are_refused),
         CLIENT_TEST(a_changed_compiler_does_not_use_its_predecessors_artefacts),
         CLIENT_TEST(a_cache_that_vanishes_costs_a_warning_only),

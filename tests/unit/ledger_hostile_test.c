@@ -43,6 +43,52 @@ static void questions_about_batches_that_cannot_be_are_not_answered(void **state
     cluster_destroy(c);
 }
 
+static void a_view_change_that_is_late_does_not_make_us_send_new_views_without_end(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    struct buffer late = {0};
+    cluster_requests(c, 0, 0, 3);
+    for (unsigned k = 0; k < 4; k++)
+        view_leave(c->nodes[k].replica, 1);
+    for (unsigned k = 0; k < 4; k++)
+        ledger_settle(c->nodes[k].replica);
+    cluster_run(c);
+    assert_int_equal(cluster_status(c, 0).view, 1);
+    const struct buffer *own = &c->nodes[LIAR].replica->own_view_change;
+    assert_true(ledger_view_change_write(&late, slice_of_buffer(own)));
+    deliver(c, LIAR, 0, &late);
+    assert_int_equal(c->queue_count, 1); /* it is told of the view */
+    size_t most = ANSWERS_BURST / ANSWER_COST_MIN;
+    for (size_t i = 0; i < 2 * most; i++)
+        deliver(c, LIAR, 0, &late);
+    assert_true(c->queue_count <= most);
+    buffer_free(&late);
+    cluster_destroy(c);
+}
+
+static void a_replica_in_quarantine_is_not_let_out_by_a_number_that_wraps(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    cluster_requests(c, 0, 0, 8);
+    struct ledger_replica *r = c->nodes[1].replica;
+    r->quarantine = true;
+    r->quarantine_view = r->tip.view;
+    for (unsigned i = 0; i < 4; i++)
+        r->peers[i] = (struct peer){.heard = true};
+    r->peers[LIAR].first_last = UINT64_MAX;
+    rule_leave_quarantine(r);
+    assert_true(r->quarantine);
+    r->peers[LIAR].first_last = r->tip.s - CLUSTER_P;
+    rule_leave_quarantine(r);
+    assert_true(r->quarantine);
+    r->peers[LIAR].first_last--;
+    rule_leave_quarantine(r);
+    assert_false(r->quarantine);
+    cluster_destroy(c);
+}
+
 /* ---- history ---- */
 
 struct stuff {
@@ -131,6 +177,7 @@ static bool forge_prepare(struct cluster *c, int from, int to, struct buffer *m)
     assert_true(ledger_prepare_write(&forged, &p));
     deliver(c, LIAR, 2, &forged);
     buffer_free(&forged);
+    ++*(unsigned *)c->tamper_context;
     return true;
 }
 
@@ -138,10 +185,12 @@ static void a_prepare_in_anothers_name_does_not_keep_the_true_one_out(void **sta
 {
     (void)state;
     struct cluster *c = cluster_create(4);
+    unsigned forged = 0;
     c->tamper = forge_prepare;
+    c->tamper_context = &forged;
     cluster_requests(c, 0, 0, 3); /* no time passes: nothing is sent again */
     assert_true(cluster_status(c, 2).s_committed >= 3);
-    assert_true(cluster_status(c, 2).signatures_bad >= 3);
+    assert_true(forged >= 3);
     cluster_destroy(c);
 }
 
@@ -219,6 +268,8 @@ static void a_forged_new_view_does_not_drop_the_one_that_is_being_followed(void 
     assert_int_equal(r->pending.view, 2); /* also while it is being checked */
     cluster_run(c);
     assert_true(cluster_status(c, 0).signatures_bad > bad);
+    assert_true(r->peers[LIAR].suspect); /* what it sends is checked apart and last from now on */
+    assert_false(r->peers[1].suspect);
     assert_int_equal(r->pending.state, PENDING_FETCHING);
     assert_int_equal(r->pending.view, 2);
     c->tamper = NULL;
@@ -233,6 +284,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(questions_about_batches_that_cannot_be_are_not_answered),
+        cmocka_unit_test(a_view_change_that_is_late_does_not_make_us_send_new_views_without_end),
+        cmocka_unit_test(a_replica_in_quarantine_is_not_let_out_by_a_number_that_wraps),
         cmocka_unit_test(entries_between_a_pp_and_its_transactions_stop_nobody),
         cmocka_unit_test(a_prepare_in_anothers_name_does_not_keep_the_true_one_out),
         cmocka_unit_test(a_forged_new_view_does_not_drop_the_one_that_is_being_followed),

@@ -196,6 +196,29 @@ static void a_nonce_that_never_comes_ends_the_view(void **state)
     cluster_destroy(c);
 }
 
+static void a_checkpoint_names_the_one_before_also_while_that_is_being_computed(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    bool seen = false;
+    cluster_requests(c, 0, 0, 2 * CLUSTER_C + 5);
+    uint8_t before[HASH_LEN];
+    memcpy(before, c->nodes[0].replica->digests[1].digest, HASH_LEN);
+    assert_int_equal(c->nodes[0].replica->digests[1].s, CLUSTER_C);
+    cluster_stop_node(c, 2);
+    cluster_start_node(c, 2); /* it executes its log; no digest has been told yet */
+    for (size_t i = 0; i < c->nodes[2].digest_count; i++) {
+        const struct ledger_checkpoint *at = &c->nodes[2].digest_of[i];
+        if (at->s != 2 * CLUSTER_C)
+            continue;
+        seen = true;
+        assert_int_equal(at->before_s, CLUSTER_C);
+        assert_memory_equal(at->before_digest, before, HASH_LEN);
+    }
+    assert_true(seen);
+    cluster_destroy(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +234,7 @@ int main(void)
         cmocka_unit_test(a_bad_signature_is_refused),
         cmocka_unit_test(all_restart_and_go_on),
         cmocka_unit_test(a_nonce_that_never_comes_ends_the_view),
+        cmocka_unit_test(a_checkpoint_names_the_one_before_also_while_that_is_being_computed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,10 +14,12 @@
 #include "ledger/service/verifier.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static uv_loop_t loop;
@@ -176,6 +178,11 @@ static struct ledger_checkpoint checkpoint_of(uint64_t s)
     return c;
 }
 
+static void path_of(uint64_t s, char out[static 128])
+{
+    snprintf(out, 128, "%s/ckpt_%" PRIu64, directory, s);
+}
+
 /* Submits checkpoint s, of a store in which one more account was made in batch s. */
 static void checkpoint_submit(struct checkpoints *c, struct kv *kv, uint64_t s,
                               uint8_t digest[static HASH_LEN])
@@ -195,11 +202,6 @@ static void checkpoint_submit(struct checkpoints *c, struct kv *kv, uint64_t s,
     while (digests_done == before)
         uv_run(&loop, UV_RUN_ONCE);
     memcpy(digest, last_digest, HASH_LEN);
-}
-
-static void path_of(uint64_t s, char out[static 128])
-{
-    snprintf(out, 128, "%s/ckpt_%" PRIu64, directory, s);
 }
 
 static void digest_of(struct kv *kv, uint8_t digest[static HASH_LEN])
@@ -262,10 +264,15 @@ static void the_last_two_checkpoints_are_kept_and_damaged_ones_passed_over(void 
     struct kv *none;
     assert_int_equal(checkpoints_load(directory, &genesis, UINT64_MAX, NULL, NULL, &at, &none, &e),
                      -ATOLL_ENOENT);
-    for (uint64_t s = 1; s <= 4; s++)
+    for (uint64_t s = 1; s <= 4; s++) {
         checkpoint_submit(c, kv, s, digest[s]);
+        path_of(s, path);
+        while (access(path, F_OK) != 0) /* it comes after the digest */
+            uv_sleep(1);
+    }
     path_of(2, path);
-    assert_int_not_equal(access(path, F_OK), 0);
+    while (access(path, F_OK) == 0)
+        uv_sleep(1);
     path_of(3, path);
     assert_int_equal(access(path, F_OK), 0);
 
@@ -307,6 +314,36 @@ static void the_last_two_checkpoints_are_kept_and_damaged_ones_passed_over(void 
     genesis.hash[0] ^= 1;
 }
 
+/* The disk stands still: a FIFO that nobody reads lies where the first file is to be made. */
+static void digests_do_not_wait_for_a_disk(void **state)
+{
+    (void)state;
+    struct checkpoints *c;
+    struct kv *kv;
+    struct error e;
+    uint8_t digest[HASH_LEN], is[HASH_LEN], drain[4096];
+    char path[128], temporary[160];
+    path_of(1, path);
+    snprintf(temporary, sizeof temporary, "%s.new", path);
+    assert_int_equal(mkfifo(temporary, 0600), 0);
+    assert_int_equal(kv_create(genesis.bucket_bits, genesis.bucket_key, &kv, &e), 0);
+    assert_int_equal(checkpoints_open(&loop, directory, &genesis, digest_done, NULL, &c, &e), 0);
+    for (uint64_t s = 1; s <= 4; s++) {
+        checkpoint_submit(c, kv, s, digest);
+        digest_of(kv, is);
+        assert_memory_equal(digest, is, HASH_LEN);
+    }
+    int fd = open(temporary, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    while (read(fd, drain, sizeof drain) > 0)
+        continue;
+    close(fd);
+    checkpoints_close(c, NULL, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    kv_destroy(kv);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 static void what_a_replica_must_know_comes_back_and_nothing_else_does(void **state)
 {
     (void)state;
@@ -344,6 +381,7 @@ int main(void)
         cmocka_unit_test(jobs_that_are_out_when_it_closes_are_dropped),
         cmocka_unit_test(the_last_two_checkpoints_are_kept_and_damaged_ones_passed_over),
         cmocka_unit_test(what_a_replica_must_know_comes_back_and_nothing_else_does),
+        cmocka_unit_test(digests_do_not_wait_for_a_disk),
     };
     if (mkdtemp(directory) == NULL || uv_loop_init(&loop) != 0)
         return 1;

@@ -174,13 +174,94 @@ static void what_a_later_view_proposes_again_is_signed(void **state)
     cluster_pass(c, SECOND / 4);
     assert_int_equal(c->nodes[3].jumps, 1);
     uint64_t last = cluster_status(c, 1).s_last;
-    /* The three that are left change the view; the batch that vouched is among those planned. */
+    /* The three that are left change the view: batches are planned again that need its vote. */
     cluster_cut(c, 0, true);
     cluster_request(c, 0, -1, req_hash);
     cluster_pass(c, 5 * SECOND);
     assert_true(cluster_status(c, 1).view >= 1);
     assert_true(cluster_status(c, 1).s_committed > last);
     assert_int_equal(cluster_status(c, 3).s_committed, cluster_status(c, 1).s_committed);
+    cluster_destroy(c);
+}
+
+/* ---- requests of long ago ---- */
+
+/* The receipt of a request that client 0 sends again to replica i; false: refused, or nothing. */
+static bool asked_again(struct cluster *c, unsigned i, uint64_t reqno, uint64_t min_index,
+                        struct ledger_receipt_info *info)
+{
+    struct buffer body = {0};
+    uint8_t req_hash[HASH_LEN];
+    struct error e;
+    struct ledger_keys keys = ledger_keys_of(&c->genesis);
+    struct ledger_verifier verifier = {cluster_verify, NULL};
+    c->receipt.len = 0;
+    cluster_body(c, 0, reqno, min_index, &body, req_hash);
+    cluster_submit_body(c, 0, (int)i, slice_of_buffer(&body));
+    cluster_pass(c, SECOND);
+    buffer_free(&body);
+    return c->receipt.len &&
+           !ledger_receipt_verify(slice_of_buffer(&c->receipt), &keys, &verifier, info, &e);
+}
+
+static void a_request_of_long_ago_is_answered_from_the_ledger(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_with_transfers(4);
+    struct ledger_receipt_info info;
+    struct error e;
+    cluster_requests(c, 0, 0, 60);
+    cluster_pass(c, SECOND);
+    cluster_stop_node(c, 3);
+    cluster_start_node(c, 3);
+    assert_true(c->nodes[3].started_at >= 40); /* what was before is in no index */
+    cluster_pass(c, SECOND);
+    for (uint64_t reqno = 1; reqno < 60; reqno += 9) {
+        assert_true(asked_again(c, 3, reqno, 0, &info));
+        assert_int_equal(info.receipt.tx.index, reqno);
+    }
+    /* Another request with a number that was used has none. */
+    unsigned before = c->refusals[LEDGER_REFUSAL_DUPLICATE];
+    assert_false(asked_again(c, 3, 7, 6, &info));
+    assert_int_equal(c->refusals[LEDGER_REFUSAL_DUPLICATE], before + 1);
+    assert_int_equal(ledger_batch_at(c->nodes[3].replica, 3, &(struct ledger_batch_info){0}, &e),
+                     0);
+    cluster_destroy(c);
+}
+
+static void it_is_searched_from_its_min_index_on(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_with_transfers(4);
+    struct ledger_receipt_info info;
+    struct buffer body = {0};
+    uint8_t req_hash[HASH_LEN];
+    cluster_requests(c, 1, 0, 20);
+    cluster_hello(c, 0);
+    cluster_body(c, 0, 1, 20, &body, req_hash);
+    cluster_submit_body(c, 0, 0, slice_of_buffer(&body));
+    cluster_requests(c, 1, 0, 40);
+    cluster_pass(c, SECOND);
+    cluster_stop_node(c, 3);
+    cluster_start_node(c, 3);
+    cluster_pass(c, SECOND);
+    assert_true(asked_again(c, 3, 1, 20, &info));
+    assert_int_equal(info.receipt.tx.index, 21);
+    assert_true(index_locate(c->nodes[3].replica, 21) > 20);
+    buffer_free(&body);
+    cluster_destroy(c);
+}
+
+static void an_old_request_is_answered_when_the_backlog_has_come(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_left_behind(60);
+    struct ledger_receipt_info info;
+    cluster_pass(c, 4 * SECOND);
+    assert_int_equal(c->nodes[3].jumps, 1);
+    assert_history_whole(c, 3);
+    assert_true(asked_again(c, 3, 5, 0, &info));
+    assert_int_equal(info.receipt.tx.index, 5);
     cluster_destroy(c);
 }
 
@@ -353,6 +434,9 @@ int main(void)
         cmocka_unit_test(one_that_lost_the_checkpoint_goes_back_before_the_gap),
         cmocka_unit_test(nothing_is_signed_up_to_the_batch_that_vouched),
         cmocka_unit_test(what_a_later_view_proposes_again_is_signed),
+        cmocka_unit_test(a_request_of_long_ago_is_answered_from_the_ledger),
+        cmocka_unit_test(it_is_searched_from_its_min_index_on),
+        cmocka_unit_test(an_old_request_is_answered_when_the_backlog_has_come),
         cmocka_unit_test(whoever_sends_a_false_manifest_is_named_and_left),
         cmocka_unit_test(whoever_sends_a_false_chunk_is_named_and_left),
         cmocka_unit_test(one_who_says_another_origin_is_not_believed),

@@ -5,10 +5,15 @@
 #include "cli/ledger/source.h"
 #include "cli/report.h"
 #include "ledger/check/checker.h"
+#include "ledger/object/genesis.h"
+#include "ledger/object/proof.h"
 
+#include <dirent.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int entry_take(void *context, uint64_t position, uint8_t type, struct slice payload,
                       struct error *e)
@@ -42,6 +47,60 @@ static void counts_print(const struct ledger_checker_counts *c, double seconds, 
     cJSON_AddStringToObject(o, "root", root);
     cJSON_AddNumberToObject(o, "tx_per_s", (double)c->transactions / seconds);
     json_print(o, false);
+}
+
+/* ---- proofs that a replica keeps ---- */
+
+#define PROOFS_SHOWN 256
+
+/* A file of DIR/proofs: whom it accuses, once it is checked like anybody else's. */
+static bool proof_check(const char *path, const struct ledger_genesis *g,
+                        struct ledger_proof *proof, struct error *e)
+{
+    struct buffer file = {0};
+    struct slice bytes;
+    int rc = file_read(path, LEDGER_PROOF_FILE_MAX, &file, e);
+    if (rc == 0)
+        rc = ledger_proof_file_decode(slice_of_buffer(&file), g->hash, &bytes, e);
+    if (rc == 0)
+        rc = ledger_proof_verify(bytes, &g->configuration, &LEDGER_VERIFIER_SINGLE, proof, e);
+    buffer_free(&file);
+    return rc == 0;
+}
+
+static void proof_print(const char *path, const struct ledger_genesis *g)
+{
+    struct ledger_proof proof;
+    struct error e;
+    if (proof_check(path, g, &proof, &e))
+        printf("replica %u signed two different things at view %" PRIu64 ", batch %" PRIu64
+               ": %s, %s\n",
+               proof.blamed, proof.view, proof.seqno, ledger_proof_name(proof.type), path);
+    else
+        printf("%s proves nothing: %s\n", path, e.text);
+}
+
+/* Tells of every proof that lies in the directory. */
+static void proofs_print(const struct source *s, const struct buffer *genesis)
+{
+    char path[PATH_MAX];
+    struct error e;
+    struct ledger_genesis *g = malloc(sizeof *g);
+    snprintf(path, sizeof path, "%s/proofs", s->path);
+    DIR *d = s->directory ? opendir(path) : NULL;
+    bool known = g && ledger_genesis_decode(slice_of_buffer(genesis), g, &e) == 0;
+    int shown = 0;
+    for (struct dirent *entry; d && known && shown < PROOFS_SHOWN && (entry = readdir(d));) {
+        size_t len = strlen(entry->d_name);
+        if (len <= 4 || strcmp(entry->d_name + len - 4, ".pom") != 0)
+            continue;
+        snprintf(path, sizeof path, "%s/proofs/%s", s->path, entry->d_name);
+        proof_print(path, g);
+        shown++;
+    }
+    if (d)
+        closedir(d);
+    free(g);
 }
 
 static int source_check(const struct source *s, const struct buffer *genesis, bool json,
@@ -94,6 +153,8 @@ static int check_run(int argc, char **argv)
         rc = source_check(&source, genesis_path ? &own : &source.genesis_bytes, json, &e);
     if (rc != 0)
         report_error(&e);
+    else if (!json)
+        proofs_print(&source, genesis_path ? &own : &source.genesis_bytes);
     buffer_free(&own);
     source_close(&source);
     free(operands.items);
@@ -108,6 +169,8 @@ const struct command command_ledger_check = {
                    "directory (it may be\n"
                    "running) or a file of `atoll ledger export`. Exit code 1 and the entry when "
                    "one is broken.\n"
-                   "Outputs are not recomputed.",
+                   "Outputs are not recomputed. Proofs that the replica keeps in DIR/proofs, of "
+                   "others that signed\n"
+                   "two different things, are checked and shown.",
     .run = check_run,
 };

@@ -2,6 +2,7 @@
 #include "cli/ledger/crash.h"
 
 #include "cli/report.h"
+#include "ledger/replica/replica.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -62,7 +63,7 @@ int crash_caught_up(const struct cluster *c, uint32_t number, int64_t patience_n
     for (;;) {
         struct cluster_status status;
         int rc = cluster_status(c, number, &status, e);
-        if (rc == 0 && status.phase == 1 && status.batch_committed >= wanted)
+        if (rc == 0 && status.phase == LEDGER_NORMAL && status.batch_committed >= wanted)
             return 0;
         if (clock_monotonic_ns() > until)
             return rc ? rc

@@ -42,13 +42,8 @@ uint32_t kv_checkpoint_chunks(const struct kv_checkpoint *);
 /* Replaces what is in `out` by a chunk. Any thread. ATOLL_ERANGE, ATOLL_ENOMEM. */
 int kv_checkpoint_chunk(const struct kv_checkpoint *, uint32_t number, struct buffer *out,
                         struct error *);
-/* Called after every chunk of a file that is being written, so that it takes its time: a state is
- * a lot of work at once for a disk and a processor that others use. */
-struct kv_pace {
-    void (*wait)(void *context);
-    void *context;
-};
-/* Writes the file: temporary name, fsync, rename, fsync of the directory. The pace may be NULL. Any
+/* Writes the file: temporary name, fsync, rename, fsync of the directory. Called after
+ * every chunk: the pace, if any. Any
  * thread. ATOLL_ELIMIT when the disk is full, and what else the disk says. */
 int kv_checkpoint_write(const struct kv_checkpoint *, const char *path,
                         const uint8_t genesis[static HASH_LEN], uint64_t s, const void *meta,

@@ -145,6 +145,14 @@ void kv_snapshot_release(struct kv_snapshot *);
 /* The digest of the contents (dC): any thread, several may ask. Costs as many hashes as buckets
  * changed since they were last hashed, a few times over. */
 void kv_snapshot_digest(struct kv_snapshot *, uint8_t digest[static HASH_LEN]);
+/* Called now and then by what takes long, so that it takes its time: a state is a lot of work at
+ * once for a processor and a disk that others use. */
+struct kv_pace {
+    void (*wait)(void *context);
+    void *context;
+};
+/* Does most of what kv_snapshot_digest has to do, bit by bit. Any thread. */
+void kv_snapshot_hash(struct kv_snapshot *, const struct kv_pace *);
 uint64_t kv_snapshot_pairs(const struct kv_snapshot *);
 
 #endif

@@ -78,6 +78,23 @@ void kv_snapshot_release(struct kv_snapshot *s)
         atomic_store_explicit(&s->released, true, memory_order_release);
 }
 
+/* The 256 branches two levels below the root, or what there is of them, one after the other. */
+void kv_snapshot_hash(struct kv_snapshot *s, const struct kv_pace *pace)
+{
+    uint8_t digest[HASH_LEN];
+    const struct kv_trie *t = s->trie;
+    for (unsigned i = 0; t->levels >= 2 && s->root && i < 256; i++) {
+        const struct kv_branch *root = (const struct kv_branch *)s->root;
+        const struct kv_branch *b = (const struct kv_branch *)root->child[i / 16];
+        if (!b || !b->child[i % 16])
+            continue;
+        pthread_mutex_lock(&s->trie->hash_mutex);
+        kv_object_hash(t, b->child[i % 16], 2, digest);
+        pthread_mutex_unlock(&s->trie->hash_mutex);
+        pace->wait(pace->context);
+    }
+}
+
 void kv_snapshot_digest(struct kv_snapshot *s, uint8_t digest[static HASH_LEN])
 {
     uint8_t root[HASH_LEN];

@@ -224,7 +224,7 @@ struct ledger_fetch {
     /* Zeros: of the ledger as it is now. LEDGER: the pp or NewView, by its hash, to which the
      * history is to lead; EVIDENCE: the pp. Both may be of a history that the ledger left. */
     uint8_t link[HASH_LEN];
-    uint32_t chunk;               /* CHECKPOINT */
+    uint32_t chunk; /* CHECKPOINT */
 };
 bool ledger_fetch_write(struct buffer *, const struct ledger_fetch *);
 int ledger_fetch_decode(struct slice message, struct ledger_fetch *, struct error *);

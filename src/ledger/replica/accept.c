@@ -117,6 +117,7 @@ static int incoming_check_body(struct ledger_replica *r, struct job *job, struct
 static void incoming_send_job(struct ledger_replica *r, struct incoming *in, struct job *job)
 {
     job->subject = in;
+    job->base.suspect = in->passed_on && r->peers[in->from].suspect;
     in->job_out = true;
     in->state = INCOMING_CHECKING;
     job_send(r, job);
@@ -200,6 +201,7 @@ void accept_pre_prepare(struct ledger_replica *r, uint16_t from, struct slice me
     if (!(in = incoming_take(r)))
         return;
     in->passed_on = passed_on;
+    in->from = from;
     if (!buffer_append(&in->message, message.data, message.len) ||
         ledger_pre_prepare_decode(slice_of_buffer(&in->message), &in->decoded, &e)) {
         incoming_give(r, in);
@@ -240,6 +242,8 @@ void accept_verified(struct ledger_replica *r, struct job *job)
     }
     in->checked = true;
     if (!valid) {
+        /* Whoever passes a batch on has checked the signatures of its bodies. */
+        r->peers[in->from].suspect = r->peers[in->from].suspect || in->passed_on;
         incoming_refuse(r, in);
     } else if (in->wants) {
         in->state = INCOMING_WANTS_BODIES;

@@ -67,7 +67,8 @@ void wait_durable(struct ledger_replica *r, enum waiting what, uint64_t view, ui
         r->waiter_capacity = capacity;
     }
     struct waiter *w = &r->waiters[(r->waiter_first + r->waiter_count) % r->waiter_capacity];
-    *w = (struct waiter){.lsn = MUTATED(SIGN_EARLY) ? 0 : r->lsn_last, .what = what, .view = view, .s = s};
+    *w = (struct waiter){
+        .lsn = MUTATED(SIGN_EARLY) ? 0 : r->lsn_last, .what = what, .view = view, .s = s};
     if (pp_hash)
         memcpy(w->pp_hash, pp_hash, HASH_LEN);
     r->waiter_count++;

@@ -150,7 +150,8 @@ void backlog_again(struct ledger_replica *r)
     struct backlog *b = &r->backlog;
     struct fragment *f = &b->fragment;
     uint64_t now = r->env.now_us(r->env.context);
-    if (!b->active || f->job_out || f->before.size + f->held >= b->goal.size)
+    if (!b->active || f->job_out || (!f->waiting && now < f->asked_at + FETCH_AGAIN_US) ||
+        f->before.size + f->held >= b->goal.size)
         return;
     if (f->waiting && now >= f->asked_at + BACKLOG_SILENCE_US) {
         fragment_other_source(r, f);

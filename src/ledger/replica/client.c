@@ -233,8 +233,8 @@ static void client_bundle(struct ledger_replica *r, uint64_t connection, struct 
     for (uint32_t i = 0; i < bundle.count; i++) {
         size_t start = i ? r->bundle_ends[i - 1] : 0;
         /* pool_admit may answer, which uses scratch_read: the body is copied before that. */
-        pool_admit(r, slice_of(r->scratch_read.data + start, r->bundle_ends[i] - start),
-                   connection, r->self);
+        pool_admit(r, slice_of(r->scratch_read.data + start, r->bundle_ends[i] - start), connection,
+                   r->self);
     }
 }
 

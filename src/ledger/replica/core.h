@@ -69,6 +69,8 @@
 #define ANSWERS_PER_US     256
 #define ANSWER_COST_MIN    (16u << 10)
 #define TRANSFER_STALL_US  10000000 /* a source without a vouched batch for so long is left */
+#define SEARCHES_MAX       16       /* of old requests, at a time */
+#define SEARCH_US          5000     /* between two slices */
 #define BACKLOG_SILENCE_US 1000000  /* … or without an answer */
 
 /* ---- requests ---- */
@@ -216,7 +218,8 @@ enum incoming_state { INCOMING_CHECKING, INCOMING_READY, INCOMING_WANTS_BODIES, 
 
 struct incoming {
     enum incoming_state state;
-    bool passed_on; /* came from another replica than its primary */
+    bool passed_on; /* came from another replica than its primary, */
+    uint16_t from;  /* … or whomever */
     bool dropped;   /* nobody wants it; free it when its job is back */
     bool job_out;
     bool checked;
@@ -389,6 +392,14 @@ struct install {
     uint64_t progress_at, origins_at;
 };
 
+/* A request that was executed, for which the ledger is searched (search.c). */
+struct search {
+    uint64_t connection; /* 0: unused */
+    uint8_t client[ED25519_KEY_LEN], req_hash[HASH_LEN];
+    uint64_t reqno;
+    uint64_t next, s; /* position; the batch there */
+};
+
 /* The entries that a checkpoint left out, which come in the background (backlog.c). */
 struct backlog {
     bool active;
@@ -448,6 +459,7 @@ struct peer {
     uint64_t told_at;
     unsigned evidence_jobs; /* EVIDENCE of it that is being checked */
     bool new_view_job;      /* a NEW_VIEW of it is being checked */
+    bool suspect;           /* sent something with a bad signature: checked apart and last */
     size_t checking;        /* bytes of requests it relayed whose signatures are being checked */
     unsigned relays_bad;    /* of them had a bad one, since it was last heard out */
     uint64_t relays_from;   /* what it relays is dropped until then */
@@ -542,6 +554,10 @@ struct ledger_replica {
     struct backlog backlog;
     /* By enum ledger_proof_type: replicas whose contradictions are being checked, are proven. */
     uint64_t conflicts_out[3], conflicts_proven[3];
+    struct search searches[SEARCHES_MAX];
+    unsigned search_turn;
+    uint64_t searched_at;
+    struct buffer search_read;
     uint64_t install_given_up; /* the last checkpoint that nobody would give us */
     uint64_t silent; /* nothing is signed up to this batch: it vouched for a checkpoint of others */
     uint64_t install_known; /* a batch that is committed, as evidence said */
@@ -808,6 +824,8 @@ void early_free(struct ledger_replica *);
 
 /* fetch.c: asking peers and answering them */
 bool fetch_may_ask(struct ledger_replica *);
+bool fetch_allows(struct ledger_replica *, uint16_t from);
+void fetch_charge(struct ledger_replica *, uint16_t from, size_t bytes);
 void fetch_send(struct ledger_replica *, int to, const struct ledger_fetch *);
 void fetch_answer(struct ledger_replica *, uint16_t from, struct slice message);
 bool fetch_read_evidence(struct ledger_replica *, uint64_t s, struct ledger_pp *,
@@ -837,6 +855,14 @@ void conflict_free(struct conflict *);
 /* locate.c */
 int batch_locate(const struct ledger_replica *, uint64_t s, uint64_t *position, struct ledger_pp *,
                  struct error *);
+
+uint64_t index_locate(const struct ledger_replica *, uint64_t index);
+
+/* search.c */
+bool search_is_on(const struct ledger_replica *);
+bool search_begin(struct ledger_replica *, uint64_t connection, const struct ledger_request *,
+                  const uint8_t req_hash[static HASH_LEN]);
+void search_run(struct ledger_replica *);
 
 /* fragment.c */
 struct walk walk_start(const struct fragment *);

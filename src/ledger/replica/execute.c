@@ -165,9 +165,8 @@ void digest_start(struct ledger_replica *r, const struct slot *slot)
     c.needed = oldest && oldest->pp_position ? oldest->pp_position : 1;
     if (oldest && oldest->s > r->hollow + 1 && slot_before(r, oldest, &c.origin))
         c.needed = c.origin.size;
-    const struct checkpoint_digest *before = &r->digests[(c.before_s / r->interval) % 4];
-    if (before->known && before->s == c.before_s)
-        memcpy(c.before_digest, before->digest, HASH_LEN);
+    /* Ours may still be being computed while a log or a history is executed anew. */
+    memcpy(c.before_digest, slot->pp.kv_digest, HASH_LEN);
     r->env.digest(r->env.context, &c, snapshot);
 }
 

@@ -152,7 +152,6 @@ static bool read_tx(struct ledger_replica *r, struct slot *slot, uint32_t i)
 static struct slot *executed_slot(struct ledger_replica *r, uint64_t s)
 {
     struct error e;
-    uint8_t type;
     struct slot *slot = slot_in_ledger(r, s);
     if (slot && s > r->hollow)
         return slot;
@@ -161,14 +160,11 @@ static struct slot *executed_slot(struct ledger_replica *r, uint64_t s)
         return slot;
     slot->s = 0;
     slot->evidence.len = 0;
-    if (!s || s > r->last || s < r->positions_base || s - r->positions_base >= r->position_count ||
-        r->env.read(r->env.context, r->positions[s - r->positions_base], &r->scratch_read, &type,
-                    &e) ||
-        type != LEDGER_ENTRY_PP ||
-        ledger_pp_decode_signed(slice_of_buffer(&r->scratch_read), &slot->pp, &e) ||
+    uint64_t position;
+    if (!s || batch_locate(r, s, &position, &slot->pp, &e) ||
         !slot_prepare_room(slot, slot->pp.count))
         return NULL;
-    slot->pp_position = r->positions[s - r->positions_base];
+    slot->pp_position = position;
     slot->view = slot->pp.view;
     for (uint32_t i = 0; i < slot->pp.count; i++)
         if (!read_tx(r, slot, i))

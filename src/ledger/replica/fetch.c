@@ -153,17 +153,13 @@ bool fetch_read_evidence(struct ledger_replica *r, uint64_t s, struct ledger_pp 
                          struct buffer *evidence)
 {
     struct error e;
+    struct ledger_pp later;
+    uint64_t position;
     uint8_t type;
-    uint64_t after = s + r->pipeline;
-    if (s < r->positions_base || s - r->positions_base >= r->position_count ||
-        after - r->positions_base >= r->position_count)
+    if (s > r->last || r->last - s < r->pipeline || batch_locate(r, s, &position, pp, &e) ||
+        batch_locate(r, s + r->pipeline, &position, &later, &e))
         return false;
-    uint64_t pp_at = r->positions[s - r->positions_base];
-    uint64_t evidence_at = r->positions[after - r->positions_base] - 1;
-    if (r->env.read(r->env.context, pp_at, evidence, &type, &e) || type != LEDGER_ENTRY_PP ||
-        ledger_pp_decode_signed(slice_of_buffer(evidence), pp, &e))
-        return false;
-    return !r->env.read(r->env.context, evidence_at, evidence, &type, &e) &&
+    return !r->env.read(r->env.context, position - 1, evidence, &type, &e) &&
            type == LEDGER_ENTRY_EVIDENCE;
 }
 
@@ -179,7 +175,7 @@ static void answer_evidence(struct ledger_replica *r, uint16_t to, const struct 
         done = true;
     else if (slot && vote_evidence(r, slot))
         done = ledger_evidence_write(&r->scratch, &slot->pp, slice_of_buffer(&slot->evidence));
-    else if (s && fetch_read_evidence(r, s, &pp, &r->scratch_read))
+    else if (s && s >= r->positions_base && fetch_read_evidence(r, s, &pp, &r->scratch_read))
         done = ledger_evidence_write(&r->scratch, &pp, slice_of_buffer(&r->scratch_read));
     if (done)
         send_to(r, to, slice_of_buffer(&r->scratch));
@@ -211,8 +207,9 @@ static void answer_ledger(struct ledger_replica *r, uint16_t to, const struct le
 }
 
 /* Whether the peer may have another answer: nobody makes us read and send without end. */
-static bool answer_allowed(struct ledger_replica *r, struct peer *peer)
+bool fetch_allows(struct ledger_replica *r, uint16_t from)
 {
+    struct peer *peer = &r->peers[from];
     uint64_t now = r->env.now_us(r->env.context), passed = now - peer->answers_at;
     if (!peer->answers_at || passed > ANSWERS_BURST / ANSWERS_PER_US)
         peer->answers = ANSWERS_BURST;
@@ -224,8 +221,10 @@ static bool answer_allowed(struct ledger_replica *r, struct peer *peer)
     return peer->answers >= ANSWER_COST_MIN;
 }
 
-static void answer_charge(struct peer *peer, size_t bytes)
+/* It gets an answer of so many bytes. */
+void fetch_charge(struct ledger_replica *r, uint16_t from, size_t bytes)
 {
+    struct peer *peer = &r->peers[from];
     uint64_t cost = bytes > ANSWER_COST_MIN ? bytes : ANSWER_COST_MIN;
     peer->answers -= cost < peer->answers ? cost : peer->answers;
 }
@@ -234,8 +233,7 @@ void fetch_answer(struct ledger_replica *r, uint16_t from, struct slice message)
 {
     struct error e;
     struct ledger_fetch f;
-    struct peer *peer = &r->peers[from];
-    if (!answer_allowed(r, peer)) {
+    if (!fetch_allows(r, from)) {
         r->counters.messages_dropped++;
         return;
     }
@@ -259,7 +257,7 @@ void fetch_answer(struct ledger_replica *r, uint16_t from, struct slice message)
     case LEDGER_MESSAGE_FETCH_CHECKPOINT: install_answer(r, from, &f); break;
     default: break;
     }
-    answer_charge(peer, r->scratch.len);
+    fetch_charge(r, from, r->scratch.len);
 }
 
 /* ---- evidence ---- */
@@ -291,6 +289,7 @@ void fetch_evidence_heard(struct ledger_replica *r, uint16_t from, struct slice 
     check->from = from;
     job->subject = check;
     r->peers[from].evidence_jobs++;
+    job->base.suspect = r->peers[from].suspect;
     job_send(r, job);
     return;
 drop:
@@ -302,6 +301,13 @@ void evidence_check_free(struct evidence_check *check)
     if (check)
         buffer_free(&check->message);
     free(check);
+}
+
+/* Nobody correct sends such. */
+static void evidence_is_false(struct ledger_replica *r, uint16_t from)
+{
+    r->counters.signatures_bad++;
+    r->peers[from].suspect = true;
 }
 
 void fetch_evidence_verified(struct ledger_replica *r, struct job *job)
@@ -320,7 +326,7 @@ void fetch_evidence_verified(struct ledger_replica *r, struct job *job)
     if (valid && slot && pp->seqno > r->hollow && memcmp(slot->pp_hash, hash, HASH_LEN))
         conflict_evidence(r, slot, pp, &check->decoded.evidence);
     if (!valid)
-        r->counters.signatures_bad++;
+        evidence_is_false(r, check->from);
     else if (install_vouched(r, pp, check->from))
         ;
     else if (slot && !memcmp(slot->pp_hash, hash, HASH_LEN))

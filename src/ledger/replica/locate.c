@@ -1,7 +1,7 @@
 /*
  * Where a batch lies in the log when we do not remember it: batches before the checkpoint that we
- * started from. PPs stand in the order of their s, so halving finds one; every step reads at most
- * the transactions of one batch.
+ * started from. PPs stand in the order of their s and of their indices, so halving finds one; every
+ * step reads at most the transactions of one batch.
  */
 #include "ledger/replica/core.h"
 
@@ -53,4 +53,25 @@ int batch_locate(const struct ledger_replica *r, uint64_t s, uint64_t *position,
     if (rc == -ATOLL_ENOENT)
         error_set(e, ATOLL_ENOENT, "batch %llu is not in the ledger here", (unsigned long long)s);
     return rc;
+}
+
+/* A position at or before the pp of the batch with this transaction index, and not far before. */
+uint64_t index_locate(const struct ledger_replica *r, uint64_t index)
+{
+    struct buffer b = {0};
+    struct ledger_pp pp;
+    struct error e;
+    uint64_t low = 1, high = r->position, position;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        int rc = pp_from(r, middle, high, &b, &position, &pp, &e);
+        if (rc && rc != -ATOLL_ENOENT)
+            break; /* a part is missing: what comes before it is looked through */
+        if (!rc && pp.first_index + pp.count <= index)
+            low = position + 1;
+        else
+            high = middle;
+    }
+    buffer_free(&b);
+    return low;
 }

@@ -213,6 +213,7 @@ void new_view_message(struct ledger_replica *r, uint16_t from, struct slice mess
     /* Until its signatures are found valid it changes nothing: anybody can make one up. */
     check->from = from;
     r->peers[from].new_view_job = true;
+    job->base.suspect = r->peers[from].suspect;
     job->subject = check;
     job_send(r, job);
     return;
@@ -243,6 +244,7 @@ void new_view_verified(struct ledger_replica *r, struct job *job)
     r->peers[check->from].new_view_job = false;
     if (!valid) {
         r->counters.signatures_bad++;
+        r->peers[check->from].suspect = true; /* a correct one passes on only what it checked */
     } else if (view > r->view && view >= r->view_change_sent &&
                (p->state == PENDING_NONE || p->view < view)) {
         const struct slice *vcset = &check->decoded.vcset_bytes;

@@ -185,6 +185,7 @@ void ledger_close(struct ledger_replica *r)
     executed_free(r);
     abandoned_free(r);
     install_stop(r);
+    buffer_free(&r->search_read);
     buffer_free(&r->backlog.fragment.entries);
     slot_free(&r->old);
     for (unsigned i = 0; r->slots && i < SLOTS; i++)
@@ -596,6 +597,7 @@ void ledger_settle(struct ledger_replica *r)
     if (!r->started)
         return;
     ledger_on_durable(r, r->lsn_durable); /* what waited for nothing new */
+    search_run(r);
     if (!r->stopped) {
         pool_settle(r);
         view_run(r);

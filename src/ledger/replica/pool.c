@@ -376,8 +376,11 @@ void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connectio
         client_listen(r, client, connection);
     if (objection == LEDGER_REFUSAL_DUPLICATE && reply_receipt(r, connection, req_hash))
         return;
-    if (objection == LEDGER_REFUSAL_DUPLICATE && !executed_otherwise(r, &body.request, req_hash))
+    if (objection == LEDGER_REFUSAL_DUPLICATE && !executed_otherwise(r, &body.request, req_hash)) {
+        if (search_begin(r, connection, &body.request, req_hash))
+            return;
         objection = LEDGER_REFUSAL_UNKNOWN; /* executed long ago: others may have the receipt */
+    }
     if (objection) {
         client_refuse(r, connection, req_hash, objection);
         return;

@@ -127,8 +127,8 @@ void rule_leave_quarantine(struct ledger_replica *r)
         last = r->peers[i].first_last > last ? r->peers[i].first_last : last;
     }
     if (r->tip.view > r->quarantine_view ||
-        (r->tip.view == r->quarantine_view && reports >= r->quorum &&
-         r->tip.s > r->pipeline + last)) {
+        (r->tip.view == r->quarantine_view && reports >= r->quorum && r->tip.s > last &&
+         r->tip.s - last > r->pipeline)) { /* a liar may report any number */
         r->quarantine = false;
         if (r->env.rejoined)
             r->env.rejoined(r->env.context);

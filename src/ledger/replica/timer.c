@@ -94,8 +94,12 @@ void timers_settle(struct ledger_replica *r)
     bool fetching = r->transfer.active || r->install.active || r->backlog.active ||
                     r->pending.state == PENDING_FETCHING ||
                     (r->view && !r->plan_complete && !r->stopped) || accept_wants_bodies(r);
-    if (fetching && !r->stopped)
-        timer_at(r, LEDGER_TIMER_TRANSFER, &r->transfer_timer_set, FETCH_AGAIN_US);
+    bool searching = search_is_on(r);
+    if (searching)
+        timer_off(r, LEDGER_TIMER_TRANSFER, &r->transfer_timer_set); /* sooner than that */
+    if ((fetching && !r->stopped) || searching)
+        timer_at(r, LEDGER_TIMER_TRANSFER, &r->transfer_timer_set,
+                 searching ? SEARCH_US : FETCH_AGAIN_US);
     else
         timer_off(r, LEDGER_TIMER_TRANSFER, &r->transfer_timer_set);
 }

@@ -148,7 +148,11 @@ void view_change_message(struct ledger_replica *r, uint16_t from, struct slice m
         goto done;
     }
     if (vc->new_view <= r->view) {
-        new_view_send(r, from); /* its sender has not heard of the view yet */
+        /* Its sender has not heard of the view yet. */
+        r->scratch.len = 0;
+        if (fetch_allows(r, from))
+            new_view_send(r, from);
+        fetch_charge(r, from, r->scratch.len);
         goto done;
     }
     struct held_view_change *held = &r->view_changes[vc->replica];
@@ -167,6 +171,7 @@ void view_change_message(struct ledger_replica *r, uint16_t from, struct slice m
         goto done;
     }
     job->subject = vc;
+    job->base.suspect = r->peers[from].suspect;
     held->job_out = true;
     job_send(r, job);
     return;
@@ -190,6 +195,7 @@ void view_change_verified(struct ledger_replica *r, struct job *job)
         held->new_view = vc->new_view;
     } else if (!valid) {
         r->counters.signatures_bad++;
+        r->peers[vc->replica].suspect = true;
     }
     free(vc);
 }

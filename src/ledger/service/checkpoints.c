@@ -2,15 +2,13 @@
  * See checkpoints.h.
  *
  * A state is hashed and written while the replica goes on, perhaps on the same two processors as
- * three others and their clients. Two threads do that in the time that nobody else wants
- * (SCHED_IDLE: whoever wakes takes the processor from them at once). One hashes, because the
- * replica will wait for the digest, and never for a disk; should it have to, then its own waiting
- * leaves the time for it. The other one writes files, in no hurry: after every chunk it rests, and
- * what comes while it is at work, or soon after, gets no file. The lock is held for a few
- * instructions only: the loop must not wait for a thread that hardly runs.
+ * three others and their clients; so both are done bit by bit, with rests between. One thread
+ * hashes: the replica will wait for the digest, so this thread never waits for a disk and does not
+ * rest any more when the next checkpoint is there. The other one, of the lowest priority, writes
+ * files: of what comes while it is at work, or soon after, only the newest gets one.
  *
- *   submitted → hashed, prepared → told and kept (the loop's) ┐
- *                                └ written, if it is time     ┴→ freed by whoever is last
+ *   submitted → hashed → told and kept (the loop's) ─────────────────┐
+ *                └ prepared for giving and writing → written, if it is time → freed by the last one
  */
 #define _GNU_SOURCE
 #include "ledger/service/checkpoints.h"
@@ -23,25 +21,27 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define PREFIX     "ckpt_"
-#define META_FIXED (8 * 8 + 4 + 32 + 8 + 32)
+#define META_FIXED (7 * 8 + 4 + 32 + 8 + 32)
 /* Of the time between two files, how much writing one may take; within it, how much is work. */
-#define WRITING_SHARE 10
-#define WORKING_SHARE 5
+#define WRITING_SHARE       10
+#define WORKING_SHARE       5
+#define PRIORITY            19 /* "nice" */
+#define HASHING_REST_MAX_NS 20000000
 
 struct job {
     struct job *next;
     struct ledger_checkpoint checkpoint;
     struct kv_snapshot *snapshot;
-    struct kv_checkpoint *open; /* once it is prepared */
+    struct kv_checkpoint *open; /* once it is prepared, under the lock */
     uint8_t digest[HASH_LEN];
-    bool writing, dropped; /* under the lock: it gets a file; it is no longer kept */
+    bool busy, dropped; /* under the lock: a thread is at it; it is no longer kept */
 };
 
 struct checkpoints {
@@ -51,9 +51,10 @@ struct checkpoints {
     pthread_cond_t more; /* something to do, or the end */
     pthread_t hasher, writer;
     bool hashing, threaded, stopping;
-    struct job *file;       /* to be written, or at it; NULL: none */
+    struct job *file;       /* the newest, to be written in its turn; NULL: none */
     int64_t write_after_ns; /* when the next one may be */
     int64_t rested_ns;      /* the writer's: when it last rested */
+    int64_t hashed_ns;      /* the hasher's: its processor time then */
     struct job *todo, **todo_end, *done, **done_end;
     struct job *kept[CHECKPOINTS_KEPT]; /* newest first */
     checkpoint_done tell;
@@ -87,12 +88,12 @@ static bool frontier_decode(struct slice *bytes, struct merkle_frontier *f)
 bool checkpoint_meta_encode(const struct ledger_checkpoint *c, struct buffer *out)
 {
     return buffer_append_u64(out, c->s) && buffer_append_u64(out, c->position) &&
-           buffer_append_u64(out, c->needed) && buffer_append_u64(out, c->silent_view) &&
-           buffer_append_u64(out, c->silent) && buffer_append_u64(out, c->next_index) &&
-           buffer_append_u64(out, c->gov_index) && buffer_append_u64(out, c->view) &&
-           buffer_append_u32(out, c->config) && buffer_append(out, c->pp_hash, HASH_LEN) &&
-           buffer_append_u64(out, c->before_s) && buffer_append(out, c->before_digest, HASH_LEN) &&
-           frontier_encode(&c->frontier, out) && frontier_encode(&c->origin, out);
+           buffer_append_u64(out, c->needed) && buffer_append_u64(out, c->silent) &&
+           buffer_append_u64(out, c->next_index) && buffer_append_u64(out, c->gov_index) &&
+           buffer_append_u64(out, c->view) && buffer_append_u32(out, c->config) &&
+           buffer_append(out, c->pp_hash, HASH_LEN) && buffer_append_u64(out, c->before_s) &&
+           buffer_append(out, c->before_digest, HASH_LEN) && frontier_encode(&c->frontier, out) &&
+           frontier_encode(&c->origin, out);
 }
 
 int checkpoint_meta_decode(struct slice bytes, struct ledger_checkpoint *c, struct error *e)
@@ -103,15 +104,14 @@ int checkpoint_meta_decode(struct slice bytes, struct ledger_checkpoint *c, stru
     *c = (struct ledger_checkpoint){.s = load_u64(p),
                                     .position = load_u64(p + 8),
                                     .needed = load_u64(p + 16),
-                                    .silent_view = load_u64(p + 24),
-                                    .silent = load_u64(p + 32),
-                                    .next_index = load_u64(p + 40),
-                                    .gov_index = load_u64(p + 48),
-                                    .view = load_u64(p + 56),
-                                    .config = load_u32(p + 64),
-                                    .before_s = load_u64(p + 100)};
-    memcpy(c->pp_hash, p + 68, HASH_LEN);
-    memcpy(c->before_digest, p + 108, HASH_LEN);
+                                    .silent = load_u64(p + 24),
+                                    .next_index = load_u64(p + 32),
+                                    .gov_index = load_u64(p + 40),
+                                    .view = load_u64(p + 48),
+                                    .config = load_u32(p + 56),
+                                    .before_s = load_u64(p + 92)};
+    memcpy(c->pp_hash, p + 60, HASH_LEN);
+    memcpy(c->before_digest, p + 100, HASH_LEN);
     bytes = slice_of(p + META_FIXED, bytes.len - META_FIXED);
     if (!frontier_decode(&bytes, &c->frontier) || !frontier_decode(&bytes, &c->origin) || bytes.len)
         return error_set(e, ATOLL_ECORRUPT, "the meta of a checkpoint has the wrong length");
@@ -193,30 +193,65 @@ static void job_free(struct job *j)
     free(j);
 }
 
+/* Rests after a bit of hashing, by the processor's time that it took. */
+static void hash_wait(void *context)
+{
+    struct checkpoints *c = context;
+    int64_t now = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    struct timespec rest = {.tv_nsec = (now - c->hashed_ns) * (WORKING_SHARE - 1)};
+    c->hashed_ns = now;
+    pthread_mutex_lock(&c->lock);
+    bool hurry = c->todo || c->stopping;
+    pthread_mutex_unlock(&c->lock);
+    if (rest.tv_nsec > HASHING_REST_MAX_NS)
+        rest.tv_nsec = HASHING_REST_MAX_NS;
+    if (!hurry)
+        nanosleep(&rest, NULL);
+}
+
+/* The thread has done what it does with a job. Under the lock. */
+static void job_finish(struct job *j)
+{
+    j->busy = false;
+    if (j->dropped)
+        job_free(j);
+}
+
 /* Takes the next job: its digest is told, and the loop keeps it from then on. Under the lock, which
  * is open meanwhile. */
 static void job_hash(struct checkpoints *c)
 {
     struct error e;
     struct job *j = c->todo;
+    struct kv_pace pace = {hash_wait, c};
     if ((c->todo = j->next) == NULL)
         c->todo_end = &c->todo;
     pthread_mutex_unlock(&c->lock);
     struct kv_snapshot *snapshot = j->snapshot;
+    struct kv_checkpoint *open;
+    c->hashed_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    kv_snapshot_hash(snapshot, &pace);
     kv_snapshot_digest(snapshot, j->digest);
-    j->snapshot = NULL;
-    if (kv_checkpoint_open(snapshot, &j->open, &e) != 0)
-        j->open = NULL;
     pthread_mutex_lock(&c->lock);
+    j->snapshot = NULL; /* the checkpoint's, which comes */
+    j->busy = true;
     j->next = NULL;
     *c->done_end = j;
     c->done_end = &j->next;
-    if (c->file == NULL && j->open && clock_monotonic_ns() >= c->write_after_ns) {
-        c->file = j;
-        j->writing = true;
-        pthread_cond_broadcast(&c->more);
-    }
     uv_async_send(&c->wake);
+    pthread_mutex_unlock(&c->lock);
+    if (kv_checkpoint_open(snapshot, &open, &e) != 0)
+        open = NULL;
+    pthread_mutex_lock(&c->lock);
+    j->open = open;
+    if (open == NULL) {
+        job_finish(j);
+        return;
+    }
+    if (c->file)
+        job_finish(c->file);
+    c->file = j;
+    pthread_cond_broadcast(&c->more);
 }
 
 /* Rests for a multiple of the time that was worked, unless the end is near. */
@@ -253,16 +288,10 @@ static void job_write(struct checkpoints *c, const struct job *j)
     buffer_free(&meta);
 }
 
-static void thread_named(const char *name)
-{
-    pthread_setname_np(pthread_self(), name);
-    sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0}); /* this thread */
-}
-
 static void *hasher_run(void *argument)
 {
     struct checkpoints *c = argument;
-    thread_named("checkpoint");
+    pthread_setname_np(pthread_self(), "checkpoint");
     pthread_mutex_lock(&c->lock);
     for (;;) {
         while (!c->stopping && c->todo == NULL)
@@ -275,27 +304,38 @@ static void *hasher_run(void *argument)
     return NULL;
 }
 
+/* Until there is a job for which it is time; NULL: the end. Under the lock. */
+static struct job *file_wait(struct checkpoints *c)
+{
+    while (!c->stopping) {
+        struct timespec until = {.tv_sec = c->write_after_ns / 1000000000,
+                                 .tv_nsec = c->write_after_ns % 1000000000};
+        if (c->file && clock_monotonic_ns() >= c->write_after_ns) {
+            struct job *j = c->file;
+            c->file = NULL;
+            return j;
+        }
+        if (c->file)
+            pthread_cond_timedwait(&c->more, &c->lock, &until);
+        else
+            pthread_cond_wait(&c->more, &c->lock);
+    }
+    return NULL;
+}
+
 static void *writer_run(void *argument)
 {
     struct checkpoints *c = argument;
-    thread_named("checkpoint-file");
+    pthread_setname_np(pthread_self(), "checkpoint-file");
+    setpriority(PRIO_PROCESS, (id_t)gettid(), PRIORITY); /* of this thread */
     pthread_mutex_lock(&c->lock);
-    for (;;) {
-        while (!c->stopping && c->file == NULL)
-            pthread_cond_wait(&c->more, &c->lock);
-        if (c->file == NULL)
-            break;
-        struct job *j = c->file;
+    for (struct job *j; (j = file_wait(c)) != NULL; job_finish(j)) {
         int64_t begun = clock_monotonic_ns();
         pthread_mutex_unlock(&c->lock);
         job_write(c, j);
         pthread_mutex_lock(&c->lock);
         int64_t ended = clock_monotonic_ns();
         c->write_after_ns = ended + (ended - begun) * (WRITING_SHARE - 1);
-        c->file = NULL;
-        j->writing = false;
-        if (j->dropped)
-            job_free(j);
     }
     pthread_mutex_unlock(&c->lock);
     return NULL;
@@ -309,10 +349,10 @@ static void job_drop(struct checkpoints *c, struct job *j)
     if (j == NULL)
         return;
     pthread_mutex_lock(&c->lock);
-    bool writing = j->writing;
-    j->dropped = writing;
+    bool busy = j->busy;
+    j->dropped = busy;
     pthread_mutex_unlock(&c->lock);
-    if (!writing)
+    if (!busy)
         job_free(j);
 }
 
@@ -392,10 +432,15 @@ int checkpoints_chunk(struct checkpoints *c, uint64_t s, uint32_t number, struct
 {
     for (unsigned i = 0; i < CHECKPOINTS_KEPT; i++) {
         const struct job *j = c->kept[i];
-        if (j == NULL || j->open == NULL || j->checkpoint.s != s)
+        if (j == NULL || j->checkpoint.s != s)
             continue;
-        *chunks = kv_checkpoint_chunks(j->open);
-        return kv_checkpoint_chunk(j->open, number, out, e);
+        pthread_mutex_lock(&c->lock);
+        const struct kv_checkpoint *open = j->open; /* it stays while the loop keeps the job */
+        pthread_mutex_unlock(&c->lock);
+        if (open == NULL)
+            continue;
+        *chunks = kv_checkpoint_chunks(open);
+        return kv_checkpoint_chunk(open, number, out, e);
     }
     return error_set(e, ATOLL_ENOENT, "checkpoint %" PRIu64 " is not kept", s);
 }
@@ -442,6 +487,8 @@ void checkpoints_close(struct checkpoints *c, void (*closed)(void *), void *cont
         pthread_join(c->hasher, NULL);
     if (c->threaded)
         pthread_join(c->writer, NULL);
+    if (c->file)
+        job_finish(c->file);
     jobs_free(c->todo);
     jobs_free(c->done);
     for (unsigned i = 0; i < CHECKPOINTS_KEPT; i++)

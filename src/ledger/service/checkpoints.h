@@ -5,7 +5,7 @@
  * Files: DIR/ckpt_S, as ledger/kv/checkpoint.h draws them; their meta is what a replica must know
  * beside the store to go on from there, little-endian:
  *
- *   u64 s | position | needed | silent_view | silent | next_index | gov_index | view | u32 config |
+ *   u64 s | position | needed | silent | next_index | gov_index | view | u32 config |
  * pp_hash 32 | u64 before_s | before_digest 32 | the frontiers at `position` and at `needed`, each
  *   u64 size | its hashes, 32 each, ascending
  */

@@ -36,6 +36,7 @@ struct route {
     enum route_body body;
     uint64_t body_max;                                                 /* 0: no body */
     uint64_t (*body_limit)(struct exchange *);                         /* instead of body_max */
+    const char *body_setting;                                          /* that it comes from */
     bool (*begin)(struct exchange *);                                  /* ROUTE_STREAM: before the
                             first piece; false: it has answered */
     bool (*piece)(struct exchange *, const uint8_t *data, size_t len); /* false: pause */

@@ -296,6 +296,7 @@ static enum http_body_mode head_came(void *context, struct http_request *request
         return HTTP_BODY_COLLECT;
     uint64_t limit = x->route->body_limit ? x->route->body_limit(x) : x->route->body_max;
     http_request_body_max(request, limit);
+    http_request_body_setting(request, x->route->body_setting);
     if (x->route->body != ROUTE_STREAM) {
         exchange_leave(x);
         provisional_set(g, x);

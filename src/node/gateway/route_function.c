@@ -365,6 +365,7 @@ const struct route routes_function[] = {
      .scopes = SCOPE_DEPLOY,
      .body = ROUTE_STREAM,
      .body_limit = upload_limit,
+     .body_setting = "limits.module",
      .begin = upload_begin,
      .piece = upload_piece},
     {.method = HTTP_GET, .pattern = FUNCTION, .handle = describe_handle, .scopes = SCOPE_INVOKE},

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Compiling on a node: a module that takes long holds up neither small ones nor the node's end.
+. "$(dirname "$0")/node.bash"
+cd "$work" || exit 1
+
+# 100,000 functions, 400 KiB: a minute of compiling.
+python3 - <<'PYTHON'
+def number(n):
+    out = b''
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+def section(number_, content):
+    return bytes([number_]) + number(len(content)) + content
+def module(count):
+    exports = b'\2\6_start\0\0\6memory\2\0'
+    return (b'\0asm\1\0\0\0' + section(1, b'\1\x60\0\0') + section(3, number(count) + bytes(count)) +
+            section(5, b'\1\0\1') + section(7, exports) + section(10, number(count) + b'\2\0\x0b' * count))
+open('large.wasm', 'wb').write(module(100000))
+open('small.wasm', 'wb').write(module(1))
+PYTHON
+
+check 'a node starts' node_start --set drain=1s
+"$atoll" deploy large.wasm --name default/large >large.out 2>large.err &
+large=$!
+sleep 1
+expect 0 'a small function is deployed' "$atoll" deploy small.wasm --name default/small
+expect 0 'and runs' "$atoll" invoke small
+check 'while the large one is still being compiled' kill -0 $large
+check 'a node that is told to stop ends in the midst of it' node_stop
+wait $large
+check 'and who deployed is told' test $? -ne 0
+check 'why' grep -qE 'given up|stopping|no answer|closed' large.err
+finish
