@@ -249,7 +249,8 @@ check 'with nothing left without an answer' grep -qE '"unanswered":\s*0' "$out"
 expect 0 'a crash of the primary is measured' ledger bench --crash-primary 1 --accounts 1000 --clients 2 \
     --in-flight 20 --timeout 300ms --json
 check 'and nothing is left without an answer' grep -qE '"unanswered":\s*0' "$out"
-demo_processes() { pgrep -f -- "--until-eof $work/demo/" | wc -l; }
+echo "$work/demo/replica-" >"$work/pattern"
+demo_processes() { grep -lsF -f "$work/pattern" /proc/[0-9]*/cmdline | wc -l; }
 for signal in INT TERM KILL; do
     "$atoll" ledger demo --dir "$work/demo" >"$work/null" 2>&1 &
     demo=$!

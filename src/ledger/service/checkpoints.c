@@ -30,9 +30,11 @@
 #define PREFIX     "ckpt_"
 #define META_FIXED (7 * 8 + 4 + 32 + 8 + 32)
 /* Of the time between two files, how much writing one may take; within it, how much is work. */
-#define WRITING_SHARE       10
-#define WORKING_SHARE       5
-#define PRIORITY            19 /* "nice" */
+#define WRITING_SHARE 10
+#define WORKING_SHARE 5
+/* "nice": the digest must come in time whatever else runs here, the file need not. */
+#define HASHER_PRIORITY     5
+#define WRITER_PRIORITY     19
 #define HASHING_REST_MAX_NS 20000000
 
 struct job {
@@ -292,6 +294,7 @@ static void *hasher_run(void *argument)
 {
     struct checkpoints *c = argument;
     pthread_setname_np(pthread_self(), "checkpoint");
+    setpriority(PRIO_PROCESS, (id_t)gettid(), HASHER_PRIORITY); /* of this thread */
     pthread_mutex_lock(&c->lock);
     for (;;) {
         while (!c->stopping && c->todo == NULL)
@@ -327,7 +330,7 @@ static void *writer_run(void *argument)
 {
     struct checkpoints *c = argument;
     pthread_setname_np(pthread_self(), "checkpoint-file");
-    setpriority(PRIO_PROCESS, (id_t)gettid(), PRIORITY); /* of this thread */
+    setpriority(PRIO_PROCESS, (id_t)gettid(), WRITER_PRIORITY); /* of this thread */
     pthread_mutex_lock(&c->lock);
     for (struct job *j; (j = file_wait(c)) != NULL; job_finish(j)) {
         int64_t begun = clock_monotonic_ns();
