@@ -324,7 +324,8 @@ int node_create(const struct node_config *config, struct node **out, struct erro
     uv_loop_init(&w->loop);
     handles_create(w);
     int rc = data_lock(w, e);
-    /* The key of artefacts lies with what else the node keeps: a service's user may have no home. */
+    /* The key of artefacts lies with what else the node keeps: a service's user may have no home.
+     */
     if (rc == 0 && setenv("ATOLL_HOME", config->data, 0) != 0)
         rc = error_set_errno(e, ATOLL_ENOMEM, "cannot set ATOLL_HOME");
     if (rc == 0)

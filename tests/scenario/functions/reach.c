@@ -1,6 +1,6 @@
 /*
- * A function that connects: "tcp|udp HOST PORT". Sends "?" and puts out what comes back; its code is
- * that of the refusal, positive.
+ * A function that connects: "tcp|udp HOST PORT". Sends "?" and puts out what comes back; its code
+ * is that of the refusal, positive.
  */
 #include <atoll.h>
 
@@ -38,8 +38,8 @@ ATOLL_FUNCTION(reach)
         return 99;
     int32_t rc = address_find(host, address);
     if (rc == 0)
-        rc = atoll_sock_open(ATOLL_SOCK_V4, kind[0] == 'u' ? ATOLL_SOCK_DATAGRAM : ATOLL_SOCK_STREAM,
-                             &fd);
+        rc = atoll_sock_open(ATOLL_SOCK_V4,
+                             kind[0] == 'u' ? ATOLL_SOCK_DATAGRAM : ATOLL_SOCK_STREAM, &fd);
     if (rc == 0)
         rc = atoll_sock_connect(fd, address, 4, (uint32_t)atoi(port), 5000000000ull);
     if (rc < 0)
