@@ -41,8 +41,12 @@ refuses 'a missing vote log' 'the vote log cannot be read.*new key' log/votes-00
 refuses 'a missing state file' 'the state file of the log is missing' log/state gone -
 refuses 'a state file that is cut off' 'the state file of the log is damaged' log/state cut 100
 
-whole() { # the damaged one has all that another has
-    [ "$(ledger check "$replica" | grep '^last batch')" = "$(ledger check "$work/demo/replica-1" | grep '^last batch')" ]
+batches() { # directory: how far there is evidence in it
+    ledger check "$1" 2>"$work/null" | sed -n 's/.*evidence for batches up to \([0-9]*\).*/\1/p'
+}
+wanted=$(batches "$work/demo/replica-1")
+whole() { # the damaged one has all that had evidence before it was damaged
+    [ "$(batches "$replica")" -ge "$wanted" ]
 }
 heals() { # name how argument: replica 2 starts with such a segment, and the others give it what it lacks
     local name=$1 how=$2 argument=$3 segment pids=()

@@ -57,7 +57,7 @@ check 'the node stops' node_stop TERM
 # ---- what it tells ----
 if command -v python3 >/dev/null; then
     cat >manager.py <<'END'
-import os, signal, socket, subprocess, sys
+import atexit, os, signal, socket, subprocess, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind("notify")
 s.settimeout(20)
@@ -65,6 +65,7 @@ env = dict(os.environ, NOTIFY_SOCKET=os.path.abspath("notify"), WATCHDOG_USEC="4
 env.pop("WATCHDOG_PID", None)
 p = subprocess.Popen(sys.argv[1:], env=env, stdout=subprocess.DEVNULL)
 told = []
+atexit.register(p.kill) # when it did not tell
 def until(what):
     while what not in told:
         told.extend(s.recv(1000).decode().split("\n"))

@@ -20,7 +20,9 @@
 
 #define CLUSTER_MAX 13
 #define CLUSTER_P   2
-#define CLUSTER_C   10
+#ifndef CLUSTER_C
+#define CLUSTER_C 10
+#endif
 #define CLUSTER_CLIENT \
     1000 /* connection numbers are this and up: of client k, CLUSTER_CLIENT + k */
 
@@ -95,6 +97,7 @@ struct cluster {
     size_t queue_first, queue_count, queue_capacity;
     bool cut[CLUSTER_MAX][CLUSTER_MAX]; /* from, to */
     bool transfers; /* checkpoints are kept, given and taken over; restarts begin at them */
+    bool digests_held; /* they take long */
     /* May change or drop (false) a message on its way. */
     bool (*tamper)(struct cluster *, int from, int to, struct buffer *message);
     void *tamper_context;
@@ -653,7 +656,7 @@ static inline bool cluster_node_works(struct cluster_node *node)
         uint64_t lsn = node->sync_wanted;
         node->sync_wanted = 0;
         ledger_on_durable(node->replica, lsn);
-    } else if (node->digest_count) {
+    } else if (node->digest_count && !node->cluster->digests_held) {
         uint8_t digest[HASH_LEN];
         node->digest_count--;
         kv_snapshot_digest(node->digests[node->digest_count], digest);

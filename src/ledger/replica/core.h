@@ -470,6 +470,7 @@ struct peer {
 struct checkpoint_digest {
     bool known;
     uint64_t s;
+    uint8_t pp_hash[HASH_LEN]; /* of the batch, while it is not known; zeros: it was taken back */
     uint8_t digest[HASH_LEN];
 };
 

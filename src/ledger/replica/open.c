@@ -605,7 +605,9 @@ void ledger_settle(struct ledger_replica *r)
         propose(r);
         vote_settle(r);
     }
-    if (r->lsn_last > r->lsn_asked && r->waiter_count) {
+    /* Who signs nothing waits for nothing, and would keep what it follows in memory. */
+    if (r->lsn_last > r->lsn_asked &&
+        (r->waiter_count || r->quarantine || r->abstain_view == r->view)) {
         r->lsn_asked = r->lsn_last;
         r->env.sync(r->env.context, r->lsn_last);
     }

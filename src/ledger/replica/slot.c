@@ -168,7 +168,8 @@ static void slot_take_back(struct ledger_replica *r, struct slot *slot)
     slot->in_ledger = false;
     slot->s = 0;
     if (slot->pp.kind == LEDGER_KIND_CHECKPOINT)
-        r->digests[(slot->pp.seqno / r->interval) % 4].known = false;
+        r->digests[(slot->pp.seqno / r->interval) % 4] =
+            (struct checkpoint_digest){.s = slot->pp.seqno};
 }
 
 /*
