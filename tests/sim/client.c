@@ -372,12 +372,21 @@ static void core_open(struct sim_client *c)
         sim_world_violated(world_of(c), "client %u does not open: %s", c->number, e.text);
 }
 
-/* A name in memory, if there is such a place; the file of the seed before is replaced. */
-static void path_choose(struct sim_client *c)
+/* The file of client `number` of a process: in memory, if there is such a place. */
+static void path_make(char *path, size_t len, long process, unsigned number)
 {
-    snprintf(c->path, sizeof c->path, "%s/ledger-sim-%ld-%u",
-             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (long)getpid(), c->number);
-    unlink(c->path);
+    snprintf(path, len, "%s/ledger-sim-%ld-%u", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp",
+             process, number);
+}
+
+void sim_client_sweep(long process)
+{
+    char path[64];
+
+    for (unsigned i = 0; i < SIM_CLIENTS_MAX; i++) {
+        path_make(path, sizeof path, process, i);
+        unlink(path);
+    }
 }
 
 struct sim_client *sim_client_create(struct sim_cluster *cluster, unsigned number,
@@ -405,8 +414,10 @@ struct sim_client *sim_client_create(struct sim_cluster *cluster, unsigned numbe
         c->deadline_us = sim_random_range(random, 100000, 3000000);
     c->syncs = sim_random_chance(random, 500);
     c->stores = sim_random_chance(random, 400);
-    if (c->stores)
-        path_choose(c);
+    if (c->stores) {
+        path_make(c->path, sizeof c->path, (long)getpid(), number);
+        unlink(c->path);
+    }
     return c;
 }
 

@@ -205,6 +205,8 @@ void sim_client_receive(struct sim_client *, unsigned from, const uint8_t *bytes
 /* Every request that it still knows of has ended, and there are no more to come. */
 bool sim_client_done(const struct sim_client *);
 bool sim_client_is_up(const struct sim_client *);
+/* Removes the receipt stores that a process left behind when it died. */
+void sim_client_sweep(long process);
 /* Tells a trace what it waits for. */
 void sim_client_tell(struct sim_client *);
 /* Which transaction a request is; 0: none. */

@@ -231,6 +231,7 @@ static void job_wait(struct progress *all, const pid_t *pid, unsigned jobs)
         for (unsigned i = 0; i < jobs; i++)
             if (pid[i] == ended && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
                 all[i].violated = true;
+                sim_client_sweep((long)ended);
                 snprintf(all[i].violation, sizeof all[i].violation,
                          "the process ended by signal %d, status %d (an assertion?)",
                          WIFSIGNALED(status) ? WTERMSIG(status) : 0,

@@ -96,7 +96,7 @@ struct cluster {
     struct cluster_message *queue;
     size_t queue_first, queue_count, queue_capacity;
     bool cut[CLUSTER_MAX][CLUSTER_MAX]; /* from, to */
-    bool transfers; /* checkpoints are kept, given and taken over; restarts begin at them */
+    bool transfers;    /* checkpoints are kept, given and taken over; restarts begin at them */
     bool digests_held; /* they take long */
     /* May change or drop (false) a message on its way. */
     bool (*tamper)(struct cluster *, int from, int to, struct buffer *message);
