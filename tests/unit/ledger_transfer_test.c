@@ -77,6 +77,37 @@ static void an_empty_replica_takes_over_a_checkpoint(void **state)
     cluster_destroy(c);
 }
 
+/* Of the batches up to its checkpoint it has no more than the pps. */
+static void it_can_be_asked_for_batches_that_it_never_had(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_left_behind(60);
+    struct buffer message = {0};
+    unsigned asked = 0;
+    cluster_pass(c, SECOND / 4);
+    assert_int_equal(c->nodes[3].jumps, 1);
+    for (uint64_t s = 1; s <= cluster_status(c, 0).s_committed; s++) {
+        const struct slot *had = slot_find(c->nodes[0].replica, s);
+        if (!had || !had->pp.count)
+            continue;
+        struct ledger_fetch batch = {.type = LEDGER_MESSAGE_FETCH_BATCH, .seqno = s};
+        struct ledger_fetch content = {.type = LEDGER_MESSAGE_FETCH_CONTENT};
+        memcpy(content.batch_root, had->pp.batch_root, HASH_LEN);
+        message.len = 0;
+        assert_true(ledger_fetch_write(&message, &batch));
+        ledger_on_message(c->nodes[3].replica, 1, message.data, message.len);
+        message.len = 0;
+        assert_true(ledger_fetch_write(&message, &content));
+        ledger_on_message(c->nodes[3].replica, 1, message.data, message.len);
+        asked++;
+    }
+    assert_true(asked > 3);
+    cluster_pass(c, SECOND);
+    assert_caught_up(c, 3);
+    buffer_free(&message);
+    cluster_destroy(c);
+}
+
 static void one_that_missed_little_executes_it(void **state)
 {
     (void)state;
@@ -428,6 +459,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_replica_takes_over_a_checkpoint),
+        cmocka_unit_test(it_can_be_asked_for_batches_that_it_never_had),
         cmocka_unit_test(one_that_missed_little_executes_it),
         cmocka_unit_test(one_that_was_away_keeps_what_it_had),
         cmocka_unit_test(it_restarts_from_the_checkpoint_that_it_took),

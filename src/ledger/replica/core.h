@@ -640,6 +640,8 @@ struct slot *slot_in_ledger(const struct ledger_replica *, uint64_t s);
 bool slot_prepare_room(struct slot *, uint32_t txs);
 bool slot_before(const struct ledger_replica *, const struct slot *, struct merkle_frontier *);
 struct slot *slot_make_hollow(struct ledger_replica *, const struct ledger_pp *);
+/* Whether only the pp of this batch is kept: its transactions must not be asked for. */
+bool slot_is_hollow(const struct ledger_replica *, const struct slot *);
 void slot_votes_clear(struct ledger_replica *, struct slot *);
 int ledger_end_at(const struct ledger_replica *, uint64_t s, uint64_t *position);
 void rollback_to_batch(struct ledger_replica *, uint64_t s, const struct view_entry *after);

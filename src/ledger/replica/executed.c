@@ -153,7 +153,7 @@ static struct slot *executed_slot(struct ledger_replica *r, uint64_t s)
 {
     struct error e;
     struct slot *slot = slot_in_ledger(r, s);
-    if (slot && s > r->hollow)
+    if (slot && !slot_is_hollow(r, slot))
         return slot;
     slot = &r->old;
     if (slot->s == s)

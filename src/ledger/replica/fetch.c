@@ -92,7 +92,8 @@ void fetch_status_heard(struct ledger_replica *r, uint16_t from, struct slice me
 static void answer_batch(struct ledger_replica *r, uint16_t to, uint64_t s)
 {
     struct slot *slot = slot_in_ledger(r, s);
-    if (!slot || (primary_of(r, slot->view) == r->self && !slot->own_ready))
+    if (!slot || slot_is_hollow(r, slot) ||
+        (primary_of(r, slot->view) == r->self && !slot->own_ready))
         return;
     propose_send(r, slot, to);
     for (unsigned i = 0; i < r->n; i++) {
@@ -119,7 +120,7 @@ static bool write_content(struct ledger_replica *r, const uint8_t *g)
     r->scratch.len = 0;
     for (unsigned i = 0; i < SLOTS; i++) {
         const struct slot *slot = &r->slots[i];
-        if (!slot->s || !slot->in_ledger || !slot->pp.count ||
+        if (!slot->s || !slot->in_ledger || slot_is_hollow(r, slot) || !slot->pp.count ||
             memcmp(slot->pp.batch_root, g, HASH_LEN))
             continue;
         content.seqno = slot->s;

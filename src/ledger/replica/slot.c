@@ -90,6 +90,11 @@ struct slot *slot_make_hollow(struct ledger_replica *r, const struct ledger_pp *
     return slot;
 }
 
+bool slot_is_hollow(const struct ledger_replica *r, const struct slot *slot)
+{
+    return slot->s <= r->hollow;
+}
+
 /* ---- positions ---- */
 
 bool positions_set(struct ledger_replica *r, uint64_t s, uint64_t position)
