@@ -15,6 +15,11 @@
 
 #include "world.h"
 
+/* Kinds of records that no core knows of (gap.c). */
+#define SIM_KIND_JUMP    200
+#define SIM_KIND_HISTORY 201 /* an entry that a jump had left out */
+#define SIM_KIND_GONE    202
+
 enum sim_file {
     SIM_FILE_SEGMENT,
     SIM_FILE_VOTE,

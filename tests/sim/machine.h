@@ -58,10 +58,6 @@ void entry_place(struct sim_machine *, size_t record);
 
 /* ---- gap.c ---- */
 
-/* Records of the disk that no core knows of. */
-#define SIM_KIND_JUMP    200
-#define SIM_KIND_HISTORY 201
-#define SIM_KIND_GONE    202
 /* In the place of a record's number: the entry is missing. */
 #define SIM_NOWHERE SIZE_MAX
 

@@ -271,7 +271,8 @@ void sim_witness_wrote(struct sim_witness *w, const struct sim_machine *m,
     uint8_t hash[HASH_LEN];
 
     switch (record->kind) {
-    case LEDGER_RECORD_ENTRY: entry_wrote(w, m, record); break;
+    case LEDGER_RECORD_ENTRY:
+    case SIM_KIND_HISTORY: /* after a restart it may be signed */ entry_wrote(w, m, record); break;
     case LEDGER_RECORD_SIGNED:
         if (ledger_signed_decode(bytes, &mark, &e) == 0)
             act_of(r, mark.hash)->mark_lsn = record->lsn;

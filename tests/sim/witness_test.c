@@ -108,17 +108,22 @@ static struct ledger_pp pp_of(uint64_t view, uint64_t s, uint8_t variant,
     return pp;
 }
 
-static void pp_write(const struct ledger_pp *pp)
+static void pp_write_as(uint8_t kind, const struct ledger_pp *pp)
 {
     struct ledger_signed mark = {
         .what = LEDGER_SIGNED_PREPARE, .view = pp->view, .seqno = pp->seqno};
     uint8_t entry[LEDGER_PP_SIGNED_LEN], bytes[LEDGER_SIGNED_LEN];
 
     ledger_pp_encode_signed(pp, entry);
-    write_record(LEDGER_RECORD_ENTRY, LEDGER_ENTRY_PP, entry, sizeof entry);
+    write_record(kind, LEDGER_ENTRY_PP, entry, sizeof entry);
     ledger_pp_hash(pp, mark.hash);
     ledger_signed_encode(&mark, bytes);
     write_record(LEDGER_RECORD_SIGNED, 0, bytes, sizeof bytes);
+}
+
+static void pp_write(const struct ledger_pp *pp)
+{
+    pp_write_as(LEDGER_RECORD_ENTRY, pp);
 }
 
 static void send_message(struct buffer *message)
@@ -256,6 +261,17 @@ static void a_prepare_before_its_mark_is_durable_is_seen(void **state)
     pp_write(&one);
     prepare_send(&one);
     assert_seen("I9");
+}
+
+static void what_came_as_history_may_be_signed(void **state)
+{
+    struct ledger_pp one = pp_of(0, 1, 0, NULL);
+
+    (void)state;
+    pp_write_as(SIM_KIND_HISTORY, &one);
+    make_durable();
+    prepare_send(&one);
+    assert_clean();
 }
 
 static void a_mark_that_a_power_cut_took_does_not_count(void **state)
@@ -413,6 +429,7 @@ int main(void)
         STORY(a_second_batch_at_one_place_is_seen),
         STORY(signing_on_another_chain_of_the_view_is_seen),
         STORY(a_prepare_before_its_mark_is_durable_is_seen),
+        STORY(what_came_as_history_may_be_signed),
         STORY(a_mark_that_a_power_cut_took_does_not_count),
         STORY(a_prepare_signed_after_a_view_change_is_seen),
         STORY(a_nonce_before_its_certificate_is_durable_is_seen),
