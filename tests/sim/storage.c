@@ -53,8 +53,10 @@ static void entries_note(struct sim_machine *m, size_t record)
     if (r->kind == LEDGER_RECORD_ROLLBACK && r->position < m->entries) {
         m->entries = r->position;
         gaps_rollback(m, r->position);
-        /* Of a jump that is undone, what lies before it is the end. */
-        while (m->entries && m->entry[m->entries - 1] == SIM_NOWHERE)
+        /* Of a jump that is undone, what lies before it is the end; one that stands has left its
+         * gap behind, filled or not. */
+        uint64_t behind = m->gaps ? m->gap[m->gaps - 1].goal.size : 0;
+        while (m->entries > behind && m->entry[m->entries - 1] == SIM_NOWHERE)
             m->entries--;
     }
     if (r->kind != LEDGER_RECORD_ENTRY)
