@@ -64,6 +64,7 @@ struct sim_pending {
 
 /* What a jump left out, and up to where it has come since. */
 struct sim_gap {
+    size_t jump; /* the record that left it: another jump to the same place is another gap */
     struct merkle_frontier from, now, goal;
 };
 

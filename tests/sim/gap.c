@@ -37,8 +37,9 @@ static struct sim_gap *gap_oldest(struct sim_machine *m)
     return NULL;
 }
 
-void gap_note(struct sim_machine *m, const struct sim_record *r)
+void gap_note(struct sim_machine *m, size_t record)
 {
+    const struct sim_record *r = &m->disk.record[record];
     struct jump jump;
 
     if (m->gaps == SIM_GAPS_MAX || r->len != sizeof jump) {
@@ -46,7 +47,7 @@ void gap_note(struct sim_machine *m, const struct sim_record *r)
         return;
     }
     memcpy(&jump, r->bytes, sizeof jump);
-    m->gap[m->gaps++] = (struct sim_gap){jump.from, jump.from, jump.goal};
+    m->gap[m->gaps++] = (struct sim_gap){record, jump.from, jump.from, jump.goal};
     entries_extend(m, jump.goal.size);
 }
 
@@ -84,7 +85,7 @@ static int env_jump(void *context, const struct merkle_frontier *at, struct erro
         return error_set(e, ATOLL_ELIMIT, "the simulated disk is full");
     sim_world_log(machine_world(m), "jump", m->number, jump.from.size, at->size);
     machine_covered(m, SIM_EVENT_JUMP);
-    gap_note(m, &m->disk.record[m->disk.count - 1]);
+    gap_note(m, m->disk.count - 1);
     return 0;
 }
 
@@ -153,12 +154,12 @@ void gaps_find(struct sim_machine *m)
             m->disk.record[i].kind = SIM_KIND_GONE;
 }
 
-int gap_feed(struct sim_machine *m, const struct sim_record *jump, struct error *e)
+int gap_feed(struct sim_machine *m, size_t jump, struct error *e)
 {
     for (unsigned i = 0; i < m->gaps; i++) {
         const struct sim_gap *gap = &m->gap[i];
 
-        if (gap->goal.size != jump->position || gap->now.size != gap->goal.size)
+        if (gap->jump != jump || gap->now.size != gap->goal.size)
             continue;
         for (uint64_t position = gap->from.size; position < gap->goal.size; position++) {
             const struct sim_record *r = sim_machine_entry(m, position);

@@ -64,14 +64,14 @@ void entry_place(struct sim_machine *, size_t record);
 /* Fills in what a core asks of gaps. */
 void gap_env(struct ledger_env *);
 /* A jump's record is found, or made. */
-void gap_note(struct sim_machine *, const struct sim_record *);
+void gap_note(struct sim_machine *, size_t record);
 void gaps_rollback(struct sim_machine *, uint64_t position);
 /* Puts the entries found into the gaps found. */
 void gaps_find(struct sim_machine *);
 /* Something is missing. */
 bool gaps_open(const struct sim_machine *);
 /* Feeds the entries of the gap before this jump to a core, if all are here. */
-int gap_feed(struct sim_machine *, const struct sim_record *jump, struct error *);
+int gap_feed(struct sim_machine *, size_t jump, struct error *);
 
 /* ---- checkpoint.c ---- */
 

@@ -49,7 +49,7 @@ static void entries_note(struct sim_machine *m, size_t record)
     const struct sim_record *r = &m->disk.record[record];
 
     if (r->kind == SIM_KIND_JUMP)
-        gap_note(m, r);
+        gap_note(m, record);
     if (r->kind == LEDGER_RECORD_ROLLBACK && r->position < m->entries) {
         m->entries = r->position;
         gaps_rollback(m, r->position);
@@ -228,7 +228,7 @@ bool storage_feed(struct sim_machine *m, struct error *e)
     for (size_t i = 0; i < count; i++) {
         struct sim_record r = m->disk.record[i];
 
-        if (r.kind == SIM_KIND_JUMP && gap_feed(m, &r, e) != 0)
+        if (r.kind == SIM_KIND_JUMP && gap_feed(m, i, e) != 0)
             return false;
         if (r.kind >= SIM_KIND_JUMP)
             continue;
