@@ -10,7 +10,7 @@ all: $(BUILD)/build.ninja
 help:
 	@echo 'make              build into $(BUILD)/ (the command is $(BUILD)/atoll)'
 	@echo 'make deps         install the Debian packages that are missing (root or sudo)'
-	@echo 'make demo         deps, build, and run the example from C source to a moved program'
+	@echo 'make demo         deps, build, and show a program that moves and a node with functions'
 	@echo 'make test         deps, build, and run every test that needs no network'
 	@echo 'make check-all    make test, conformance, other engines, sanitizers, fuzzers'
 	@echo 'make conformance  run the official suite in SUITE=DIR ($(SUITE))'
@@ -27,6 +27,7 @@ deps:
 
 demo: deps all
 	@examples/wordcount/demo.sh $(BUILD)/atoll
+	@examples/wordcount-chain/demo.sh $(BUILD)/atoll
 
 test: deps all
 	@tests/check $(BUILD) unit floors simulation scenario
