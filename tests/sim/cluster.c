@@ -151,6 +151,15 @@ static bool clients_done(const struct sim_cluster *c)
     return true;
 }
 
+/* Machines that took over a checkpoint of others have the ledger before it. */
+static bool histories_whole(const struct sim_cluster *c)
+{
+    for (unsigned i = 0; i < c->machines; i++)
+        if (c->machine[i].correct && c->machine[i].core && sim_machine_is_hollow(&c->machine[i]))
+            return false;
+    return true;
+}
+
 /* One may come late, with nothing. */
 static void machines_start(struct sim_cluster *c)
 {
@@ -196,6 +205,9 @@ void sim_cluster_run(struct sim_cluster *c, const struct sim_options *options)
         sim_world_run(&c->world, c->world.now_us + 100000);
     /* So that the last batches' evidence comes into the ledger. */
     sim_world_run(&c->world, c->world.now_us + 2000000);
+    while (!c->world.stopped && options->liveness && !histories_whole(c) &&
+           c->world.now_us < limit_us)
+        sim_world_run(&c->world, c->world.now_us + 100000);
     sim_tell_machines(c);
     if (!c->world.stopped)
         sim_judge(c);

@@ -100,6 +100,13 @@ static bool env_gap(void *context, struct merkle_frontier *from, struct merkle_f
     return true;
 }
 
+static uint64_t env_jumped(void *context)
+{
+    const struct sim_machine *m = context;
+
+    return m->gaps ? m->gap[m->gaps - 1].goal.size : 0;
+}
+
 /* What was put into a gap turns out to be wrong. */
 static int gap_refuse(struct sim_machine *m, struct sim_gap *gap, struct error *e)
 {
@@ -135,7 +142,9 @@ static int env_history(void *context, uint8_t entry_type, struct slice payload, 
 
     if (!gap)
         return error_set(e, ATOLL_ERANGE, "nothing is missing");
-    if (!sim_disk_append(&m->disk, SIM_FILE_HISTORY, SIM_KIND_HISTORY, entry_type, gap->now.size,
+    /* Now and then there is no room for a moment. */
+    if (sim_random_chance(sim_world_random(machine_world(m), SIM_STREAM_DISK), 5) ||
+        !sim_disk_append(&m->disk, SIM_FILE_HISTORY, SIM_KIND_HISTORY, entry_type, gap->now.size,
                          payload.data, payload.len))
         return error_set(e, ATOLL_ELIMIT, "the simulated disk is full");
     rc = gap_fill(m, m->disk.count - 1, e);
@@ -177,5 +186,6 @@ void gap_env(struct ledger_env *env)
 {
     env->jump = env_jump;
     env->gap = env_gap;
+    env->jumped = env_jumped;
     env->history = env_history;
 }

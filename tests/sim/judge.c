@@ -430,7 +430,7 @@ static void history_judge(struct sim_cluster *c)
 
 /* ---- the end ---- */
 
-/* After everything was healed, those who are up agree and nobody waits. */
+/* After everything was healed nobody waits, and those who are up have the whole ledger. */
 static void liveness_judge(struct sim_cluster *c)
 {
     for (unsigned i = 0; i < c->clients; i++)
@@ -441,6 +441,12 @@ static void liveness_judge(struct sim_cluster *c)
                                i);
             return;
         }
+    for (unsigned i = 0; i < c->machines; i++)
+        if (is_judged(&c->machine[i]) && sim_machine_is_hollow(&c->machine[i]))
+            sim_world_violated(&c->world,
+                               "replica %u has not fetched the ledger before the checkpoint that "
+                               "it took over",
+                               i);
 }
 
 void sim_judge(struct sim_cluster *c)

@@ -170,6 +170,15 @@ static void what_lies_between_is_missing_until_it_comes(void **state)
     assert_missing(log, HAD + 30);
     assert_int_equal(fill(log, 1000), 0);
     assert_false(ledger_log_gap(log, &from, &goal));
+    assert_int_equal(ledger_log_jumped(log), GOAL);
+    assert_there(log, 0, END);
+    uint64_t lsn;
+    uint8_t payload[LEDGER_ROLLBACK_LEN];
+    ledger_rollback_encode(GOAL - 1, payload);
+    struct slice part = slice_of(payload, sizeof payload);
+    assert_int_equal(
+        ledger_log_append(log, LEDGER_RECORD_ROLLBACK, 0, GOAL - 1, NULL, &part, 1, &lsn, &e),
+        -ATOLL_EINVAL);
     assert_there(log, 0, END);
     ledger_log_frontier(log, &end);
     from = frontier_at(END);
@@ -196,6 +205,38 @@ static void a_false_history_does_not_fill_the_gap(void **state)
     assert_int_equal(ledger_log_fill(log, LEDGER_ENTRY_TX, entry_make(7, bytes), &e),
                      -ATOLL_ECORRUPT);
     assert_missing(log, HAD);
+    assert_int_equal(fill(log, 1000), 0);
+    assert_there(log, 0, END);
+    assert_int_equal(ledger_log_close(log, true, &e), 0);
+    disk_free(d);
+    free(d);
+}
+
+/* A replica that is killed right after it took over a checkpoint takes over another one. */
+static void a_second_jump_from_one_place_goes_on_where_the_first_was(void **state)
+{
+    (void)state;
+    struct disk *d = calloc(1, sizeof *d);
+    struct ledger_log *log = jumped_log(d);
+    struct merkle_frontier from, goal;
+    uint64_t lsn;
+    uint8_t payload[LEDGER_ROLLBACK_LEN];
+    ledger_rollback_encode(HAD, payload);
+    struct slice part = slice_of(payload, sizeof payload);
+    for (unsigned filled = 30; filled < GOAL - HAD; filled += 30) {
+        assert_int_equal(fill(log, 30), 0);
+        assert_int_equal(
+            ledger_log_append(log, LEDGER_RECORD_ROLLBACK, 0, HAD, NULL, &part, 1, &lsn, &e), 0);
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+        disk_restart(d, DISK_CUT_NOTHING);
+        assert_int_equal(open_log(d, &log, false), 0);
+        goal = frontier_at(GOAL);
+        assert_int_equal(ledger_log_jump(log, &goal, &e), 0);
+        assert_int_equal(append_to(log, END), 0);
+        assert_true(ledger_log_gap(log, &from, &goal));
+        assert_int_equal(from.size, HAD + filled);
+        assert_there(log, HAD, HAD + filled);
+    }
     assert_int_equal(fill(log, 1000), 0);
     assert_there(log, 0, END);
     assert_int_equal(ledger_log_close(log, true, &e), 0);
@@ -314,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_lies_between_is_missing_until_it_comes),
         cmocka_unit_test(a_false_history_does_not_fill_the_gap),
+        cmocka_unit_test(a_second_jump_from_one_place_goes_on_where_the_first_was),
         cmocka_unit_test(a_rollback_undoes_the_jump),
         cmocka_unit_test(a_killed_process_goes_on),
         cmocka_unit_test(a_machine_that_lost_its_power_goes_on),

@@ -28,6 +28,12 @@ static bool gap_is_filled(const struct log_gap *gap)
     return gap->part && gap->part->end == gap->until;
 }
 
+/* What fills it leads to what is behind it. */
+static bool gap_fits(const struct log_gap *gap)
+{
+    return merkle_frontier_equal(&gap->part->frontier, &gap->goal);
+}
+
 /* ---- parts ---- */
 
 static void part_close(struct log_gap *gap, bool orderly)
@@ -59,7 +65,8 @@ static int part_open(struct ledger_log *log, struct log_gap *gap,
     memcpy(config.genesis, log->config.genesis, sizeof config.genesis);
     rc = ledger_log_open(&config, &gap->part, &found, e);
     bool useless = rc == -ATOLL_ECORRUPT || rc == -ATOLL_EINVAL ||
-                   (rc == 0 && (gap->part->end < gap->from || gap->part->end > gap->until));
+                   (rc == 0 && (gap->part->end < gap->from || gap->part->end > gap->until ||
+                                (gap_is_filled(gap) && !gap_fits(gap))));
     if (useless && !log->config.read_only) {
         part_close(gap, false);
         rc = log_part_open(&log->files, prefix, &gap->files, e);
@@ -158,11 +165,22 @@ static struct log_gap *gap_oldest(struct ledger_log *log)
     return NULL;
 }
 
+/* Opens the part of the gap, or makes it. */
+static int gap_begin(struct ledger_log *log, struct log_gap *gap, struct error *e)
+{
+    struct merkle_frontier origin;
+    int rc = gap->part ? 0 : log_frontier_at(log, gap->from, &origin, e);
+    return gap->part || rc < 0 ? rc : part_open(log, gap, &origin, e);
+}
+
 bool ledger_log_gap(struct ledger_log *log, struct merkle_frontier *from,
                     struct merkle_frontier *goal)
 {
     struct error ignored;
     struct log_gap *gap = gap_oldest(log);
+    /* A part that is there from earlier may fill the gap, and the next one's turn comes. */
+    while (gap && gap_begin(log, gap, &ignored) == 0 && gap_is_filled(gap))
+        gap = gap_oldest(log);
     if (!gap)
         return false;
     *goal = gap->goal;
@@ -171,29 +189,28 @@ bool ledger_log_gap(struct ledger_log *log, struct merkle_frontier *from,
     return gap->part || log_frontier_at(log, gap->from, from, &ignored) == 0;
 }
 
+uint64_t ledger_log_jumped(const struct ledger_log *log)
+{
+    return log->gap_count ? log->gaps[log->gap_count - 1].until : 0;
+}
+
 int ledger_log_fill(struct ledger_log *log, uint8_t entry_type, struct slice payload,
                     struct error *e)
 {
     struct log_gap *gap = gap_oldest(log);
-    struct merkle_frontier origin;
     uint64_t lsn;
-    int rc = 0;
     if (!gap)
         return error_set(e, ATOLL_ERANGE, "nothing is missing in the log");
-    if (!gap->part) {
-        rc = log_frontier_at(log, gap->from, &origin, e);
-        if (rc == 0)
-            rc = part_open(log, gap, &origin, e);
-        /* What a part holds from earlier comes first: the caller asks where it is to go on. */
-        if (rc == 0 && gap->part->end > gap->from)
-            rc = error_set(e, ATOLL_EAGAIN, "this entry is there already");
-    }
+    bool begun = gap->part;
+    int rc = gap_begin(log, gap, e);
+    if (rc == 0 && !begun && gap->part->end > gap->from)
+        return error_set(e, ATOLL_EAGAIN, "this entry is there already");
     if (rc == 0)
         rc = ledger_log_append(gap->part, LEDGER_RECORD_ENTRY, entry_type, gap->part->end, NULL,
                                &payload, 1, &lsn, e);
     if (rc < 0 || !gap_is_filled(gap))
         return rc;
-    if (merkle_frontier_equal(&gap->part->frontier, &gap->goal)) {
+    if (gap_fits(gap)) {
         ledger_log_sync(gap->part, lsn);
         return 0;
     }

@@ -364,6 +364,10 @@ int ledger_log_append(struct ledger_log *log, enum ledger_record_kind kind, uint
         break;
     case LEDGER_RECORD_ROLLBACK:
         assert(position <= log->end);
+        if (log_gap_of(log, position) && position > log_gap_of(log, position)->from)
+            return error_set(e, ATOLL_EINVAL,
+                             "entry %llu came to fill a gap: the ledger cannot end before it",
+                             (unsigned long long)position);
         rc = segment_append(log, kind, 0, position, NULL, parts, count, e);
         break;
     case LEDGER_RECORD_SIGNED:

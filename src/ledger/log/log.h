@@ -105,7 +105,8 @@ int ledger_log_replay(struct ledger_log *, uint64_t from, ledger_log_visit *, vo
 /*
  * Appends a record (the parts joined) and gives its lsn. ENTRY: `position` is the end of the ledger
  * so far; `leaf` its leaf in the ledger tree, NULL to have it computed here. ROLLBACK: `position`
- * becomes the end. Others: ignored. ATOLL_ELIMIT: the disk is full and nothing was written.
+ * becomes the end (ATOLL_EINVAL within what filled a gap: the checkpoint behind it vouches for
+ * that). Others: ignored. ATOLL_ELIMIT: the disk is full and nothing was written.
  * ATOLL_EIO: the log has failed before. ATOLL_ENOMEM.
  */
 int ledger_log_append(struct ledger_log *, enum ledger_record_kind, uint8_t entry_type,
@@ -141,10 +142,13 @@ int ledger_log_jump(struct ledger_log *, const struct merkle_frontier *at, struc
  * that is missing), *goal the one that its last entry has to lead to. False: nothing is missing. */
 bool ledger_log_gap(struct ledger_log *, struct merkle_frontier *from,
                     struct merkle_frontier *goal);
+/* Where the ledger goes on behind its last gap, filled or not; 0: there is none. */
+uint64_t ledger_log_jumped(const struct ledger_log *);
 /* Puts in the first missing entry of the oldest gap; it is on the disk some time later, and asked
  * for again when it was lost. The caller has verified it. ATOLL_ERANGE: nothing is missing.
  * ATOLL_ECORRUPT: it was the last one, and does not lead to the goal: what was put into this gap
- * is thrown away. ATOLL_ELIMIT, ATOLL_EIO, ATOLL_ENOMEM. */
+ * is thrown away. ATOLL_EAGAIN: more of the gap is here than ledger_log_gap could tell (it could
+ * not open a file), ask again. ATOLL_ELIMIT, ATOLL_EIO, ATOLL_ENOMEM. */
 int ledger_log_fill(struct ledger_log *, uint8_t entry_type, struct slice payload, struct error *);
 
 /* The replica has left quarantine (§4.1): durable when this returns. ATOLL_EIO. */

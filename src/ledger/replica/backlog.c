@@ -12,6 +12,7 @@
 #include "ledger/replica/core.h"
 
 #define PIECE_BYTES (1u << 20)
+#define PAUSE_US    10000000 /* after the log could not take an entry: its disk may be full */
 
 static void backlog_end(struct ledger_replica *r)
 {
@@ -61,11 +62,11 @@ static void backlog_keep(struct ledger_replica *r, size_t offset)
         }
         if (rc) {
             snprintf(r->refusal, sizeof r->refusal, "older history is not fetched: %.180s", e.text);
-            backlog_end(r);
-            return;
+            r->backlog.paused_until = r->env.now_us(r->env.context) + PAUSE_US;
+            break;
         }
     }
-    backlog_start(r); /* from there on, or it is done */
+    backlog_start(r); /* from where the log is now, or it is done */
 }
 
 /* Whether the entries held reach the goal: the end of the last one before it in *offset. False
@@ -150,7 +151,8 @@ void backlog_again(struct ledger_replica *r)
     struct backlog *b = &r->backlog;
     struct fragment *f = &b->fragment;
     uint64_t now = r->env.now_us(r->env.context);
-    if (!b->active || f->job_out || (!f->waiting && now < f->asked_at + FETCH_AGAIN_US) ||
+    if (!b->active || now < b->paused_until || f->job_out ||
+        (!f->waiting && now < f->asked_at + FETCH_AGAIN_US) ||
         f->before.size + f->held >= b->goal.size)
         return;
     if (f->waiting && now >= f->asked_at + BACKLOG_SILENCE_US) {

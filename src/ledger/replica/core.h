@@ -403,6 +403,7 @@ struct search {
 /* The entries that a checkpoint left out, which come in the background (backlog.c). */
 struct backlog {
     bool active;
+    uint64_t paused_until; /* nothing is asked for before */
     struct merkle_frontier goal;
     struct fragment fragment;
 };
@@ -521,6 +522,7 @@ struct ledger_replica {
     uint64_t floor;  /* highest s ever committed here */
     uint64_t hollow; /* batches up to it came as a checkpoint, the last one of this view */
     uint64_t hollow_view;
+    uint64_t rooted; /* the last batch before the ledger's last jump, which vouches for it */
     uint8_t (*floor_g)[HASH_LEN]; /* ring of SLOTS: G of committed batches */
     struct slot *slots;
     uint64_t *positions; /* of the PP of batch s, at s - positions_base */
@@ -623,9 +625,12 @@ static inline bool in_view(const struct ledger_replica *r)
            r->pending.state != PENDING_FETCHING && ledger_view(r) == r->view;
 }
 
+/* What cannot be taken back any more: P batches before one that is committed, and all that a
+ * checkpoint of others, or our own, stands for. */
 static inline uint64_t final_batch(const struct ledger_replica *r)
 {
     uint64_t final = r->floor > r->pipeline ? r->floor - r->pipeline : 0;
+    final = final > r->rooted ? final : r->rooted;
     return final > r->hollow ? final : r->hollow;
 }
 

@@ -120,7 +120,7 @@ struct ledger_env {
     int (*checkpoint_origin)(void *context, uint64_t s, struct merkle_frontier *out);
 
     /*
-     * What state transfer asks for (§6); all three or NULL, and then a replica that fell behind
+     * What state transfer asks for (§6); all four or NULL, and then a replica that fell behind
      * executes the whole ledger.
      *
      * jump: the log goes on at `at`, beyond the end of the ledger; the entries between are missing,
@@ -130,12 +130,16 @@ struct ledger_env {
      * gap: what is missing of the oldest gap: the frontier before its first missing entry, and the
      * one behind its last. False: nothing is missing.
      *
+     * jumped: where the ledger goes on behind its last jump, its gap filled or not; 0: it never
+     * jumped, or took it back.
+     *
      * history: the first missing entry of the oldest gap. 0; ATOLL_ECORRUPT when it was the last
      * one and does not lead to what is behind it (then the gap is as it was); or a failure of the
-     * disk, after which the replica asks for no more of it until it is started again.
+     * disk: a while later the replica asks gap() again, and goes on from there.
      */
     int (*jump)(void *context, const struct merkle_frontier *at, struct error *);
     bool (*gap)(void *context, struct merkle_frontier *from, struct merkle_frontier *goal);
+    uint64_t (*jumped)(void *context);
     int (*history)(void *context, uint8_t entry_type, struct slice payload, struct error *);
 
     /* Quarantine is over: the next start of this replica needs none. May be NULL. */

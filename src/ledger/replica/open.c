@@ -414,6 +414,19 @@ int ledger_recover(struct ledger_replica *r, enum ledger_record_kind kind, uint8
 
 /* ---- starting ---- */
 
+/* A checkpoint that was taken over stands for all before it, also when so much of what followed is
+ * lost that the rest alone does not say so, and the gap before it is filled. */
+static void start_rooted(struct ledger_replica *r)
+{
+    uint64_t end, position = r->env.jumped ? r->env.jumped(r->env.context) : 0;
+    for (uint64_t s = r->last; s > 0 && !ledger_end_at(r, s, &end); s--) {
+        if (end > position)
+            continue;
+        r->rooted = s;
+        return;
+    }
+}
+
 /* What our certificates and the evidence in the ledger say about the last batches. */
 static void start_batches(struct ledger_replica *r)
 {
@@ -469,6 +482,7 @@ int ledger_start(struct ledger_replica *r, struct error *e)
         return error_set(e, ATOLL_ECORRUPT, "the replica's log: %s", r->stopped);
     if (!r->checkpoint_seen || (r->hollow && r->last < r->hollow + 2 * r->pipeline))
         return corrupt(e, "its ledger does not hold the batch of this checkpoint for good");
+    start_rooted(r);
     abandoned_start(r);
     r->started = true;
     if (r->position == 0)

@@ -216,6 +216,12 @@ static bool env_gap(void *context, struct merkle_frontier *from, struct merkle_f
     return missing;
 }
 
+static uint64_t env_jumped(void *context)
+{
+    struct ledger_server *s = context;
+    return ledger_log_jumped(s->log);
+}
+
 static int env_history(void *context, uint8_t entry_type, struct slice payload, struct error *e)
 {
     struct ledger_server *s = context;
@@ -400,6 +406,7 @@ static int replica_recover(struct ledger_server *s, const struct ledger_checkpoi
                                    .checkpoint_origin = env_checkpoint_origin,
                                    .jump = env_jump,
                                    .gap = env_gap,
+                                   .jumped = env_jumped,
                                    .history = env_history,
                                    .proof = env_proof,
                                    .rejoined = env_rejoined,
