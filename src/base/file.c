@@ -94,6 +94,35 @@ int file_write_all(int fd, const void *data, size_t len, struct error *e)
     return 0;
 }
 
+int file_write_at(int fd, const void *data, size_t len, uint64_t offset, struct error *e)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t written =
+            pwrite(fd, (const uint8_t *)data + done, len - done, (off_t)(offset + done));
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return error_set_errno(e, 0, "cannot write %zu bytes", len);
+        done += (size_t)written;
+    }
+    return 0;
+}
+
+int file_read_at(int fd, void *to, size_t len, uint64_t offset, struct error *e)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t got = pread(fd, (uint8_t *)to + done, len - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_set_errno(e, 0, "cannot read %zu bytes", len);
+        if (got == 0)
+            return error_set(e, ATOLL_ESIZE, "the file ends %zu bytes too early", len - done);
+        done += (size_t)got;
+    }
+    return 0;
+}
+
 /* The directory part of path, "." when it has none. */
 static void directory_of(const char *path, char out[static PATH_MAX])
 {
@@ -202,14 +231,9 @@ static int memory_file_fill(int fd, const char *name, const uint8_t *data, size_
 {
     if (ftruncate(fd, (off_t)size) < 0)
         return error_set_errno(e, 0, "cannot size memory file %s to %zu bytes", name, size);
-    for (size_t done = 0; done < len;) {
-        ssize_t written = pwrite(fd, data + done, len - done, (off_t)done);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return error_set_errno(e, 0, "cannot fill memory file %s", name);
-        done += (size_t)written;
-    }
+    int result = file_write_at(fd, data, len, 0, e);
+    if (result < 0)
+        return error_prefix(e, "cannot fill memory file %s", name);
     return sealed ? memory_file_seal(fd, e) : 0;
 }
 

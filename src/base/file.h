@@ -20,6 +20,11 @@ int file_read_fd(int fd, const char *name, size_t max_len, struct buffer *out, s
 int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct error *e);
 /* Writes everything, across short writes and EINTR. */
 int file_write_all(int fd, const void *data, size_t len, struct error *e);
+/* The same at an offset of a file; the descriptor's position stays. A failure may leave a part. */
+int file_write_at(int fd, const void *data, size_t len, uint64_t offset, struct error *e);
+/* Reads exactly len bytes at an offset of a file, across short reads and EINTR; the descriptor's
+ * position stays. ATOLL_ESIZE when the file ends before. */
+int file_read_at(int fd, void *to, size_t len, uint64_t offset, struct error *e);
 /* mkdir -p with the given mode for what it makes. */
 int directory_make(const char *path, mode_t mode, struct error *e);
 

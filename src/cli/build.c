@@ -20,20 +20,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define STACK_BYTES_DEFAULT (UINT64_C(1) << 20)
+#define STACK_BYTES_MIN     (UINT64_C(4) << 10)
+#define STACK_BYTES_MAX     (UINT64_C(1) << 30)
 #define SOURCE_BYTES_MAX    (16u << 20) /* that is looked through for atoll_main */
 
 struct build_command {
-    const char *output, *optimise, *standard;
+    const char *output, *standard;
+    int optimise; /* of optimise_levels */
     struct text_list include_directories, definitions, libraries, library_directories, warnings,
         linker_options, features;
     uint64_t stack_bytes;
     bool debug, no_simd, reactor, verbose;
     struct text_list sources;
 };
+
+static const char *const optimise_levels[] = {"0", "1", "2", "3", "s", "z", NULL};
 
 /* The arguments of clang; strings that were put together are owned. */
 struct arguments {
@@ -143,7 +149,7 @@ static void arguments_make(const struct build_command *c, struct arguments *a)
     bool has_sdk = sdk_find(sdk);
     arguments_add(a, "", compiler_program());
     sysroot_add(a);
-    arguments_add(a, "-O", c->optimise ? c->optimise : "2");
+    arguments_add(a, "-O", optimise_levels[c->optimise]);
     if (c->debug)
         arguments_add(a, "", "-g");
     if (c->standard)
@@ -254,15 +260,22 @@ static int program_build(const struct build_command *c)
 
 static int sources_check(const struct build_command *c)
 {
-    if (!c->output)
+    if (!c->output || !*c->output)
         return usage_error(&command_build, "say where the module goes: -o FILE.wasm.");
+    if (c->stack_bytes < STACK_BYTES_MIN || c->stack_bytes > STACK_BYTES_MAX)
+        return usage_error(&command_build, "--stack can be 4KiB to 1GiB.");
     for (size_t i = 0; i < c->sources.count; i++) {
         const char *source = c->sources.items[i];
+        struct stat status;
         /* It would reach the compiler as an option. */
         if (source[0] == '-')
             return usage_error(&command_build, "%s is no source file.", source);
         if (access(source, R_OK) < 0) {
             fprintf(stderr, "atoll build: cannot read %s: %s\n", source, strerror(errno));
+            return EXIT_NO_FILE;
+        }
+        if (stat(source, &status) == 0 && S_ISDIR(status.st_mode)) {
+            fprintf(stderr, "atoll build: cannot read %s: %s\n", source, strerror(EISDIR));
             return EXIT_NO_FILE;
         }
     }
@@ -285,11 +298,10 @@ static void build_command_free(struct build_command *c)
 
 static int build_run(int argc, char **argv)
 {
-    struct build_command c = {.stack_bytes = STACK_BYTES_DEFAULT};
+    struct build_command c = {.stack_bytes = STACK_BYTES_DEFAULT, .optimise = 2};
     const struct option_spec options[] = {
         {"output", 'o', OPTION_TEXT, "FILE", "the module to write", &c.output, NULL},
-        {NULL, 'O', OPTION_TEXT, "LEVEL", "optimisation: 0, 1, 2 (default), 3, s, z", &c.optimise,
-         NULL},
+        {NULL, 'O', OPTION_CHOICE, NULL, "optimisation (2)", &c.optimise, optimise_levels},
         {NULL, 'I', OPTION_LIST, "DIR", "search DIR for headers", &c.include_directories, NULL},
         {NULL, 'D', OPTION_LIST, "NAME[=VALUE]", "define a macro", &c.definitions, NULL},
         {NULL, 'W', OPTION_LIST, "WARNING", "warnings, as clang names them", &c.warnings, NULL},

@@ -179,7 +179,10 @@ bool client_path_append(char *path, size_t size, const void *bytes, size_t len, 
 {
     struct error e;
     size_t at = strlen(path);
-    return url_encode(bytes, len, keep_slash, path + at, size - at, &e) >= 0;
+    if (url_encode(bytes, len, keep_slash, path + at, size - at, &e) >= 0)
+        return true;
+    report_error(&e);
+    return false;
 }
 
 int client_data_read(const char *argument, struct buffer *out, struct error *e)

@@ -85,7 +85,7 @@ cJSON *client_get_json(struct client *, const char *path, int *exit_code);
 /* "tenant/function" (or "function": tenant "default") behind a prefix: "/v1/fn/tenant/function".
  * False after having said that the name is none. */
 bool client_function_path(const char *prefix, const char *name, char *out, size_t size);
-/* Appends bytes, percent-encoded. False when it does not fit. */
+/* Appends bytes, percent-encoded. False after having said that it does not fit. */
 bool client_path_append(char *path, size_t size, const void *bytes, size_t len, bool keep_slash);
 
 /* ---- reading what the user gave ---- */

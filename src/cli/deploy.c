@@ -272,7 +272,8 @@ static int parcel_send(const struct request *r, const struct parcel *p)
         return EXIT_USAGE;
     if (r->alias) {
         strcat(path, "?alias=");
-        client_path_append(path, sizeof path, r->alias, strlen(r->alias), false);
+        if (!client_path_append(path, sizeof path, r->alias, strlen(r->alias), false))
+            return EXIT_USAGE;
     }
     struct client *c = client_open(&r->client, &exit_code);
     if (c == NULL)

@@ -3,6 +3,7 @@
 #include "cli/table.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct request {
     struct client_settings client;
@@ -29,9 +30,11 @@ static void functions_print(const cJSON *o)
 static int list_run(void *request, struct client *c, const char *const *operands, size_t count)
 {
     struct request *r = request;
-    char path[256] = FUNCTIONS;
-    if (count == 1)
-        snprintf(path, sizeof path, FUNCTIONS "/%s", operands[0]);
+    char path[256] = FUNCTIONS "/";
+    if (count == 0)
+        path[strlen(FUNCTIONS)] = 0;
+    else if (!client_path_append(path, sizeof path, operands[0], strlen(operands[0]), false))
+        return EXIT_USAGE;
     return action_show(c, &r->client, path, functions_print);
 }
 

@@ -1,6 +1,8 @@
 /* The command `atoll`: finds the subcommand and hands over. */
 #include "cli/options.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,10 +56,16 @@ static void overview_print(FILE *output)
     fprintf(output, "`atoll COMMAND --help` tells all about one.\n");
 }
 
+static bool help_wanted(const char *argument)
+{
+    return strcmp(argument, "help") == 0 || strcmp(argument, "--help") == 0 ||
+           strcmp(argument, "-h") == 0;
+}
+
 /* `atoll help [COMMAND]` */
 static int help_run(int argc, char **argv)
 {
-    if (argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0) {
+    if (argc < 2 || help_wanted(argv[1])) {
         overview_print(stdout);
         return EXIT_OK;
     }
@@ -68,18 +76,48 @@ static int help_run(int argc, char **argv)
     return command->run(2, arguments);
 }
 
-int main(int argc, char **argv)
+/* Standard descriptors that the caller closed would be given to the next files that are opened, and
+ * what is printed would end up in those: the store, a checkpoint. What takes their place cannot be
+ * used in the direction that is meant, so reading and writing fail as they did. */
+static bool descriptors_occupy(void)
 {
-    /* Writing beyond the shell's file size limit is an error that is told, to the guest, too. */
-    signal(SIGXFSZ, SIG_IGN);
-    if (argc < 2) {
-        overview_print(stderr);
-        return EXIT_USAGE;
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            return false;
     }
-    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
+    return true;
+}
+
+/* What could not be printed must not pass for success. */
+static int output_finish(int code)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fprintf(stderr, "atoll: the output could not be written%s%s\n", errno ? ": " : "",
+            errno ? strerror(errno) : "");
+    return code == EXIT_OK ? EXIT_ATOLL : code;
+}
+
+static int command_dispatch(int argc, char **argv)
+{
+    if (help_wanted(argv[1]))
         return help_run(argc - 1, argv + 1);
     if (strcmp(argv[1], "--version") == 0)
         return command_version.run(1, argv + 1);
     const struct command *command = command_find(argv[1]);
     return command ? command->run(argc - 1, argv + 1) : command_unknown(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    /* Writing beyond the shell's file size limit is an error that is told, to the guest, too. */
+    signal(SIGXFSZ, SIG_IGN);
+    if (!descriptors_occupy())
+        return EXIT_ATOLL;
+    if (argc < 2) {
+        overview_print(stderr);
+        return EXIT_USAGE;
+    }
+    return output_finish(command_dispatch(argc, argv));
 }

@@ -299,6 +299,18 @@ static bool parse_long(struct parser *p, int argc, char **argv, int *at)
     return option_unknown(p, argument);
 }
 
+/* "--help", or "-h" where that is no option of the command's own. */
+static bool help_asked(const struct parser *p, const char *argument)
+{
+    if (strcmp(argument, "-h") != 0)
+        return strcmp(argument, "--help") == 0;
+    for (size_t i = 0; i < p->option_count; i++) {
+        if (p->options[i].letter == 'h')
+            return false;
+    }
+    return true;
+}
+
 /* argv[*at] is "-x", "-xVALUE" or "-x VALUE". Letters are not bundled. */
 static bool parse_letter(struct parser *p, int argc, char **argv, int *at)
 {
@@ -347,7 +359,7 @@ enum options_outcome options_parse(const struct command *command, const struct o
             good = list_append(operands, argument);
         } else if (strcmp(argument, "--") == 0) {
             only_operands = good = true;
-        } else if (strcmp(argument, "--help") == 0) {
+        } else if (help_asked(&p, argument)) {
             help_print(command, options, option_count);
             return OPTIONS_HELP;
         } else if (argument[1] == '-') {

@@ -25,10 +25,7 @@ static bool key_path(const char *name, char *path, size_t size)
         return false;
     }
     snprintf(path, size, "/v1/state/%.*s/", (int)(slash - name), name);
-    if (client_path_append(path, size, slash + 1, strlen(slash + 1), true))
-        return true;
-    fprintf(stderr, "atoll: the key is too long\n");
-    return false;
+    return client_path_append(path, size, slash + 1, strlen(slash + 1), true);
 }
 
 static int body_write(void *context, const void *data, size_t len)

@@ -64,6 +64,7 @@ static int node_serve(const struct request *r)
     }
     printf("%s\n", node_url(node));
     fflush(stdout);
+    clearerr(stdout); /* a service may have nobody to read it; the log has it, too */
     int status = node_run(node);
     node_destroy(node);
     return status;

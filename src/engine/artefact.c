@@ -16,7 +16,6 @@
 #include "engine/wasm_validate.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -256,20 +255,11 @@ static int extents_write(int fd, const struct image_extent *extents, uint32_t co
                          const uint8_t *bytes, struct error *e)
 {
     for (uint32_t i = 0; i < count; i++) {
-        for (uint64_t done = 0; done < extents[i].size;) {
-            ssize_t wrote =
-                pwrite(fd, bytes + done, extents[i].size - done, (off_t)(extents[i].offset + done));
-            if (wrote < 0 && errno == EINTR)
-                continue;
-            if (wrote < 0)
-                return error_set_errno(e, 0, "cannot fill the initial image of an artefact");
-            done += (uint64_t)wrote;
-        }
+        if (file_write_at(fd, bytes, extents[i].size, extents[i].offset, e) < 0)
+            return error_prefix(e, "cannot fill the initial image of an artefact");
         bytes += extents[i].size;
     }
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
-        return error_set_errno(e, 0, "cannot seal the initial image of an artefact");
-    return 0;
+    return memory_file_seal(fd, e);
 }
 
 static int data_open(const struct artefact_header *h, const struct artefact_tables *t,
@@ -426,16 +416,10 @@ int artefact_bytes(const struct artefact *a, struct buffer *out, struct error *e
     for (uint32_t i = 0; i < h.extents; i++) {
         if (!buffer_reserve(out, extents[i].size))
             return no_memory(e);
-        for (uint64_t done = 0; done < extents[i].size;) {
-            ssize_t got = pread(a->data_fd, out->data + out->len, extents[i].size - done,
-                                (off_t)(extents[i].offset + done));
-            if (got < 0 && errno == EINTR)
-                continue;
-            if (got <= 0)
-                return error_set_errno(e, 0, "cannot read the initial image of an artefact");
-            out->len += (size_t)got;
-            done += (uint64_t)got;
-        }
+        if (file_read_at(a->data_fd, out->data + out->len, extents[i].size, extents[i].offset, e) <
+            0)
+            return error_prefix(e, "cannot read the initial image of an artefact");
+        out->len += extents[i].size;
     }
     return 0;
 }

@@ -59,19 +59,6 @@ static int piece_read(int fd, uint8_t *to, size_t len, struct error *e)
     return 0;
 }
 
-static int piece_write(int fd, const uint8_t *from, size_t len, uint64_t at, struct error *e)
-{
-    for (size_t done = 0; done < len;) {
-        ssize_t wrote = pwrite(fd, from + done, len - done, (off_t)(at + done));
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote < 0)
-            return error_set_errno(e, ATOLL_ENOMEM, "no memory to hold it");
-        done += (size_t)wrote;
-    }
-    return 0;
-}
-
 /* Copies an artefact from its file into memory, hashing each piece while the processor's cache
  * still has it. */
 static int body_copy(int from, int to, size_t len, uint8_t id[static HASH_LEN], struct error *e)
@@ -85,7 +72,9 @@ static int body_copy(int from, int to, size_t len, uint8_t id[static HASH_LEN], 
         rc = piece_read(from, piece, n, e);
         if (rc == 0) {
             hash_stream_add(&hash, piece, n);
-            rc = piece_write(to, piece, n, at, e);
+            rc = file_write_at(to, piece, n, at, e);
+            if (rc < 0)
+                rc = error_set(e, ATOLL_ENOMEM, "no memory to hold it: %s", e->text);
         }
         at += n;
     }

@@ -1,13 +1,28 @@
-/* See builder.h. Mutex-guarded queues towards the threads, one back, and a uv_async_t that says
- * there is something in it. Each thread owns a compiler client: its atoll-cc ends with it. */
+/*
+ * See builder.h. Mutex-guarded queues towards the threads, one back, and a uv_async_t that says
+ * there is something in it. Each thread owns a compiler client: its atoll-cc ends with it.
+ *
+ * A queue towards the threads has a line for each tenant with jobs in it, and the lines take turns:
+ *
+ *   first ─▶ a1 ─next─▶ b1 ─next─▶ c1        taken: a1, b1, c1, a2, b2, a3
+ *            │          │
+ *          behind     behind
+ *            ▼          ▼
+ *            a2 ─▶ a3   b2
+ *
+ * The job at the head of a line stands for it; when it is taken, the next of the line goes to the
+ * end of the queue.
+ */
 #define _GNU_SOURCE
 #include "node/builder.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "engine/compile.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,9 +30,12 @@
 
 #define MODULE_BYTES_MAX  (1ull << 30)
 #define QUICK_FIRST_BYTES (3ull << 20)
+#define SECOND_NS         1000000000ll
 
 struct job {
-    struct job *next;
+    struct job *next;           /* the head of the next tenant's line; what was finished next */
+    struct job *behind, **last; /* the rest of its line; where that ends, at the head of one */
+    char tenant[NAME_MAX_LEN + 1];
     char *path;
     enum build_tier tier;
     build_done done;
@@ -27,7 +45,6 @@ struct job {
 
 struct queue {
     struct job *first, **last;
-    uint32_t count;
 };
 
 enum size { SMALL, LARGE, SIZES };
@@ -37,6 +54,7 @@ struct lane {
     struct builder *builder;
     enum size prefers;
     pthread_t thread;
+    int64_t deadline_ns; /* of the job in hand */
 };
 
 struct builder {
@@ -45,8 +63,10 @@ struct builder {
     pthread_mutex_t lock;
     pthread_cond_t work;
     struct queue waiting[SIZES], finished;
+    uint32_t waiting_count;
     _Atomic bool stop;
     char *cache;
+    int64_t time_max_ns;
     uv_async_t async;
 };
 
@@ -55,7 +75,6 @@ static void queue_push(struct queue *q, struct job *j)
     j->next = NULL;
     *q->last = j;
     q->last = &j->next;
-    q->count++;
 }
 
 static struct job *queue_pop(struct queue *q)
@@ -66,8 +85,46 @@ static struct job *queue_pop(struct queue *q)
     q->first = j->next;
     if (q->first == NULL)
         q->last = &q->first;
-    q->count--;
     return j;
+}
+
+/* At the end of its tenant's line, or as a line of its own. At most BUILDER_QUEUE_MAX are looked
+ * at. */
+static void line_push(struct queue *q, struct job *j)
+{
+    struct job *head = q->first;
+    while (head && strcmp(head->tenant, j->tenant) != 0)
+        head = head->next;
+    if (head == NULL) {
+        j->last = &j->behind;
+        queue_push(q, j);
+        return;
+    }
+    *head->last = j;
+    head->last = &j->behind;
+}
+
+static struct job *line_pop(struct queue *q)
+{
+    struct job *j = queue_pop(q);
+    if (j && j->behind) {
+        struct job *head = j->behind;
+        head->last = head->behind ? j->last : &head->behind;
+        j->behind = NULL;
+        queue_push(q, head);
+    }
+    return j;
+}
+
+static uint32_t line_count(const struct queue *q, const char *tenant)
+{
+    const struct job *j = q->first;
+    uint32_t count = 0;
+    while (j && strcmp(j->tenant, tenant) != 0)
+        j = j->next;
+    for (; j; j = j->behind)
+        count++;
+    return count;
 }
 
 /* Modules with tail calls have another calling convention, which is part of the key; only the
@@ -134,14 +191,35 @@ static void job_run(struct compiler *c, struct job *j)
 
 static struct job *job_take(struct lane *lane)
 {
-    struct job *j = queue_pop(&lane->builder->waiting[lane->prefers]);
-    return j || lane->prefers == SMALL ? j : queue_pop(&lane->builder->waiting[SMALL]);
+    struct builder *b = lane->builder;
+    struct job *j = line_pop(&b->waiting[lane->prefers]);
+    if (j == NULL && lane->prefers != SMALL)
+        j = line_pop(&b->waiting[SMALL]);
+    b->waiting_count -= j != NULL;
+    return j;
 }
 
-static bool builder_stops(void *context)
+static bool job_given_up(void *context)
 {
-    const struct builder *b = context;
-    return b->stop;
+    const struct lane *lane = context;
+    return lane->builder->stop || clock_monotonic_ns() >= lane->deadline_ns;
+}
+
+static int stopping_tell(struct built *b)
+{
+    return b->code = error_set(&b->error, ATOLL_ECANCELED, "the node is stopping");
+}
+
+/* Why it was given up: nobody but job_given_up says so. */
+static void cancellation_tell(const struct builder *b, struct built *built)
+{
+    if (b->stop)
+        stopping_tell(built);
+    else
+        built->code = error_set(&built->error, ATOLL_ETIMEDOUT,
+                                "compiling the module took more than %.3g seconds, which is all "
+                                "that this node gives to one (limits.compile)",
+                                (double)b->time_max_ns / SECOND_NS);
 }
 
 static void *lane_run(void *argument)
@@ -150,7 +228,7 @@ static void *lane_run(void *argument)
     struct builder *b = lane->builder;
     struct compiler *compiler = NULL;
     struct compiler_settings settings = {
-        .cache = b->cache, .cancelled = builder_stops, .cancelled_context = b};
+        .cache = b->cache, .cancelled = job_given_up, .cancelled_context = lane};
     pthread_mutex_lock(&b->lock);
     while (!b->stop) {
         struct job *j = job_take(lane);
@@ -159,11 +237,14 @@ static void *lane_run(void *argument)
             continue;
         }
         pthread_mutex_unlock(&b->lock);
+        lane->deadline_ns = clock_monotonic_ns() + b->time_max_ns;
         int rc = compiler ? 0 : compiler_create(&settings, &compiler, &j->built.error);
         if (rc == 0)
             job_run(compiler, j);
         else
             j->built.code = rc;
+        if (j->built.code == -ATOLL_ECANCELED)
+            cancellation_tell(b, &j->built);
         pthread_mutex_lock(&b->lock);
         queue_push(&b->finished, j);
         uv_async_send(&b->async);
@@ -193,12 +274,22 @@ static void finished_deliver(uv_async_t *async)
     }
 }
 
-static void threads_stop(struct builder *b)
+void builder_stop(struct builder *b)
 {
     pthread_mutex_lock(&b->lock);
     b->stop = true;
+    for (int i = 0; i < SIZES; i++) {
+        for (struct job *j; (j = line_pop(&b->waiting[i])) != NULL; queue_push(&b->finished, j))
+            stopping_tell(&j->built);
+    }
+    b->waiting_count = 0;
     pthread_cond_broadcast(&b->work);
     pthread_mutex_unlock(&b->lock);
+    uv_async_send(&b->async);
+}
+
+static void threads_join(struct builder *b)
+{
     while (b->lane_count > 0)
         pthread_join(b->lanes[--b->lane_count].thread, NULL);
 }
@@ -223,7 +314,8 @@ static void builder_free(uv_handle_t *handle)
     free(b);
 }
 
-int builder_create(struct uv_loop_s *loop, const char *cache, struct builder **out, struct error *e)
+int builder_create(struct uv_loop_s *loop, const char *cache, int64_t time_max_ns,
+                   struct builder **out, struct error *e)
 {
     *out = NULL;
     struct builder *b = calloc(1, sizeof *b);
@@ -231,22 +323,23 @@ int builder_create(struct uv_loop_s *loop, const char *cache, struct builder **o
         free(b);
         return error_set(e, ATOLL_ENOMEM, "no memory for the builder");
     }
+    b->time_max_ns = time_max_ns;
     for (int i = 0; i < SIZES; i++)
         b->waiting[i].last = &b->waiting[i].first;
     b->finished.last = &b->finished.first;
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->work, NULL);
-    int rc = uv_async_init(loop, &b->async, finished_deliver);
     b->async.data = b;
-    if (rc == 0 && threads_start(b)) {
+    if (uv_async_init(loop, &b->async, finished_deliver) != 0) {
+        builder_free((uv_handle_t *)&b->async);
+    } else if (threads_start(b)) {
         *out = b;
         return 0;
-    }
-    threads_stop(b);
-    if (rc == 0)
+    } else {
+        builder_stop(b);
+        threads_join(b);
         uv_close((uv_handle_t *)&b->async, builder_free);
-    else
-        builder_free((uv_handle_t *)&b->async);
+    }
     return error_set(e, ATOLL_ENOMEM, "the builder's threads could not be started");
 }
 
@@ -254,16 +347,29 @@ void builder_destroy(struct builder *b)
 {
     if (b == NULL)
         return;
-    threads_stop(b);
+    builder_stop(b);
+    threads_join(b);
     finished_deliver(&b->async);
-    for (int i = 0; i < SIZES; i++)
-        for (struct job *j; (j = queue_pop(&b->waiting[i])) != NULL; job_finish(j))
-            j->built.code = error_set(&j->built.error, ATOLL_ECANCELED, "the node is stopping");
     uv_close((uv_handle_t *)&b->async, builder_free);
 }
 
-int builder_submit(struct builder *b, const char *path, enum build_tier tier, build_done done,
-                   void *context, struct error *e)
+/* 0 when there is room for a job of the tenant; under the lock. */
+static int queue_admit(const struct builder *b, enum size size, const char *tenant, struct error *e)
+{
+    if (b->stop)
+        return error_set(e, ATOLL_ECANCELED, "the node is stopping");
+    if (b->waiting_count >= BUILDER_QUEUE_MAX)
+        return error_set(e, ATOLL_EAGAIN, "%u modules wait to be compiled already; try again later",
+                         BUILDER_QUEUE_MAX);
+    if (line_count(&b->waiting[size], tenant) >= BUILDER_TENANT_MAX)
+        return error_set(e, ATOLL_EAGAIN,
+                         "%u modules of tenant %s wait to be compiled already; try again later",
+                         BUILDER_TENANT_MAX, tenant);
+    return 0;
+}
+
+int builder_submit(struct builder *b, const char *tenant, const char *path, enum build_tier tier,
+                   build_done done, void *context, struct error *e)
 {
     struct job *j = calloc(1, sizeof *j);
     if (j == NULL || (j->path = strdup(path)) == NULL) {
@@ -274,20 +380,23 @@ int builder_submit(struct builder *b, const char *path, enum build_tier tier, bu
     j->done = done;
     j->context = context;
     j->built.fd = -1;
+    snprintf(j->tenant, sizeof j->tenant, "%s", tenant);
     struct stat status; /* what cannot be read is told soon */
     bool large = stat(path, &status) == 0 && status.st_size > BUILDER_SMALL_BYTES;
+    enum size size = large ? LARGE : SMALL;
     pthread_mutex_lock(&b->lock);
-    bool full = b->waiting[SMALL].count + b->waiting[LARGE].count >= BUILDER_QUEUE_MAX;
-    if (!full)
-        queue_push(&b->waiting[large ? LARGE : SMALL], j);
-    pthread_cond_broadcast(&b->work);
+    int rc = queue_admit(b, size, tenant, e);
+    if (rc == 0) {
+        line_push(&b->waiting[size], j);
+        b->waiting_count++;
+        pthread_cond_broadcast(&b->work);
+    }
     pthread_mutex_unlock(&b->lock);
-    if (!full)
-        return 0;
-    free(j->path);
-    free(j);
-    return error_set(e, ATOLL_ELIMIT, "%u modules wait to be compiled already; try again later",
-                     BUILDER_QUEUE_MAX);
+    if (rc != 0) {
+        free(j->path);
+        free(j);
+    }
+    return rc;
 }
 
 bool builder_prefers_quick(uint64_t module_bytes)

@@ -34,6 +34,7 @@ struct node_config {
     uint32_t queue_max;           /* waiting calls per tenant; 0 = 4 x threads x 64 */
     uint32_t instances;           /* of a worker process; 0 = what the system allows */
     uint32_t connections;         /* default 4,096 */
+    int64_t compile_ns;           /* for compiling a module, default 5 min */
     int64_t drain_ns;             /* default 30 s */
     uint32_t node_id;             /* 16 bits of call ids; default 1 */
     int log_level;                /* 0 trace … 4 error, default 2 (info) */

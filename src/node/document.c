@@ -180,6 +180,10 @@ struct unit {
 static const struct unit sizes[] = {
     {"", 1},
     {"B", 1},
+    {"K", 1ull << 10},
+    {"M", 1ull << 20},
+    {"G", 1ull << 30},
+    {"T", 1ull << 40},
     {"KiB", 1ull << 10},
     {"MiB", 1ull << 20},
     {"GiB", 1ull << 30},

@@ -122,8 +122,10 @@ static void gateway_drained(void *context)
 
 static void drain_look(struct whole *w)
 {
-    bool late = clock_monotonic_ns() >= w->drain_until_ns;
-    bool idle = calls_live(w->node.calls) == 0 && w->gateway_drained;
+    bool late = clock_monotonic_ns() >= w->drain_until_ns, calm = calls_live(w->node.calls) == 0;
+    bool idle = calm && w->gateway_drained;
+    if (calm) /* what is being built, only deployments wait for */
+        builder_stop(w->node.builder);
     if (w->workers_stopping || (!idle && !late))
         return;
     if (!idle)
@@ -293,7 +295,7 @@ static int parts_create(struct whole *w, struct error *e)
                                   .timer = state_timer,
                                   .granted = state_granted};
     if ((rc = state_create(&state, &n->state, e)) != 0 ||
-        (rc = builder_create(&w->loop, cache, &n->builder, e)) != 0 ||
+        (rc = builder_create(&w->loop, cache, n->config.compile_ns, &n->builder, e)) != 0 ||
         (rc = access_create(n, &n->access, e)) != 0 ||
         (rc = metrics_create(n, &n->metrics, e)) != 0 ||
         (rc = expiry_create(n->store, &n->expiry, e)) != 0 ||

@@ -115,7 +115,8 @@ static void best_begin(struct registry *r, struct function_version *v, const cha
 {
     struct error e;
     struct preparation *p = preparation_make(r, v);
-    if (p && builder_submit(r->node->builder, path, BUILD_BEST, best_built, p, &e) != 0) {
+    if (p && builder_submit(r->node->builder, v->function->tenant, path, BUILD_BEST, best_built, p,
+                            &e) != 0) {
         version_release(r, v);
         free(p);
     }
@@ -182,8 +183,9 @@ void registry_prepare(struct registry *r, struct function_version *v, version_re
     registry_module_path(r, v, path);
     enum build_tier tier = builder_prefers_quick(v->module_bytes) ? BUILD_FIRST : BUILD_BEST;
     struct preparation *p = preparation_make(r, v);
-    int rc = p ? builder_submit(r->node->builder, path, tier, first_built, p, &e)
-               : error_set(&e, ATOLL_ENOMEM, "no memory to prepare a function");
+    int rc =
+        p ? builder_submit(r->node->builder, v->function->tenant, path, tier, first_built, p, &e)
+          : error_set(&e, ATOLL_ENOMEM, "no memory to prepare a function");
     if (rc == 0)
         return;
     if (p)

@@ -9,13 +9,12 @@
 #define _GNU_SOURCE
 #include "sandbox/proto_format.h"
 
+#include "base/file.h"
 #include "engine/link.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #define MAPPED_MIN (256u << 10) /* bytes of an extent that is mapped instead of read */
 #define MAPPED_MAX 64u          /* extents: each takes a mapping or two */
@@ -251,16 +250,8 @@ static void fresh_clear(struct fresh *f, uint8_t *from, uint8_t *to)
 static int extent_read(const struct load *l, uint8_t *to, uint64_t len, uint64_t offset,
                        struct error *e)
 {
-    while (len) {
-        ssize_t got = pread(l->image->fd, to, len < 1u << 30 ? len : 1u << 30, (off_t)offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return error_set_errno(e, ATOLL_ENOMEM, "cannot read the memory of a proto-image");
-        to += got;
-        offset += (uint64_t)got;
-        len -= (uint64_t)got;
-    }
+    if (file_read_at(l->image->fd, to, len, offset, e) < 0)
+        return error_set(e, ATOLL_ENOMEM, "cannot read the memory of a proto-image: %s", e->text);
     return 0;
 }
 

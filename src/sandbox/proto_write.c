@@ -8,6 +8,7 @@
 #include "sandbox/proto_format.h"
 #include "sandbox/snapshot.h"
 
+#include "base/file.h"
 #include "engine/link.h"
 
 #include <stdlib.h>
@@ -239,16 +240,10 @@ static int extents_gather(struct writer *w, struct error *e)
 
 /* ---- the file ---- */
 
-static int write_at(int fd, const uint8_t *data, uint64_t len, uint64_t offset, struct error *e)
+static int write_at(int fd, const void *data, uint64_t len, uint64_t offset, struct error *e)
 {
-    while (len) {
-        ssize_t done = pwrite(fd, data, len < 1u << 30 ? len : 1u << 30, (off_t)offset);
-        if (done <= 0)
-            return error_set_errno(e, ATOLL_EIO, "cannot write a proto-image");
-        data += done;
-        offset += (uint64_t)done;
-        len -= (uint64_t)done;
-    }
+    if (file_write_at(fd, data, len, offset, e) < 0)
+        return error_set(e, ATOLL_EIO, "cannot write a proto-image: %s", e->text);
     return 0;
 }
 
@@ -309,7 +304,7 @@ static int file_write(struct writer *w, const void *owner, size_t owner_len, str
     header.file_bytes = pages + w->page_count * PAGE_BYTES;
     if (ftruncate(w->fd, (off_t)header.file_bytes) != 0)
         return error_set_errno(e, ATOLL_EIO, "cannot write a proto-image");
-    int rc = write_at(w->fd, (const uint8_t *)&header, sizeof header, 0, e);
+    int rc = write_at(w->fd, &header, sizeof header, 0, e);
     if (rc == 0)
         rc = write_at(w->fd, w->metadata.data, w->metadata.len, PAGE_BYTES, e);
     if (rc == 0)

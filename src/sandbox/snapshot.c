@@ -88,13 +88,9 @@ static int run_write(void *context, const uint8_t *start, uint64_t len, struct e
 {
     struct filling *f = context;
     uint64_t at = f->offset + (uint64_t)(start - f->start);
-    for (uint64_t done = 0; done < len;) {
-        ssize_t wrote = pwrite(f->s->fd, start + done, len - done, (off_t)(at + done));
-        if (wrote <= 0)
-            return error_set_errno(e, ATOLL_ENOMEM, "cannot write a snapshot of %llu bytes",
-                                   (unsigned long long)f->s->size);
-        done += (uint64_t)wrote;
-    }
+    if (file_write_at(f->s->fd, start, len, at, e) < 0)
+        return error_set(e, ATOLL_ENOMEM, "cannot write a snapshot of %llu bytes: %s",
+                         (unsigned long long)f->s->size, e->text);
     for (uint64_t page = at / PAGE_BYTES; page < (at + len) / PAGE_BYTES; page++)
         f->s->filled[page >> 3] |= (uint8_t)(1u << (page & 7));
     return 0;

@@ -86,6 +86,20 @@ expect 2 'up refuses more threads than there can be' "$atoll" up --data "$work/n
 says 'and says how many can' 'between 0 and 1024'
 expect 125 'up needs a directory to keep things in' "$atoll" up --data "$work/world.wasm" --listen 127.0.0.1:0
 says 'and names the one it cannot have' 'world.wasm exists and is not a directory'
+for command in 'inspect' 'compile --json'; do
+    expect 125 "$command does not pass for a success when its output has no room" \
+        sh -c "'$atoll' $command '$work/world.wasm' >/dev/full"
+    says 'and says so' 'the output could not be written'
+done
+expect 125 'nor when there is no output at all' sh -c "'$atoll' inspect '$work/world.wasm' >&-"
+expect 2 'up starts no node that speaks half TLS' "$atoll" up --data "$work/node" --listen 127.0.0.1:0 \
+    --set tls.key="$work/world.wasm"
+says 'and says what is missing' 'tls.certificate'
+expect 2 'build refuses a level of optimisation that is none' \
+    "$atoll" build -O9 "$here/programs/world.c" -o "$work/x.wasm"
+expect 2 'and a stack that no memory has room for' \
+    "$atoll" build --stack 99G "$here/programs/world.c" -o "$work/x.wasm"
+expect 127 'and a directory in place of a source' "$atoll" build "$work" -o "$work/x.wasm"
 expect 2 'build needs an output' "$atoll" build "$here/programs/world.c"
 expect 127 'build names a missing source' "$atoll" build "$work/absent.c" -o "$work/x.wasm"
 printf 'int main(void) { return missing; }\n' >"$work/wrong.c"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Compiling on a node: a module that takes long holds up neither small ones nor the node's end.
+# Compiling on a node: a module that takes long holds up neither small ones nor the node's end, and is
+# given up when it takes too long.
 . "$(dirname "$0")/node.bash"
 cd "$work" || exit 1
 
@@ -20,15 +21,28 @@ open('large.wasm', 'wb').write(module(100000))
 open('small.wasm', 'wb').write(module(1))
 PYTHON
 
-check 'a node starts' node_start --set drain=1s
+check 'a node starts' node_start --set drain=1h
 "$atoll" deploy large.wasm --name default/large >large.out 2>large.err &
 large=$!
 sleep 1
 expect 0 'a small function is deployed' "$atoll" deploy small.wasm --name default/small
 expect 0 'and runs' "$atoll" invoke small
 check 'while the large one is still being compiled' kill -0 $large
-check 'a node that is told to stop ends in the midst of it' node_stop
+"$atoll" logs -f >followed 2>&1 &
+follower=$!
+until [ -s followed ]; do sleep 0.1; done
+check 'a node that is told to stop ends in the midst of it, though it may drain for an hour' \
+    timeout 60 tail --pid=$(kill -TERM $node; echo $node) -f /dev/null
 wait $large
-check 'and who deployed is told' test $? -ne 0
-check 'why' grep -qE 'given up|stopping|no answer|closed' large.err
+check 'and who deployed is told' test $? -eq 1
+check 'why' grep -q 'codegen: the node is stopping' large.err
+wait $follower
+check 'and who followed the log has seen it' grep -q draining followed
+
+check 'a node that gives two seconds to a module starts' node_start --set limits.compile=2s
+expect 1 'a module that takes longer is refused' "$atoll" deploy large.wasm --name default/large
+says 'at its stage, with the limit' 'codegen: .*more than 2 seconds.*limits.compile'
+expect 0 'and the next one is compiled as ever' "$atoll" deploy small.wasm --name default/other
+expect 0 'and runs' "$atoll" invoke other
+check 'the node stops' node_stop
 finish

@@ -70,6 +70,11 @@ static void the_environment_and_options_set_the_same_things(void **state)
     assert_int_equal(config_environment(&c, &e), -ATOLL_EINVAL);
     assert_non_null(strstr(e.text, "environment variable ATOLL_LIMITS_INPUT"));
     unsetenv("ATOLL_LIMITS_INPUT");
+    assert_int_equal(config_set(&c, "limits.input", "6K", &e), 0);
+    assert_int_equal(c.input_bytes, 6 << 10);
+    assert_int_equal(config_set(&c, "limits.compile", "0", &e), -ATOLL_EINVAL);
+    assert_int_equal(config_set(&c, "limits.compile", "90s", &e), 0);
+    assert_int_equal(c.compile_ns, 90000000000);
     assert_int_equal(config_set(&c, "limits.queue", "17", &e), 0);
     assert_int_equal(c.queue_max, 17);
 }

@@ -151,6 +151,49 @@ static void directories_are_made_with_their_parents(void **state)
     assert_true(directory_make(inside("a/f/g"), 0700, &failure) < 0);
 }
 
+static void bytes_go_to_an_offset_and_come_back_whole(void **state)
+{
+    (void)state;
+    int fd = memory_file("test", "abcdef", 6, 8192, false, false, &failure);
+    assert_true(fd >= 0);
+    char bytes[4];
+    assert_int_equal(file_write_at(fd, "XY", 2, 8191, &failure), 0);
+    assert_int_equal(file_write_at(fd, "", 0, 100, &failure), 0);
+    assert_int_equal(file_read_at(fd, bytes, 3, 8190, &failure), 0);
+    assert_memory_equal(bytes, "\0XY", 3);
+    assert_int_equal(lseek(fd, 0, SEEK_CUR), 0);
+    assert_int_equal(file_read_at(fd, bytes, 4, 8190, &failure), -ATOLL_ESIZE);
+    assert_non_null(strstr(failure.text, "1 bytes too early"));
+    close(fd);
+}
+
+static void what_cannot_be_written_at_an_offset_is_an_error(void **state)
+{
+    (void)state;
+    int fd = memory_file("test", "abc", 3, 3, true, false, &failure);
+    assert_true(fd >= 0);
+    assert_int_equal(file_write_at(fd, "x", 1, 0, &failure), -ATOLL_EPERM);
+    char byte;
+    assert_int_equal(file_read_at(fd, &byte, 1, 0, &failure), 0);
+    assert_int_equal(byte, 'a');
+    close(fd);
+    assert_int_equal(file_read_at(fd, &byte, 1, 0, &failure), -ATOLL_EBADF);
+}
+
+/* One gibibyte more than what the kernel moves in one call. */
+static void more_than_one_call_moves_goes_through(void **state)
+{
+    (void)state;
+    size_t len = (3ul << 30);
+    uint8_t *zeros = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(zeros != MAP_FAILED);
+    int fd = open("/dev/null", O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(file_write_at(fd, zeros, len, 0, &failure), 0);
+    close(fd);
+    munmap(zeros, len);
+}
+
 static void a_sealed_memory_file_cannot_change(void **state)
 {
     (void)state;
@@ -195,6 +238,9 @@ int main(void)
         cmocka_unit_test(a_stream_that_never_ends_is_stopped_at_the_limit),
         cmocka_unit_test_setup_teardown(only_regular_files_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(directories_are_made_with_their_parents, setup, teardown),
+        cmocka_unit_test(bytes_go_to_an_offset_and_come_back_whole),
+        cmocka_unit_test(what_cannot_be_written_at_an_offset_is_an_error),
+        cmocka_unit_test(more_than_one_call_moves_goes_through),
         cmocka_unit_test(a_sealed_memory_file_cannot_change),
         cmocka_unit_test(an_executable_memory_file_runs_and_a_full_one_is_refused),
     };

@@ -96,9 +96,7 @@ static void a_full_queue_says_so_and_a_large_one_works(void **state)
         ledger_client_settle(client);
         batch_execute(&b, 0, s);
         assert_int_equal(b.pp.count, 100);
-        replyx_from(&b, 1);
-        for (uint16_t i = 0; i < 3; i++)
-            reply_from(&b, i);
+        quorum_answers(&b);
         batch_free(&b);
     }
     assert_int_equal(ended_count, 1000);
@@ -150,9 +148,7 @@ static void identities_have_their_own_numbers_and_share_what_is_checked(void **s
     ledger_client_settle(client);
     assert_int_equal(sent_count, 1); /* one message for all */
     batch_execute(&b, 0, 1);
-    replyx_from(&b, 1);
-    for (uint16_t i = 0; i < 3; i++)
-        reply_from(&b, i);
+    quorum_answers(&b);
     assert_int_equal(ended_count, 3);
     assert_int_equal(ended[0].outcome.identity, 0);
     assert_int_equal(ended[2].outcome.identity, 1);
@@ -230,8 +226,7 @@ static void while_the_primarys_link_is_lost_everything_goes_to_all(void **state)
         assert_int_equal(requests_to(i), 2);
     ledger_client_on_connected(client, 0);
     sent_count = 0;
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     assert_int_equal(requests_to(0), 1);
     assert_int_equal(requests_to(1), 0);
     client_close();
@@ -241,8 +236,7 @@ static void a_link_that_comes_and_goes_does_not_multiply_what_is_sent(void **sta
 {
     (void)state;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     sent_count = 0;
     for (unsigned i = 0; i < 50; i++) {
         ledger_client_on_disconnected(client, 0);
@@ -271,8 +265,7 @@ static void nonsense_is_counted_and_dropped(void **state)
 {
     (void)state;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     ledger_client_on_message(client, 0, slice_of(NULL, 0));
     ledger_client_on_message(client, 0, text_slice("1234"));
     ledger_client_on_message(client, 0, text_slice("0"));

@@ -19,9 +19,7 @@ static void a_call_ends_with_a_quorum_and_one_replyx_in_any_order(void **state)
     for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
         static struct batch b;
         client_open(1, 0, 0);
-        uint64_t reqno = call(0);
-        ledger_client_settle(client);
-        batch_execute(&b, 0, 1);
+        uint64_t reqno = call_executed(&b, 1);
         for (const char *step = orders[i]; *step; step++) {
             assert_int_equal(ended_count, 0);
             if (*step == 'x')
@@ -44,9 +42,7 @@ static void fewer_than_a_quorum_or_none_of_the_primary_is_no_answer(void **state
     (void)state;
     static struct batch b;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
-    batch_execute(&b, 0, 1);
+    call_executed(&b, 1);
     replyx_from(&b, 1);
     for (unsigned i = 0; i < 3; i++)
         reply_from(&b, 1);
@@ -65,9 +61,7 @@ static void a_false_signature_or_nonce_does_not_count(void **state)
     (void)state;
     static struct batch b;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
-    batch_execute(&b, 0, 1);
+    call_executed(&b, 1);
     replyx_from(&b, 1);
     struct ledger_reply reply = reply_of(&b, 1);
     reply.signature[3] ^= 1;
@@ -88,9 +82,7 @@ static void nobody_replies_in_anothers_name(void **state)
     (void)state;
     static struct batch b;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
-    batch_execute(&b, 0, 1);
+    call_executed(&b, 1);
     replyx_from(&b, 1);
     for (uint16_t i = 0; i < 3; i++) {
         struct ledger_reply reply = reply_of(&b, i);
@@ -107,9 +99,7 @@ static void a_replyx_that_nobody_signed_stands_in_nobodys_way(void **state)
     (void)state;
     static struct batch b, lie;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
-    batch_execute(&b, 0, 1);
+    call_executed(&b, 1);
     batch_make(&service, &lie, 0, 1, 0);
     struct ledger_tx tx;
     struct error e;
@@ -135,9 +125,7 @@ static void replies_of_different_views_are_never_mixed(void **state)
     (void)state;
     static struct batch old, new;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
-    batch_execute(&old, 0, 1);
+    call_executed(&old, 1);
     /* The same batch, proposed again in view 1. */
     batch_make(&service, &new, 1, 1, 0);
     struct ledger_tx tx;
@@ -159,8 +147,7 @@ static void replies_of_different_views_are_never_mixed(void **state)
     receipts_hold();
     assert_int_equal(status().primary, 1);
     /* From then on the client turns to the primary of that view. */
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     assert_int_equal(sent_count, 1);
     assert_int_equal(sent[0].to, 1);
     client_close();
@@ -173,9 +160,7 @@ static void answers_that_come_late_or_twice_end_nothing_twice(void **state)
     (void)state;
     static struct batch b;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
-    batch_execute(&b, 0, 1);
+    call_executed(&b, 1);
     for (unsigned round = 0; round < 2; round++) {
         replyx_from(&b, 1);
         for (uint16_t i = 0; i < 4; i++)
@@ -193,9 +178,7 @@ static void a_replica_cannot_make_the_client_remember_without_bound(void **state
     (void)state;
     static struct batch b;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
-    batch_execute(&b, 0, 1);
+    call_executed(&b, 1);
     reply_from(&b, 0);
     for (uint64_t i = 0; i < 20000; i++) {
         struct ledger_reply reply = reply_of(&b, 3);
@@ -218,9 +201,7 @@ static void a_receipt_answers_a_call_and_a_forged_one_does_not(void **state)
     (void)state;
     static struct batch b;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
-    batch_execute(&b, 0, 1);
+    call_executed(&b, 1);
     receipt_from(&b, 3, 0, true);
     assert_int_equal(ended_count, 0);
     assert_int_equal(status().answers_bad, 1);
@@ -265,50 +246,45 @@ static void a_receipt_of_a_batch_that_is_known_need_not_bring_good_signatures(vo
     buffer_free(&message);
 }
 
+/* Batch 1 is another request of identity 0 under this number. */
+static void another_executed(struct batch *b, uint64_t reqno)
+{
+    struct buffer body = {0};
+    struct ledger_request other = service_request(&service, 0, reqno, "another one");
+    batch_make(&service, b, 0, 1, 0);
+    service_body(&service, 0, &other, &body);
+    batch_tx_add(b, slice_of_buffer(&body), b->pp.first_index);
+    b->pp.count = 1;
+    batch_close(b);
+    buffer_free(&body);
+}
+
 static void a_number_that_the_key_used_elsewhere_is_reported(void **state)
 {
     (void)state;
     static struct batch b;
-    struct buffer body = {0};
     client_open(1, 0, 0);
-    uint64_t reqno = call(0);
-    ledger_client_settle(client);
-    batch_make(&service, &b, 0, 1, 0);
-    struct ledger_request other = service_request(&service, 0, reqno, "another one");
-    service_body(&service, 0, &other, &body);
-    batch_tx_add(&b, slice_of_buffer(&body), b.pp.first_index);
-    b.pp.count = 1;
-    batch_close(&b);
+    another_executed(&b, call_sent());
     receipt_from(&b, 2, 0, false);
     assert_int_equal(ended_count, 1);
     assert_int_equal(ended[0].outcome.result, -ATOLL_EEXIST);
     assert_true(ended[0].receipt.len > 0);
     client_close();
     batch_free(&b);
-    buffer_free(&body);
 }
 
 static void another_request_under_a_number_of_ours_is_no_answer(void **state)
 {
     (void)state;
     static struct batch b;
-    struct buffer body = {0};
     client_open(1, 0, 0);
-    uint64_t reqno = call(0);
-    ledger_client_settle(client);
-    batch_make(&service, &b, 0, 1, 0);
-    struct ledger_request other = service_request(&service, 0, reqno, "another one");
-    service_body(&service, 0, &other, &body);
-    batch_tx_add(&b, slice_of_buffer(&body), b.pp.first_index);
-    b.pp.count = 1;
-    batch_close(&b);
+    another_executed(&b, call_sent());
     replyx_from(&b, 1);
     for (uint16_t i = 0; i < 4; i++)
         reply_from(&b, i);
     assert_int_equal(ended_count, 0);
     client_close();
     batch_free(&b);
-    buffer_free(&body);
 }
 
 static void a_refusal_for_good_needs_a_correct_replica(void **state)
@@ -316,8 +292,7 @@ static void a_refusal_for_good_needs_a_correct_replica(void **state)
     (void)state;
     uint8_t hash[HASH_LEN];
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     sent_hash(hash);
     for (unsigned i = 0; i < 5; i++)
         refusal_from(3, hash, LEDGER_REFUSAL_STRANGER, 0, 0);
@@ -335,8 +310,7 @@ static void a_busy_primary_is_asked_again_later_and_no_other_is_believed(void **
     (void)state;
     uint8_t hash[HASH_LEN];
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     sent_hash(hash);
     sent_count = 0;
     uint64_t due = timer_us;
@@ -361,14 +335,12 @@ static void a_hint_at_another_primary_is_followed(void **state)
     (void)state;
     uint8_t hash[HASH_LEN];
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     sent_hash(hash);
     refusal_from(0, hash, LEDGER_REFUSAL_NOT_PRIMARY, 0, 2);
     refusal_from(0, hash, LEDGER_REFUSAL_NOT_PRIMARY, 0, 60); /* there is none */
     sent_count = 0;
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     assert_int_equal(sent[0].to, 2);
     client_close();
 }
@@ -384,18 +356,13 @@ static void what_is_signed_after_a_receipt_asks_for_a_greater_index(void **state
     struct slice bytes;
     struct error e;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
-    batch_execute(&b, 0, 7);
-    replyx_from(&b, 1);
-    for (uint16_t i = 0; i < 3; i++)
-        reply_from(&b, i);
+    call_executed(&b, 7);
+    quorum_answers(&b);
     assert_int_equal(status().min_index, 7000);
     ledger_client_saw(client, 6999);
     assert_int_equal(status().min_index, 7000);
     ledger_client_saw(client, 7005);
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     assert_int_equal(ledger_bodies_decode(slice_of_buffer(&sent[0].message), &list, &e), 0);
     assert_true(ledger_list_next_bytes(&list, &bytes));
     assert_int_equal(ledger_body_decode(bytes, &body, &e), 0);
@@ -415,9 +382,7 @@ static void an_index_at_or_below_min_index_is_reported_with_its_receipt(void **s
     ledger_client_settle(client);
     batch_execute(&b, 0, 1); /* begins at 1000 */
     receipt_from(&b, 1, 0, false);
-    replyx_from(&b, 1);
-    for (uint16_t i = 0; i < 3; i++)
-        reply_from(&b, i);
+    quorum_answers(&b);
     assert_int_equal(ended_count, 2);
     assert_int_equal(ended[0].outcome.result, -ATOLL_ERANGE);
     assert_true(ended[0].receipt.len > 0);

@@ -15,8 +15,7 @@ static void what_is_not_answered_is_sent_to_all_with_the_same_bytes(void **state
     (void)state;
     struct buffer first = {0};
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     assert_int_equal(sent_count, 1);
     assert_int_equal(sent[0].to, 0);
     assert_true(buffer_append(&first, sent[0].message.data, sent[0].message.len));
@@ -48,9 +47,7 @@ static void a_replyx_that_does_not_come_is_asked_for_as_a_receipt(void **state)
     (void)state;
     static struct batch b;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
-    batch_execute(&b, 0, 1);
+    call_executed(&b, 1);
     now_us += 1000;
     for (uint16_t i = 0; i < 3; i++)
         reply_from(&b, i);
@@ -76,26 +73,18 @@ static void a_call_that_later_ones_overtook_is_asked_for_soon(void **state)
     client_open(1, 0, 0);
     /* Answers take a millisecond or two. */
     for (uint64_t s = 1; s < 100; s++) {
-        call(0);
-        ledger_client_settle(client);
-        batch_execute(&b, 0, s);
+        call_executed(&b, s);
         now_us += 1000 + s % 2 * 1000;
-        replyx_from(&b, 1);
-        for (uint16_t i = 0; i < 3; i++)
-            reply_from(&b, i);
+        quorum_answers(&b);
         batch_free(&b);
     }
     call(0); /* goes unanswered */
     ledger_client_settle(client);
     now_us += 500;
     sent_count = 0;
-    call(0);
-    ledger_client_settle(client);
-    batch_execute(&b, 0, 100);
+    call_executed(&b, 100);
     now_us += 1500;
-    replyx_from(&b, 1);
-    for (uint16_t i = 0; i < 3; i++)
-        reply_from(&b, i);
+    quorum_answers(&b);
     assert_int_equal(ended_count, 100);
     wait_us(30000);
     assert_int_equal(fetches_sent(), 1);
@@ -110,13 +99,9 @@ static void a_service_that_is_slow_because_it_is_busy_is_not_sent_everything_aga
     client_open(1, 0, 0);
     /* Ever later, to three times the time between tries. */
     for (uint64_t s = 1; s < 100; s++) {
-        call(0);
-        ledger_client_settle(client);
-        batch_execute(&b, 0, s);
+        call_executed(&b, s);
         wait_us(RETRY_US * 3 * s / 100);
-        replyx_from(&b, 1);
-        for (uint16_t i = 0; i < 3; i++)
-            reply_from(&b, i);
+        quorum_answers(&b);
         batch_free(&b);
     }
     assert_int_equal(ended_count, 99);
@@ -128,8 +113,7 @@ static void tries_come_further_and_further_apart(void **state)
 {
     (void)state;
     client_open(1, 0, 0);
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     unsigned tries[2] = {0, 0};
     for (unsigned half = 0; half < 2; half++) {
         for (unsigned i = 0; i < 100; i++) {
@@ -147,8 +131,7 @@ static void a_deadline_ends_calls_that_were_sent_and_calls_that_wait(void **stat
     (void)state;
     client_open(1, 1, RETRY_US / 4);
     call(0);
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     assert_int_equal(status().waiting, 1);
     wait_us(RETRY_US / 4 - 1);
     assert_int_equal(ended_count, 0);
@@ -159,8 +142,7 @@ static void a_deadline_ends_calls_that_were_sent_and_calls_that_wait(void **stat
     assert_true(status().waiting == 0 && status().sent == 0);
     /* And the window is free again. */
     sent_count = 0;
-    call(0);
-    ledger_client_settle(client);
+    call_sent();
     assert_int_equal(sent_count, 1);
     client_close();
 }

@@ -130,6 +130,14 @@ static uint64_t call(unsigned identity)
     return reqno;
 }
 
+/* A call of identity 0 that is on its way: its request number. */
+static uint64_t call_sent(void)
+{
+    uint64_t reqno = call(0);
+    ledger_client_settle(client);
+    return reqno;
+}
+
 static struct ledger_client_status status(void)
 {
     struct ledger_client_status s;
@@ -194,6 +202,14 @@ static void batch_execute(struct batch *b, uint64_t view, uint64_t seqno)
     batch_close(b);
 }
 
+/* Another call of identity 0, which becomes batch seqno of view 0: its request number. */
+static uint64_t call_executed(struct batch *b, uint64_t seqno)
+{
+    uint64_t reqno = call_sent();
+    batch_execute(b, 0, seqno);
+    return reqno;
+}
+
 static struct ledger_reply reply_of(const struct batch *b, uint16_t replica)
 {
     unsigned primary = ledger_primary(&service.genesis.configuration, b->pp.view);
@@ -234,6 +250,14 @@ static void replyx_from(const struct batch *b, uint16_t replica)
     ledger_message_end(&w);
     ledger_client_on_message(client, replica, slice_of_buffer(&message));
     buffer_free(&message);
+}
+
+/* All that a client needs: the ReplyX, and the replies of a quorum with the primary of view 0. */
+static void quorum_answers(const struct batch *b)
+{
+    replyx_from(b, 1);
+    for (uint16_t i = 0; i < 3; i++)
+        reply_from(b, i);
 }
 
 static void receipt_from(const struct batch *b, uint16_t replica, uint32_t position, bool damaged)

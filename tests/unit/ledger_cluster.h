@@ -848,6 +848,16 @@ static inline void cluster_assert_agree(struct cluster *c, uint64_t s)
     }
 }
 
+/* Replicas from this one on ask for a view, without waiting for their timers. */
+static inline void cluster_leave(struct cluster *c, unsigned from, uint64_t view)
+{
+    for (unsigned i = from; i < c->n; i++)
+        view_leave(c->nodes[i].replica, view);
+    for (unsigned i = from; i < c->n; i++)
+        ledger_settle(c->nodes[i].replica);
+}
+
+/* Nobody hears replica i any more, nor it anybody; or again. */
 static inline void cluster_cut(struct cluster *c, unsigned i, bool cut)
 {
     for (unsigned k = 0; k < c->n; k++)

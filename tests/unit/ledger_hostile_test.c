@@ -49,10 +49,7 @@ static void a_view_change_that_is_late_does_not_make_us_send_new_views_without_e
     struct cluster *c = cluster_create(4);
     struct buffer late = {0};
     cluster_requests(c, 0, 0, 3);
-    for (unsigned k = 0; k < 4; k++)
-        view_leave(c->nodes[k].replica, 1);
-    for (unsigned k = 0; k < 4; k++)
-        ledger_settle(c->nodes[k].replica);
+    cluster_leave(c, 0, 1);
     cluster_run(c);
     assert_int_equal(cluster_status(c, 0).view, 1);
     const struct buffer *own = &c->nodes[LIAR].replica->own_view_change;
@@ -138,10 +135,7 @@ static void entries_between_a_pp_and_its_transactions_stop_nobody(void **state)
         struct cluster *c = cluster_create(4);
         struct stuff stuff = {.type = types[i]};
         cluster_cut(c, 0, true);
-        for (unsigned k = 1; k < 4; k++)
-            view_leave(c->nodes[k].replica, 1);
-        for (unsigned k = 1; k < 4; k++)
-            ledger_settle(c->nodes[k].replica);
+        cluster_leave(c, 1, 1);
         cluster_run(c);
         cluster_requests(c, 0, 1, 30);
         c->tamper = stuff_history;
@@ -244,16 +238,10 @@ static void a_forged_new_view_does_not_drop_the_one_that_is_being_followed(void 
     struct buffer forged = {0};
     cluster_requests(c, 0, 0, 3);
     cluster_cut(c, 0, true);
-    for (unsigned k = 1; k < 4; k++)
-        view_leave(c->nodes[k].replica, 1);
-    for (unsigned k = 1; k < 4; k++)
-        ledger_settle(c->nodes[k].replica);
+    cluster_leave(c, 1, 1);
     cluster_run(c);
     cluster_requests(c, 0, 1, 10);
-    for (unsigned k = 1; k < 4; k++)
-        view_leave(c->nodes[k].replica, 2);
-    for (unsigned k = 1; k < 4; k++)
-        ledger_settle(c->nodes[k].replica);
+    cluster_leave(c, 1, 2);
     cluster_run(c);
     /* Replica 0 has heard of NewView(2), and lacks the history behind which it stands. */
     c->tamper = keep_history_back;

@@ -17,13 +17,20 @@ static struct cluster *cluster_with_transfers(unsigned n)
     return c;
 }
 
-/* A cluster whose replica 3 has seen nothing of `requests` requests, and then hears all. */
-static struct cluster *cluster_left_behind(unsigned requests)
+/* A cluster that executed so many requests while its replica 3 was down, and is. */
+static struct cluster *cluster_without_one(unsigned requests)
 {
     struct cluster *c = cluster_with_transfers(4);
     cluster_stop_node(c, 3);
     cluster_requests(c, 0, 0, requests);
     cluster_pass(c, SECOND);
+    return c;
+}
+
+/* The same when replica 3 has just started: it hears all from now on. */
+static struct cluster *cluster_left_behind(unsigned requests)
+{
+    struct cluster *c = cluster_without_one(requests);
     cluster_start_node(c, 3);
     return c;
 }
@@ -321,11 +328,8 @@ static bool lie_about_chunks(struct cluster *c, int from, int to, struct buffer 
 static void a_liar_is_named_and_left(uint32_t chunk)
 {
     struct lie lie = {.who = 0, .chunk = chunk}; /* he is the first to be asked */
-    struct cluster *c = cluster_with_transfers(4);
+    struct cluster *c = cluster_without_one(60);
     char named[64];
-    cluster_stop_node(c, 3);
-    cluster_requests(c, 0, 0, 60);
-    cluster_pass(c, SECOND);
     c->tamper = lie_about_chunks;
     c->tamper_context = &lie;
     cluster_start_node(c, 3);
@@ -376,10 +380,7 @@ static void false_history_is_left_out(void **state)
     (void)state;
     for (int who = 0; who < 3; who++) {
         struct lie lie = {.who = who};
-        struct cluster *c = cluster_with_transfers(4);
-        cluster_stop_node(c, 3);
-        cluster_requests(c, 0, 0, 60);
-        cluster_pass(c, SECOND);
+        struct cluster *c = cluster_without_one(60);
         c->tamper = lie_about_history;
         c->tamper_context = &lie;
         cluster_start_node(c, 3);
@@ -399,10 +400,7 @@ static bool drop_checkpoints(struct cluster *c, int from, int to, struct buffer 
 static void a_checkpoint_that_nobody_has_is_given_up_for_a_newer_one(void **state)
 {
     (void)state;
-    struct cluster *c = cluster_with_transfers(4);
-    cluster_stop_node(c, 3);
-    cluster_requests(c, 0, 0, 60);
-    cluster_pass(c, SECOND);
+    struct cluster *c = cluster_without_one(60);
     c->tamper = drop_checkpoints;
     cluster_start_node(c, 3);
     cluster_pass(c, SECOND);
@@ -421,10 +419,7 @@ static void a_checkpoint_that_nobody_has_is_given_up_for_a_newer_one(void **stat
 static void when_nobody_keeps_a_checkpoint_history_is_executed(void **state)
 {
     (void)state;
-    struct cluster *c = cluster_with_transfers(4);
-    cluster_stop_node(c, 3);
-    cluster_requests(c, 0, 0, 60);
-    cluster_pass(c, SECOND);
+    struct cluster *c = cluster_without_one(60);
     c->tamper = drop_checkpoints;
     cluster_start_node(c, 3);
     cluster_pass(c, 30 * SECOND);

@@ -207,10 +207,7 @@ static void a_partly_prepared_plan_loses_nothing_in_the_next_view(void **state)
     assert_int_equal(ledger_batch_at(c->nodes[2].replica, 5, &before, &e), 0);
     /* View 1 proposes 4 and 5 again; only 4 becomes prepared in it. */
     c->tamper = drop_prepares_of_batch_five;
-    for (unsigned i = 0; i < 4; i++)
-        view_leave(c->nodes[i].replica, 1);
-    for (unsigned i = 0; i < 4; i++)
-        ledger_settle(c->nodes[i].replica);
+    cluster_leave(c, 0, 1);
     STEP_UNTIL(c, cluster_status(c, 2).view == 1 && cluster_status(c, 2).s_prepared >= 4);
     cluster_run(c);
     assert_int_equal(cluster_status(c, 2).s_prepared, 4);
@@ -261,10 +258,7 @@ static void a_view_change_without_its_new_view_is_not_held(void **state)
     struct cluster *c = cluster_create(4);
     unsigned forged = 0;
     cluster_requests(c, 0, 0, 5);
-    for (unsigned i = 0; i < 4; i++)
-        view_leave(c->nodes[i].replica, 1);
-    for (unsigned i = 0; i < 4; i++)
-        ledger_settle(c->nodes[i].replica);
+    cluster_leave(c, 0, 1);
     c->tamper = drop_prepares_of_batch_five;
     cluster_run(c);
     assert_int_equal(cluster_status(c, 2).s_prepared, 4);
@@ -327,10 +321,7 @@ static void an_equivocating_primary_cannot_split_the_replicas(void **state)
     assert_int_equal(cluster_status(c, 3).view, 0);
     assert_int_equal(cluster_status(c, 3).phase, LEDGER_ABSTAINING);
     c->tamper = NULL;
-    for (unsigned i = 1; i < 4; i++)
-        view_leave(c->nodes[i].replica, 1);
-    for (unsigned i = 1; i < 4; i++)
-        ledger_settle(c->nodes[i].replica);
+    cluster_leave(c, 1, 1);
     cluster_pass(c, 1000000);
     assert_int_equal(cluster_status(c, 3).phase, LEDGER_NORMAL);
     cluster_cut(c, 2, true);
@@ -364,10 +355,7 @@ static void a_primary_that_signs_the_same_twice_splits_nobody(void **state)
     uint8_t here[HASH_LEN], there[HASH_LEN];
     c->tamper = sign_again;
     cluster_requests(c, 0, 0, 5);
-    for (unsigned i = 0; i < 4; i++)
-        view_leave(c->nodes[i].replica, 1);
-    for (unsigned i = 0; i < 4; i++)
-        ledger_settle(c->nodes[i].replica);
+    cluster_leave(c, 0, 1);
     cluster_run(c);
     cluster_requests(c, 0, 1, 5);
     /* All four are needed from now on, or one of them would be left behind. */
@@ -460,10 +448,7 @@ static void a_replica_that_lost_what_it_signed_signs_nothing_else_in_that_view(v
     (void)state;
     struct cluster *c = cluster_create(4);
     cluster_requests(c, 0, 0, 3);
-    for (unsigned i = 0; i < 4; i++)
-        view_leave(c->nodes[i].replica, 1);
-    for (unsigned i = 0; i < 4; i++)
-        ledger_settle(c->nodes[i].replica);
+    cluster_leave(c, 0, 1);
     cluster_run(c);
     cluster_requests(c, 0, 1, 3);
     assert_int_equal(c->nodes[3].replica->signed_view, 1);
@@ -492,10 +477,7 @@ static void a_new_view_that_only_the_vote_log_remembers_was_signed(void **state)
     cluster_requests(c, 0, 0, 3);
     cluster_cut(c, 1, true);
     c->cut[0][1] = c->cut[2][1] = c->cut[3][1] = false; /* it hears, and is not heard */
-    for (unsigned i = 0; i < 4; i++)
-        view_leave(c->nodes[i].replica, 1);
-    for (unsigned i = 0; i < 4; i++)
-        ledger_settle(c->nodes[i].replica);
+    cluster_leave(c, 0, 1);
     cluster_run(c);
     assert_int_equal(cluster_status(c, 1).view, 1);
     struct cluster_node *node = &c->nodes[1];

@@ -150,6 +150,7 @@ static void help_names_every_option(void **state)
     (void)state;
     struct values v = {0};
     assert_int_equal(PARSE(&v, 1, 1, "--help"), OPTIONS_HELP);
+    assert_int_equal(PARSE(&v, 1, 1, "-h"), OPTIONS_HELP);
     static const char *const all[] = {"-f, --flag",  "--text TEXT", "-I DIR",   "--count N",
                                       "--size SIZE", "--time TIME", "red|green"};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)

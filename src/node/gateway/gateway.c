@@ -383,6 +383,12 @@ static const struct http_handler operations_handler = {
 static int gateway_tls(struct gateway *g, struct error *e)
 {
     const struct node_config *c = &g->node->config;
+    /* Who gives half of it wants TLS, and shall not get a node without. */
+    if ((c->tls_certificate[0] == 0) != (c->tls_key[0] == 0) ||
+        (c->tls_client_ca[0] != 0 && c->tls_certificate[0] == 0))
+        return error_set(e, ATOLL_EINVAL,
+                         "TLS needs both tls.certificate and tls.key; tls.client_ca is of use only "
+                         "beside them");
     if (c->tls_certificate[0] == 0)
         return 0;
     return tls_context_server(c->tls_certificate, c->tls_key,

@@ -209,7 +209,7 @@ static void top_handle(struct exchange *x)
 
 struct stream {
     struct exchange *exchange;
-    uv_timer_t timer;              /* events */
+    uv_timer_t timer;              /* of events, and for the end of the node */
     struct log_follower *follower; /* log lines */
     bool full;                     /* lines are dropped until there is room again */
     uint64_t dropped;
@@ -260,6 +260,21 @@ static struct stream *stream_start(struct exchange *x, const char *type)
     return s;
 }
 
+static void stream_timer(struct stream *s, uv_timer_cb act)
+{
+    uv_timer_init(s->exchange->node->loop, &s->timer);
+    s->timer.data = s;
+    uv_timer_start(&s->timer, act, 0, EVENTS_MS);
+}
+
+/* Who follows the log has all that matters by then, and shall not keep the node from its end. */
+static void drain_watch(uv_timer_t *timer)
+{
+    struct stream *s = timer->data;
+    if (s->exchange->node->draining && calls_live(s->exchange->node->calls) == 0)
+        stream_gone(s->exchange);
+}
+
 static void event_send(uv_timer_t *timer)
 {
     struct stream *s = timer->data;
@@ -282,9 +297,7 @@ static void events_handle(struct exchange *x)
     struct stream *s = stream_start(x, "text/event-stream");
     if (s == NULL)
         return;
-    uv_timer_init(x->node->loop, &s->timer);
-    s->timer.data = s;
-    uv_timer_start(&s->timer, event_send, 0, EVENTS_MS);
+    stream_timer(s, event_send);
 }
 
 static void log_line(void *context, const char *text, size_t len)
@@ -342,6 +355,8 @@ static void logs_handle(struct exchange *x)
     bool stays = strcmp(follow, "true") == 0 || strcmp(follow, "1") == 0;
     if (!stays || s->follower == NULL) /* NULL: too many follow already */
         stream_gone(x);
+    else
+        stream_timer(s, drain_watch);
 }
 
 /* ---- the page ---- */

@@ -123,12 +123,9 @@ static int file_copy(const struct faaslet *f, uint32_t guest_fd, uint64_t offset
         int64_t run = wasi_peek(f->wasi, guest_fd, offset + done, size - done, &bytes);
         if (run <= 0)
             return (int)run;
-        for (int64_t put = 0; put < run;) {
-            ssize_t wrote = pwrite(fd, bytes + put, (size_t)(run - put), (off_t)(done) + put);
-            if (wrote <= 0)
-                return -ATOLL_ENOMEM;
-            put += wrote;
-        }
+        struct error e;
+        if (file_write_at(fd, bytes, (size_t)run, done, &e) < 0)
+            return -ATOLL_ENOMEM;
         done += (uint64_t)run;
     }
     return 0;

@@ -6,7 +6,6 @@
 #include "node/message.h"
 #include "sandbox/region.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -44,14 +43,9 @@ void call_output_free(struct output *o)
 
 static int file_write(struct output *o, const uint8_t *bytes, uint64_t len)
 {
-    for (uint64_t done = 0; done < len;) {
-        ssize_t wrote = pwrite(o->file, bytes + done, len - done, (off_t)(o->len + done));
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote <= 0)
-            return -ATOLL_ENOMEM;
-        done += (uint64_t)wrote;
-    }
+    struct error e;
+    if (file_write_at(o->file, bytes, len, o->len, &e) < 0)
+        return -ATOLL_ENOMEM;
     o->len += len;
     return 0;
 }

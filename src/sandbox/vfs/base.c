@@ -8,15 +8,15 @@
 #define _GNU_SOURCE
 #include "sandbox/vfs/layers.h"
 
+#include "base/file.h"
+
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 /* Up to this size a copy costs less than a mapping. */
 #define COPY_MAX (16u << 10)
@@ -252,17 +252,8 @@ static bool is_copied(const struct vfs_entry *entry)
 
 static int content_read(const struct vfs_entry *entry, uint8_t *to, struct error *e)
 {
-    for (uint64_t done = 0; done < entry->len;) {
-        ssize_t got = pread(entry->fd, to + done, entry->len - done, (off_t)(entry->offset + done));
-        if (got == 0) {
-            return error_set(e, ATOLL_ESIZE, "%.200s is shorter than the %llu bytes it should have",
-                             entry->path, (unsigned long long)entry->len);
-        }
-        if (got < 0 && errno != EINTR) {
-            return error_set_errno(e, 0, "cannot read %.200s", entry->path);
-        }
-        done += got > 0 ? (uint64_t)got : 0;
-    }
+    if (file_read_at(entry->fd, to, entry->len, entry->offset, e) < 0)
+        return error_prefix(e, "cannot read %.200s", entry->path);
     return 0;
 }
 
