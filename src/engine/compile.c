@@ -122,18 +122,19 @@ static int message_handle(struct compiler *c, const union compile_message *m, in
     return 0;
 }
 
-/* Returns when there is something to receive, or nobody wants it any more. */
+/* Returns when there is something to receive, or nobody wants it any more; which is asked before
+ * each message, too: many small shards tell of their progress without a pause. */
 static int answer_await(struct compiler *c, struct error *e)
 {
     struct pollfd socket = {.fd = c->process.socket, .events = POLLIN};
     while (c->cancelled) {
-        int ready = poll(&socket, 1, CANCEL_POLL_MS);
-        if (ready > 0 || (ready < 0 && errno != EINTR))
-            break; /* an error shows again in receiving */
         if (c->cancelled(c->cancelled_context)) {
             compiler_stop(&c->process);
             return error_set(e, ATOLL_ECANCELED, "the compilation was given up");
         }
+        int ready = poll(&socket, 1, CANCEL_POLL_MS);
+        if (ready > 0 || (ready < 0 && errno != EINTR))
+            break; /* an error shows again in receiving */
     }
     return 0;
 }

@@ -8,51 +8,22 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "scratch_directory.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char directory[64];
 static struct error failure;
-
-static const char *inside(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    return path;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    snprintf(directory, sizeof directory, "/tmp/atoll-file-test.XXXXXX");
-    return mkdtemp(directory) ? 0 : -1;
-}
-
-static int unlink_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-    (void)status;
-    (void)kind;
-    (void)walk;
-    return remove(path);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return nftw(directory, unlink_entry, 8, FTW_DEPTH | FTW_PHYS);
-}
 
 static size_t entry_count(void)
 {
-    DIR *listing = opendir(directory);
+    DIR *listing = opendir(scratch);
     assert_non_null(listing);
     size_t count = 0;
     while (readdir(listing))
@@ -64,14 +35,14 @@ static size_t entry_count(void)
 static void replacing_leaves_exactly_the_new_bytes_and_mode(void **state)
 {
     (void)state;
-    assert_int_equal(file_replace(inside("f"), "first", 5, 0600, &failure), 0);
-    assert_int_equal(file_replace(inside("f"), "second!", 7, 0640, &failure), 0);
+    assert_int_equal(file_replace(scratch_path("f"), "first", 5, 0600, &failure), 0);
+    assert_int_equal(file_replace(scratch_path("f"), "second!", 7, 0640, &failure), 0);
     struct buffer b = {0};
-    assert_int_equal(file_read(inside("f"), 100, &b, &failure), 0);
+    assert_int_equal(file_read(scratch_path("f"), 100, &b, &failure), 0);
     assert_int_equal(b.len, 7);
     assert_memory_equal(b.data, "second!", 7);
     struct stat status;
-    assert_int_equal(stat(inside("f"), &status), 0);
+    assert_int_equal(stat(scratch_path("f"), &status), 0);
     assert_int_equal(status.st_mode & 0777, 0640);
     assert_int_equal(entry_count(), 1);
     buffer_free(&b);
@@ -80,25 +51,25 @@ static void replacing_leaves_exactly_the_new_bytes_and_mode(void **state)
 static void a_failed_replacement_leaves_no_temporary_file(void **state)
 {
     (void)state;
-    assert_int_equal(mkdir(inside("f"), 0700), 0);
-    assert_true(file_replace(inside("f"), "x", 1, 0600, &failure) < 0);
-    assert_non_null(strstr(failure.text, inside("f")));
+    assert_int_equal(mkdir(scratch_path("f"), 0700), 0);
+    assert_true(file_replace(scratch_path("f"), "x", 1, 0600, &failure) < 0);
+    assert_non_null(strstr(failure.text, scratch_path("f")));
     assert_int_equal(entry_count(), 1);
-    assert_int_equal(file_replace(inside("no/f"), "x", 1, 0600, &failure), -ATOLL_ENOENT);
+    assert_int_equal(file_replace(scratch_path("no/f"), "x", 1, 0600, &failure), -ATOLL_ENOENT);
 }
 
 static void what_is_no_regular_file_is_not_replaced(void **state)
 {
     (void)state;
     struct stat status;
-    assert_int_equal(mkfifo(inside("pipe"), 0600), 0);
-    assert_int_equal(symlink("pipe", inside("link")), 0);
-    assert_int_equal(file_replace(inside("pipe"), "x", 1, 0600, &failure), -ATOLL_ETYPE);
-    assert_int_equal(file_replace(inside("link"), "x", 1, 0600, &failure), -ATOLL_ETYPE);
+    assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
+    assert_int_equal(symlink("pipe", scratch_path("link")), 0);
+    assert_int_equal(file_replace(scratch_path("pipe"), "x", 1, 0600, &failure), -ATOLL_ETYPE);
+    assert_int_equal(file_replace(scratch_path("link"), "x", 1, 0600, &failure), -ATOLL_ETYPE);
     assert_non_null(strstr(failure.text, "no regular file"));
-    assert_int_equal(lstat(inside("pipe"), &status), 0);
+    assert_int_equal(lstat(scratch_path("pipe"), &status), 0);
     assert_true(S_ISFIFO(status.st_mode));
-    assert_int_equal(lstat(inside("link"), &status), 0);
+    assert_int_equal(lstat(scratch_path("link"), &status), 0);
     assert_true(S_ISLNK(status.st_mode));
     assert_int_equal(entry_count(), 2);
 }
@@ -108,13 +79,13 @@ static void reading_appends_and_stops_at_the_limit(void **state)
     (void)state;
     char block[100000];
     memset(block, 'z', sizeof block);
-    assert_int_equal(file_replace(inside("f"), block, sizeof block, 0600, &failure), 0);
+    assert_int_equal(file_replace(scratch_path("f"), block, sizeof block, 0600, &failure), 0);
     struct buffer b = {0};
     assert_true(buffer_append(&b, "head", 4));
-    assert_int_equal(file_read(inside("f"), sizeof block, &b, &failure), 0);
+    assert_int_equal(file_read(scratch_path("f"), sizeof block, &b, &failure), 0);
     assert_int_equal(b.len, 4 + sizeof block);
     assert_memory_equal(b.data, "headzz", 6);
-    assert_int_equal(file_read(inside("f"), sizeof block - 1, &b, &failure), -ATOLL_ESIZE);
+    assert_int_equal(file_read(scratch_path("f"), sizeof block - 1, &b, &failure), -ATOLL_ESIZE);
     buffer_free(&b);
 }
 
@@ -133,10 +104,10 @@ static void only_regular_files_are_read(void **state)
 {
     (void)state;
     struct buffer b = {0};
-    assert_int_equal(file_read(directory, 100, &b, &failure), -ATOLL_ETYPE);
-    assert_int_equal(mkfifo(inside("pipe"), 0600), 0);
-    assert_int_equal(file_read(inside("pipe"), 100, &b, &failure), -ATOLL_ETYPE);
-    assert_int_equal(file_read(inside("absent"), 100, &b, &failure), -ATOLL_ENOENT);
+    assert_int_equal(file_read(scratch, 100, &b, &failure), -ATOLL_ETYPE);
+    assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
+    assert_int_equal(file_read(scratch_path("pipe"), 100, &b, &failure), -ATOLL_ETYPE);
+    assert_int_equal(file_read(scratch_path("absent"), 100, &b, &failure), -ATOLL_ENOENT);
     assert_non_null(strstr(failure.text, "absent"));
     buffer_free(&b);
 }
@@ -144,11 +115,11 @@ static void only_regular_files_are_read(void **state)
 static void directories_are_made_with_their_parents(void **state)
 {
     (void)state;
-    assert_int_equal(directory_make(inside("a/b/c"), 0700, &failure), 0);
-    assert_int_equal(directory_make(inside("a/b/c"), 0700, &failure), 0);
-    assert_int_equal(file_replace(inside("a/f"), "", 0, 0600, &failure), 0);
-    assert_int_equal(directory_make(inside("a/f"), 0700, &failure), -ATOLL_EEXIST);
-    assert_true(directory_make(inside("a/f/g"), 0700, &failure) < 0);
+    assert_int_equal(directory_make(scratch_path("a/b/c"), 0700, &failure), 0);
+    assert_int_equal(directory_make(scratch_path("a/b/c"), 0700, &failure), 0);
+    assert_int_equal(file_replace(scratch_path("a/f"), "", 0, 0600, &failure), 0);
+    assert_int_equal(directory_make(scratch_path("a/f"), 0700, &failure), -ATOLL_EEXIST);
+    assert_true(directory_make(scratch_path("a/f/g"), 0700, &failure) < 0);
 }
 
 static void bytes_go_to_an_offset_and_come_back_whole(void **state)
@@ -229,15 +200,19 @@ an_executable_memory_file_runs_and_a_full_one_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(replacing_leaves_exactly_the_new_bytes_and_mode, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(what_is_no_regular_file_is_not_replaced, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_failed_replacement_leaves_no_temporary_file, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(reading_appends_and_stops_at_the_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(replacing_leaves_exactly_the_new_bytes_and_mode,
+                                        scratch_create, scratch_destroy),
+        cmocka_unit_test_setup_teardown(what_is_no_regular_file_is_not_replaced, scratch_create,
+                                        scratch_destroy),
+        cmocka_unit_test_setup_teardown(a_failed_replacement_leaves_no_temporary_file,
+                                        scratch_create, scratch_destroy),
+        cmocka_unit_test_setup_teardown(reading_appends_and_stops_at_the_limit, scratch_create,
+                                        scratch_destroy),
         cmocka_unit_test(a_stream_that_never_ends_is_stopped_at_the_limit),
-        cmocka_unit_test_setup_teardown(only_regular_files_are_read, setup, teardown),
-        cmocka_unit_test_setup_teardown(directories_are_made_with_their_parents, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_regular_files_are_read, scratch_create,
+                                        scratch_destroy),
+        cmocka_unit_test_setup_teardown(directories_are_made_with_their_parents, scratch_create,
+                                        scratch_destroy),
         cmocka_unit_test(bytes_go_to_an_offset_and_come_back_whole),
         cmocka_unit_test(what_cannot_be_written_at_an_offset_is_an_error),
         cmocka_unit_test(more_than_one_call_moves_goes_through),

@@ -10,46 +10,15 @@
 #include "base/file.h"
 #include "crypto/hash.h"
 #include "crypto/key.h"
+#include "scratch_directory.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char home[64];
 static struct error failure;
-
-static int setup(void **state)
-{
-    (void)state;
-    snprintf(home, sizeof home, "/tmp/atoll-key-test.XXXXXX");
-    if (!mkdtemp(home))
-        return -1;
-    return setenv("ATOLL_HOME", home, 1);
-}
-
-static int unlink_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-    (void)status;
-    (void)kind;
-    (void)walk;
-    return remove(path);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return nftw(home, unlink_entry, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-static const char *inside(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", home, name);
-    return path;
-}
 
 static void directories_follow_the_environment_in_order(void **state)
 {
@@ -58,17 +27,17 @@ static void directories_follow_the_environment_in_order(void **state)
     unsetenv("ATOLL_HOME");
     unsetenv("ATOLL_CACHE");
     unsetenv("XDG_CACHE_HOME");
-    setenv("XDG_DATA_HOME", home, 1);
-    setenv("HOME", home, 1);
+    setenv("XDG_DATA_HOME", scratch, 1);
+    setenv("HOME", scratch, 1);
     assert_int_equal(home_directory(path, sizeof path, &failure), 0);
-    snprintf(expected, sizeof expected, "%s/atoll", home);
+    snprintf(expected, sizeof expected, "%s/atoll", scratch);
     assert_string_equal(path, expected);
     unsetenv("XDG_DATA_HOME");
     assert_int_equal(home_directory(path, sizeof path, &failure), 0);
-    snprintf(expected, sizeof expected, "%s/.local/share/atoll", home);
+    snprintf(expected, sizeof expected, "%s/.local/share/atoll", scratch);
     assert_string_equal(path, expected);
     assert_int_equal(cache_directory(path, sizeof path, &failure), 0);
-    snprintf(expected, sizeof expected, "%s/.cache/atoll", home);
+    snprintf(expected, sizeof expected, "%s/.cache/atoll", scratch);
     assert_string_equal(path, expected);
     struct stat status;
     assert_int_equal(stat(expected, &status), 0);
@@ -86,7 +55,7 @@ static void a_key_is_made_once_and_closed_to_others(void **state)
     assert_int_equal(key_artefact_mac(second, &failure), 0);
     assert_memory_equal(first, second, sizeof first);
     struct stat status;
-    assert_int_equal(stat(inside("artefact.key"), &status), 0);
+    assert_int_equal(stat(scratch_path("artefact.key"), &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
 }
 
@@ -95,7 +64,7 @@ static void a_secret_open_to_others_is_refused(void **state)
     (void)state;
     uint8_t key[KEY_MAC_LEN];
     assert_int_equal(key_artefact_mac(key, &failure), 0);
-    assert_int_equal(chmod(inside("artefact.key"), 0640), 0);
+    assert_int_equal(chmod(scratch_path("artefact.key"), 0640), 0);
     assert_int_equal(key_artefact_mac(key, &failure), -ATOLL_EPERM);
     assert_non_null(strstr(failure.text, "chmod 600"));
 }
@@ -106,12 +75,13 @@ static void a_damaged_key_is_reported_and_not_replaced(void **state)
     struct key_pair pair;
     assert_int_equal(key_signing(&pair, &failure), 0);
     struct buffer text = {0};
-    assert_int_equal(file_read(inside("sign.key"), 4096, &text, &failure), 0);
+    assert_int_equal(file_read(scratch_path("sign.key"), 4096, &text, &failure), 0);
     /* One digit of the seed altered: the public half no longer fits. */
     text.data[0] = text.data[0] == '0' ? '1' : '0';
-    assert_int_equal(file_replace(inside("sign.key"), text.data, text.len, 0600, &failure), 0);
+    assert_int_equal(file_replace(scratch_path("sign.key"), text.data, text.len, 0600, &failure),
+                     0);
     assert_int_equal(key_signing(&pair, &failure), -ATOLL_ECORRUPT);
-    assert_int_equal(file_replace(inside("sign.key"), text.data, 7, 0600, &failure), 0);
+    assert_int_equal(file_replace(scratch_path("sign.key"), text.data, 7, 0600, &failure), 0);
     assert_int_equal(key_signing(&pair, &failure), -ATOLL_ECORRUPT);
     buffer_free(&text);
 }
@@ -154,7 +124,7 @@ static void a_signature_holds_for_its_bytes_and_key_only(void **state)
     uint8_t signature[SIGNATURE_LEN], parsed[KEY_PUBLIC_LEN];
     assert_int_equal(key_signing(&pair, &failure), 0);
     sign_detached(&pair, "message", 7, signature);
-    assert_int_equal(key_public_parse(inside("sign.pub"), parsed, &failure), 0);
+    assert_int_equal(key_public_parse(scratch_path("sign.pub"), parsed, &failure), 0);
     assert_int_equal(sign_verify(parsed, "message", 7, signature), 0);
     assert_int_equal(sign_verify(parsed, "massage", 7, signature), -ATOLL_ESIGNATURE);
     signature[10] ^= 1;
@@ -178,7 +148,7 @@ static void what_is_no_public_key_is_refused_in_words(void **state)
     assert_true(key_public_parse("", parsed, &failure) < 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_create, scratch_destroy)
 
 int main(void)
 {

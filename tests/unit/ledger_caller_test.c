@@ -12,6 +12,7 @@
 #include "ledger/service/caller.h"
 #include "ledger/service/channel.h"
 #include "ledger/service/local.h"
+#include "ledger_loop.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -179,15 +180,7 @@ static void turn(void)
     usleep(1000);
 }
 
-#define UNTIL(condition)                                       \
-    do {                                                       \
-        uint64_t give_up = uv_hrtime() + 20000000000;          \
-        while (!(condition)) {                                 \
-            turn();                                            \
-            if (uv_hrtime() > give_up)                         \
-                fail_msg("it never came that %s", #condition); \
-        }                                                      \
-    } while (0)
+#define UNTIL(condition) TURN_UNTIL(condition, turn())
 
 static int group_setup(void **state)
 {

@@ -224,6 +224,91 @@ static void a_damaged_file_is_refused(void **state)
     kv_destroy(from);
 }
 
+/* Every chunk that a file gives is the one that the store in memory gave. */
+static void chunks_are_given_from_a_file(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        uint8_t digest[HASH_LEN];
+        struct kv *from = filled(shapes[i].bits, shapes[i].pairs, shapes[i].value_len);
+        struct kv_checkpoint *c = opened(from, digest);
+        struct kv_checkpoint_file file;
+        struct kv_checkpoint_reader *r;
+        struct buffer wanted = {0}, given = {0};
+        assert_int_equal(kv_checkpoint_write(c, path, genesis, 77, "own", 3, NULL, &e), 0);
+        assert_int_equal(kv_checkpoint_reader_open(path, genesis, shapes[i].bits, bucket_key,
+                                                   digest, &file, &r, &e),
+                         0);
+        assert_int_equal(file.s, 77);
+        assert_memory_equal(file.meta.data, "own", 3);
+        uint32_t chunks = kv_checkpoint_chunks(c);
+        assert_int_equal(kv_checkpoint_reader_chunks(r), chunks);
+        for (uint32_t k = 0; k < chunks; k++) {
+            uint32_t number = chunks - 1 - k;
+            assert_int_equal(kv_checkpoint_chunk(c, number, &wanted, &e), 0);
+            assert_int_equal(kv_checkpoint_reader_chunk(r, number, &given, &e), 0);
+            assert_int_equal(given.len, wanted.len);
+            assert_memory_equal(given.data, wanted.data, wanted.len);
+        }
+        assert_int_equal(kv_checkpoint_reader_chunk(r, chunks, &given, &e), -ATOLL_ERANGE);
+        kv_checkpoint_reader_close(r);
+        buffer_free(&file.meta);
+        buffer_free(&wanted);
+        buffer_free(&given);
+        kv_checkpoint_close(c);
+        kv_destroy(from);
+    }
+}
+
+/* Damage before it is opened, and damage since: either it does not open, or what is given is right.
+ */
+static void a_damaged_file_gives_nothing_false(void **state)
+{
+    (void)state;
+    uint8_t digest[HASH_LEN], other[HASH_LEN] = {1};
+    struct kv *from = filled(4, 200, 20);
+    struct kv_checkpoint *c = opened(from, digest);
+    struct kv_checkpoint_file file;
+    struct kv_checkpoint_reader *r;
+    struct buffer bytes = {0}, chunk = {0};
+    assert_int_equal(kv_checkpoint_write(c, path, genesis, 77, "own", 3, NULL, &e), 0);
+    assert_int_equal(file_read(path, 1u << 20, &bytes, &e), 0);
+    assert_int_equal(kv_checkpoint_reader_open(path, genesis, 4, bucket_key, other, &file, &r, &e),
+                     -ATOLL_ECORRUPT);
+    assert_int_equal(kv_checkpoint_reader_open(path, other, 4, bucket_key, NULL, &file, &r, &e),
+                     -ATOLL_EINVAL);
+    unsigned refused = 0;
+    for (size_t at = 0; at < bytes.len; at += 3) {
+        bytes.data[at] ^= 0x10;
+        file_put(bytes.data, bytes.len);
+        int rc = kv_checkpoint_reader_open(path, genesis, 4, bucket_key, NULL, &file, &r, &e);
+        bytes.data[at] ^= 0x10;
+        if (rc == 0) {
+            rc = kv_checkpoint_reader_chunk(r, 1, &chunk, &e);
+            kv_checkpoint_reader_close(r);
+            buffer_free(&file.meta);
+        }
+        assert_int_equal(rc, -ATOLL_ECORRUPT);
+        refused++;
+    }
+    assert_true(refused > 100);
+    file_put(bytes.data, bytes.len);
+    assert_int_equal(kv_checkpoint_reader_open(path, genesis, 4, bucket_key, NULL, &file, &r, &e),
+                     0);
+    assert_int_equal(kv_checkpoint_reader_chunk(r, 1, &chunk, &e), 0);
+    file_put(bytes.data, bytes.len - 1); /* the same file, shorter now */
+    assert_int_equal(kv_checkpoint_reader_chunk(r, 1, &chunk, &e), -ATOLL_ECORRUPT);
+    kv_checkpoint_reader_close(r);
+    buffer_free(&file.meta);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(kv_checkpoint_reader_open(path, genesis, 4, bucket_key, NULL, &file, &r, &e),
+                     -ATOLL_ENOENT);
+    buffer_free(&bytes);
+    buffer_free(&chunk);
+    kv_checkpoint_close(c);
+    kv_destroy(from);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -248,6 +333,8 @@ int main(void)
         cmocka_unit_test(a_right_chunk_in_another_s_place_is_refused),
         cmocka_unit_test(a_file_brings_the_store_back),
         cmocka_unit_test(a_damaged_file_is_refused),
+        cmocka_unit_test(chunks_are_given_from_a_file),
+        cmocka_unit_test(a_damaged_file_gives_nothing_false),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

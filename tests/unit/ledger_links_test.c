@@ -9,6 +9,7 @@
 #include "ledger/service/admission.h"
 #include "ledger/service/links.h"
 #include "ledger/service/local.h"
+#include "ledger_loop.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -194,17 +195,7 @@ static void turn(struct stranger *pumped)
     }
 }
 
-/* Runs everything until the condition holds; gives up after a long time. */
-#define UNTIL(condition, pumped)                               \
-    do {                                                       \
-        uint64_t give_up = uv_hrtime() + 20000000000;          \
-        while (!(condition)) {                                 \
-            turn(pumped);                                      \
-            if (uv_hrtime() > give_up)                         \
-                fail_msg("it never came that %s", #condition); \
-            usleep(1000);                                      \
-        }                                                      \
-    } while (0)
+#define UNTIL(condition, pumped) TURN_UNTIL(condition, (turn(pumped), usleep(1000)))
 
 static void say(struct node *n, uint16_t to, const char *text)
 {

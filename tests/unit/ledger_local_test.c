@@ -12,34 +12,13 @@
 #include "crypto/secret.h"
 #include "ledger/object/entry.h"
 #include "ledger/service/local.h"
+#include "scratch_directory.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char directory[64];
-
-static int setup(void **state)
-{
-    (void)state;
-    strcpy(directory, "/tmp/ledger-local-XXXXXX");
-    return mkdtemp(directory) == NULL;
-}
-
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-    (void)status, (void)kind, (void)where;
-    return remove(path);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static struct ledger_local_settings small(void)
 {
@@ -62,7 +41,7 @@ static void genesis_read(const char *name)
 {
     char path[128];
     struct error e;
-    snprintf(path, sizeof path, "%s/%s", directory, name);
+    snprintf(path, sizeof path, "%s/%s", scratch, name);
     genesis_bytes.len = 0;
     assert_int_equal(file_read(path, LEDGER_ENTRY_MAX, &genesis_bytes, &e), 0);
     assert_int_equal(ledger_genesis_decode(slice_of_buffer(&genesis_bytes), &genesis, &e), 0);
@@ -75,7 +54,7 @@ static void every_replica_has_its_key_and_the_same_genesis(void **state)
     struct error e;
     uint8_t hash[HASH_LEN];
     char path[128], address[32];
-    assert_int_equal(ledger_local_make(directory, &s, &e), 0);
+    assert_int_equal(ledger_local_make(scratch, &s, &e), 0);
     genesis_read("genesis");
     memcpy(hash, genesis.hash, HASH_LEN);
     assert_int_equal(genesis.configuration.replica_count, 5);
@@ -88,7 +67,7 @@ static void every_replica_has_its_key_and_the_same_genesis(void **state)
         snprintf(path, sizeof path, "replica-%u/genesis", i);
         genesis_read(path);
         assert_memory_equal(genesis.hash, hash, HASH_LEN);
-        snprintf(path, sizeof path, "%s/replica-%u/replica.key", directory, i);
+        snprintf(path, sizeof path, "%s/replica-%u/replica.key", scratch, i);
         assert_int_equal(secret_read(path, NULL, &key, &e), 0);
         assert_memory_equal(secret_public(key), genesis.configuration.replicas[i].public_key,
                             KEY_PUBLIC_LEN);
@@ -168,10 +147,10 @@ static void what_cannot_be_a_ledger_is_refused_before_anything_is_made(void **st
     struct error e;
     char path[128];
     s.replicas = 3;
-    assert_int_equal(ledger_local_make(directory, &s, &e), -ATOLL_EINVAL);
+    assert_int_equal(ledger_local_make(scratch, &s, &e), -ATOLL_EINVAL);
     s.replicas = LEDGER_REPLICAS_MAX + 1;
-    assert_int_equal(ledger_local_make(directory, &s, &e), -ATOLL_EINVAL);
-    snprintf(path, sizeof path, "%s/replica-0", directory);
+    assert_int_equal(ledger_local_make(scratch, &s, &e), -ATOLL_EINVAL);
+    snprintf(path, sizeof path, "%s/replica-0", scratch);
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
@@ -181,12 +160,12 @@ static void a_ledger_is_never_made_over_another_or_over_parts_of_one(void **stat
     struct ledger_local_settings s = small();
     struct error e;
     char path[128];
-    assert_int_equal(ledger_local_make(directory, &s, &e), 0);
+    assert_int_equal(ledger_local_make(scratch, &s, &e), 0);
     genesis_read("genesis");
-    assert_int_equal(ledger_local_make(directory, &s, &e), -ATOLL_EEXIST);
-    snprintf(path, sizeof path, "%s/genesis", directory);
+    assert_int_equal(ledger_local_make(scratch, &s, &e), -ATOLL_EEXIST);
+    snprintf(path, sizeof path, "%s/genesis", scratch);
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(ledger_local_make(directory, &s, &e), -ATOLL_EEXIST);
+    assert_int_equal(ledger_local_make(scratch, &s, &e), -ATOLL_EEXIST);
     assert_non_null(strstr(e.text, "not finished"));
     buffer_free(&genesis_bytes);
 }
@@ -196,9 +175,9 @@ static void the_settings_of_a_ledger_are_read_back(void **state)
     (void)state;
     struct ledger_local_settings s = small(), back;
     struct error e;
-    assert_int_equal(ledger_local_read(directory, &back, &e), -ATOLL_ENOENT);
-    assert_int_equal(ledger_local_make(directory, &s, &e), 0);
-    assert_int_equal(ledger_local_read(directory, &back, &e), 0);
+    assert_int_equal(ledger_local_read(scratch, &back, &e), -ATOLL_ENOENT);
+    assert_int_equal(ledger_local_make(scratch, &s, &e), 0);
+    assert_int_equal(ledger_local_read(scratch, &back, &e), 0);
     assert_int_equal(back.replicas, 5);
     assert_int_equal(back.terms.accounts, 77);
     assert_int_equal(back.terms.balance, 5);
@@ -217,15 +196,16 @@ static void ports_in_a_row_are_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_replica_has_its_key_and_the_same_genesis, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(every_replica_has_its_key_and_the_same_genesis,
+                                        scratch_create, scratch_destroy),
         cmocka_unit_test(two_ledgers_of_the_same_settings_are_two),
         cmocka_unit_test(a_member_may_run_several_replicas),
         cmocka_unit_test_setup_teardown(what_cannot_be_a_ledger_is_refused_before_anything_is_made,
-                                        setup, teardown),
+                                        scratch_create, scratch_destroy),
         cmocka_unit_test_setup_teardown(a_ledger_is_never_made_over_another_or_over_parts_of_one,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(the_settings_of_a_ledger_are_read_back, setup, teardown),
+                                        scratch_create, scratch_destroy),
+        cmocka_unit_test_setup_teardown(the_settings_of_a_ledger_are_read_back, scratch_create,
+                                        scratch_destroy),
         cmocka_unit_test(ports_in_a_row_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,8 +13,9 @@
 #include "ledger/service/caller.h"
 #include "ledger/service/local.h"
 #include "ledger/service/server.h"
+#include "ledger_loop.h"
+#include "scratch_directory.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,6 @@
 #define N 4
 
 static uv_loop_t loop;
-static char directory[64];
 static struct ledger_server *servers[N];
 static unsigned servers_closed;
 static struct buffer genesis;
@@ -46,27 +46,13 @@ static void turn(void)
     usleep(500);
 }
 
-#define UNTIL(condition)                                       \
-    do {                                                       \
-        uint64_t give_up = uv_hrtime() + 30000000000;          \
-        while (!(condition)) {                                 \
-            turn();                                            \
-            if (uv_hrtime() > give_up)                         \
-                fail_msg("it never came that %s", #condition); \
-        }                                                      \
-    } while (0)
+#define UNTIL(condition) TURN_UNTIL(condition, turn())
 
 /* ---- replicas ---- */
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-    (void)status, (void)kind, (void)where;
-    return remove(path);
-}
-
 static void path_of(unsigned i, const char *file, char out[static 128])
 {
-    snprintf(out, 128, "%s/replica-%u%s", directory, i, file);
+    snprintf(out, 128, "%s/replica-%u%s", scratch, i, file);
 }
 
 static int server_open(unsigned i, struct error *e)
@@ -118,14 +104,13 @@ static int setup(void **state)
     struct error e;
     char path[128];
     (void)state;
-    strcpy(directory, "/tmp/ledger-server-XXXXXX");
     ledger_local_defaults(&s);
     s.terms.accounts = 100;
     s.terms.view_timeout_us = 1000000;
     s.first_port = ledger_local_ports(N);
-    if (mkdtemp(directory) == NULL || ledger_local_make(directory, &s, &e) != 0)
+    if (scratch_create(state) != 0 || ledger_local_make(scratch, &s, &e) != 0)
         return -1;
-    snprintf(path, sizeof path, "%s/genesis", directory);
+    snprintf(path, sizeof path, "%s/genesis", scratch);
     genesis.len = 0;
     return file_read(path, 1u << 16, &genesis, &e);
 }
@@ -134,7 +119,7 @@ static int teardown(void **state)
 {
     (void)state;
     servers_close();
-    return nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return scratch_destroy(state);
 }
 
 static int group_setup(void **state)
@@ -213,7 +198,7 @@ static void a_call_is_answered_and_its_receipt_kept_before_anybody_hears_of_it(v
     char path[128];
     struct error e;
     servers_open();
-    snprintf(path, sizeof path, "%s/receipts", directory);
+    snprintf(path, sizeof path, "%s/receipts", scratch);
     assert_int_equal(
         ledger_receipt_store_open(path, ledger_server_genesis(servers[0])->hash, &store, &e), 0);
     caller_begin();

@@ -314,6 +314,74 @@ static void the_last_two_checkpoints_are_kept_and_damaged_ones_passed_over(void 
     genesis.hash[0] ^= 1;
 }
 
+/* Chunk 1 of checkpoint s, or why there is none. */
+static int chunk_ask(struct checkpoints *c, uint64_t s)
+{
+    struct buffer chunk = {0};
+    struct error e;
+    uint32_t chunks;
+    int rc = checkpoints_chunk(c, s, 1, &chunk, &chunks, &e);
+    assert_true(rc != 0 || (chunks >= 2 && chunk.len > 0));
+    buffer_free(&chunk);
+    return rc;
+}
+
+static void after_a_start_checkpoints_are_given_from_their_files(void **state)
+{
+    (void)state;
+    struct checkpoints *c;
+    struct kv *kv;
+    struct error e;
+    uint8_t digest[15][HASH_LEN];
+    char path[128];
+    struct merkle_frontier origin;
+    assert_int_equal(kv_create(genesis.bucket_bits, genesis.bucket_key, &kv, &e), 0);
+    assert_int_equal(checkpoints_open(&loop, directory, &genesis, digest_done, NULL, &c, &e), 0);
+    for (uint64_t s = 11; s <= 12; s++) {
+        checkpoint_submit(c, kv, s, digest[s]);
+        path_of(s, path);
+        while (access(path, F_OK) != 0) /* it comes after the digest */
+            uv_sleep(1);
+    }
+    checkpoints_close(c, NULL, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+
+    assert_int_equal(checkpoints_open(&loop, directory, &genesis, digest_done, NULL, &c, &e), 0);
+    assert_int_equal(chunk_ask(c, 12), -ATOLL_ENOENT);
+    struct ledger_checkpoint at = checkpoint_of(12);
+    told = 0;
+    checkpoints_offer(c, &genesis, &at, damage_told, NULL); /* which names another 11 */
+    assert_int_equal(told, 1);
+    assert_int_equal(chunk_ask(c, 11), -ATOLL_ENOENT);
+    assert_int_equal(chunk_ask(c, 12), 0);
+    memcpy(at.before_digest, digest[11], HASH_LEN);
+    checkpoints_offer(c, &genesis, &at, damage_told, NULL);
+    assert_int_equal(told, 1);
+    assert_int_equal(chunk_ask(c, 11), 0);
+    assert_int_equal(chunk_ask(c, 12), 0);
+    assert_int_equal(checkpoints_origin(c, 11, &origin), 0);
+    assert_int_equal(checkpoints_origin(c, 10, &origin), -ATOLL_ENOENT);
+
+    /* New ones take the places of the oldest. */
+    checkpoint_submit(c, kv, 13, digest[13]);
+    assert_int_equal(chunk_ask(c, 11), -ATOLL_ENOENT);
+    assert_int_equal(checkpoints_origin(c, 11, &origin), -ATOLL_ENOENT);
+    assert_int_equal(chunk_ask(c, 12), 0);
+
+    /* What was damaged meanwhile is not given, then or later. */
+    path_of(12, path);
+    struct stat file;
+    assert_int_equal(stat(path, &file), 0);
+    byte_flip(12, file.st_size - 1);
+    int rc = chunk_ask(c, 12);
+    byte_flip(12, file.st_size - 1);
+    assert_int_equal(rc, -ATOLL_ECORRUPT);
+    assert_int_equal(chunk_ask(c, 12), -ATOLL_ENOENT);
+    checkpoints_close(c, NULL, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    kv_destroy(kv);
+}
+
 /* The disk stands still: a FIFO that nobody reads lies where the first file is to be made. */
 static void digests_do_not_wait_for_a_disk(void **state)
 {
@@ -382,6 +450,7 @@ int main(void)
         cmocka_unit_test(the_last_two_checkpoints_are_kept_and_damaged_ones_passed_over),
         cmocka_unit_test(what_a_replica_must_know_comes_back_and_nothing_else_does),
         cmocka_unit_test(digests_do_not_wait_for_a_disk),
+        cmocka_unit_test(after_a_start_checkpoints_are_given_from_their_files),
     };
     if (mkdtemp(directory) == NULL || uv_loop_init(&loop) != 0)
         return 1;

@@ -19,14 +19,15 @@
 
 #define LOADS_MAX     32u
 #define ROUNDS_MAX    64u
-#define RECEIPT_EVERY 1009u      /* receipts of which one is checked like a third party would */
+#define RECEIPT_EVERY 1009u /* receipts of which one is checked like a third party would */
+#define RATE_MAX      10000000u
 #define QUIET_NS      1000000000 /* for the evidence of the last batches */
 
 struct request {
     struct ledger_local_settings settings;
     const char *directory;
     uint64_t replicas, clients, bundle, in_flight, threads, rounds, batch, pipeline, checkpoint,
-        accounts;
+        accounts, rate;
     int64_t round_ns, warm_ns, timeout_ns;
     int mode;
     uint64_t crashes;
@@ -222,6 +223,7 @@ static struct load_settings load_of(const struct request *r, const struct cluste
                                   .clients = (unsigned)r->clients,
                                   .bundle = (unsigned)r->bundle,
                                   .in_flight = (unsigned)r->in_flight,
+                                  .rate = (double)r->rate,
                                   .accounts = r->accounts,
                                   .seed = 1};
 }
@@ -336,7 +338,7 @@ static void result_print(const struct request *r, const struct result *s)
            r->checkpoint, r->bundle, r->clients, r->in_flight, r->threads,
            r->bundle > 1 ? "bundle" : "request", r->accounts, s->full.count,
            (double)r->round_ns * 1e-9);
-    rounds_print("at full load", &s->full);
+    rounds_print(r->rate ? "at the rate that was asked for" : "at full load", &s->full);
     if (r->half)
         rounds_print("\nat half load", &s->half);
     printf("\n%" PRIu64 " calls with a receipt that its client checked (%" PRIu64
@@ -443,18 +445,22 @@ static int measure(const struct request *r, const struct cluster *c, struct resu
 static int settings_take(struct request *r, struct error *e)
 {
     struct ledger_local_settings *s = &r->settings;
+    if (r->rate > 0 && r->half)
+        return error_set(e, ATOLL_EINVAL,
+                         "--rate says what the load is: --half-load does not go with it");
     if (r->crashes > 1000 || r->rounds < 1 || r->rounds > ROUNDS_MAX || r->clients < 1 ||
         r->threads < 1 || r->threads > LOADS_MAX || r->threads > r->clients ||
         r->clients > LEDGER_CLIENT_IDENTITIES_MAX || r->in_flight < 1 ||
         r->in_flight > LEDGER_CLIENT_WINDOW || r->bundle < 1 || r->bundle > LEDGER_CLIENT_WINDOW ||
         r->replicas > LEDGER_REPLICAS_MAX || r->batch > LEDGER_BATCH_MAX ||
         r->pipeline > LEDGER_PIPELINE_MAX || r->checkpoint > LEDGER_CHECKPOINT_MAX ||
-        r->accounts > UINT32_MAX)
+        r->accounts > UINT32_MAX || r->rate > RATE_MAX)
         return error_set(e, ATOLL_EINVAL,
                          "a number is out of range: 1-64 rounds, 1-%d clients, 1-%d calls or "
-                         "bundles, 4-%d replicas, batches to %d, pipeline to %d",
+                         "bundles, 4-%d replicas, batches to %d, pipeline to %d, "
+                         "%u calls a second",
                          LEDGER_CLIENT_IDENTITIES_MAX, LEDGER_CLIENT_WINDOW, LEDGER_REPLICAS_MAX,
-                         LEDGER_BATCH_MAX, LEDGER_PIPELINE_MAX);
+                         LEDGER_BATCH_MAX, LEDGER_PIPELINE_MAX, RATE_MAX);
     s->terms.name = "bench";
     s->replicas = (uint32_t)r->replicas;
     s->terms.max_batch = (uint32_t)r->batch;
@@ -546,6 +552,10 @@ static int bench_run(int argc, char **argv)
          "instead: kill the primary N times under that load, and measure the\n"
          "time from there to the first answer of the next one",
          &r.crashes, NULL},
+        {"rate", 0, OPTION_COUNT, "N",
+         "calls a second of all clients, whether answers come or not\n"
+         "(default: as many as are answered)",
+         &r.rate, NULL},
         {"half-load", 0, OPTION_FLAG, NULL, "then measure latency at half the throughput", &r.half,
          NULL},
         {"dir", 0, OPTION_TEXT, "DIR", "keep the ledger there (default: a temporary directory)",

@@ -64,6 +64,10 @@ void kv_transfer_close(struct kv_transfer *);
  * is not there yet. ATOLL_ERANGE: no such chunk. ATOLL_ENOMEM. */
 int kv_transfer_chunk(struct kv_transfer *, uint32_t number, const void *bytes, size_t len,
                       struct error *);
+/* Whether this is chunk `number`, 1 or more, as the manifest vouches for it; nothing is kept.
+ * ATOLL_ECORRUPT. ATOLL_ERANGE: no such chunk, or no manifest yet. ATOLL_ENOMEM. */
+int kv_transfer_check(const struct kv_transfer *, uint32_t number, const void *bytes, size_t len,
+                      struct error *);
 /* Chunks in all, the manifest included; 0 as long as that is not there. */
 uint32_t kv_transfer_chunks(const struct kv_transfer *);
 /* The first chunk from `from` on that is missing; kv_transfer_chunks when none is. */
@@ -85,5 +89,24 @@ int kv_checkpoint_read(const char *path, const uint8_t genesis[static HASH_LEN],
                        uint32_t bucket_bits, const uint8_t bucket_key[static SIPHASH_KEY_LEN],
                        const uint8_t *digest, struct kv_checkpoint_file *, struct kv **,
                        struct error *);
+
+/* ---- giving from a file ---- */
+
+/* A file whose chunks are given without its store being in memory; some 150 bytes a chunk are. */
+struct kv_checkpoint_reader;
+
+/* Opens a file of this service and believes its manifest; *file as above. digest as for
+ * kv_checkpoint_read, which also tells the errors. */
+int kv_checkpoint_reader_open(const char *path, const uint8_t genesis[static HASH_LEN],
+                              uint32_t bucket_bits,
+                              const uint8_t bucket_key[static SIPHASH_KEY_LEN],
+                              const uint8_t *digest, struct kv_checkpoint_file *,
+                              struct kv_checkpoint_reader **, struct error *);
+void kv_checkpoint_reader_close(struct kv_checkpoint_reader *);
+uint32_t kv_checkpoint_reader_chunks(const struct kv_checkpoint_reader *);
+/* As kv_checkpoint_chunk. What is read is checked again, some 10 ms of work: ATOLL_ECORRUPT when
+ * it is not what it was, ATOLL_EIO. */
+int kv_checkpoint_reader_chunk(struct kv_checkpoint_reader *, uint32_t number, struct buffer *out,
+                               struct error *);
 
 #endif

@@ -121,6 +121,13 @@ struct reading {
     struct buffer bytes;
 };
 
+static int reading_begin(struct reading *r, const char *path, struct error *e)
+{
+    *r = (struct reading){.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY),
+                          .path = path};
+    return r->fd < 0 ? error_set_errno(e, 0, "cannot open checkpoint %s", path) : 0;
+}
+
 static int damaged(const struct reading *r, struct error *e)
 {
     return error_set(e, ATOLL_ECORRUPT,
@@ -207,20 +214,31 @@ static int chunks_read(struct reading *r, struct kv_transfer *t, struct error *e
     return rc;
 }
 
+/* Head and manifest: a transfer that knows what the chunks have to be. The manifest stays in
+ * `bytes`. */
+static int manifest_read(struct reading *r, const uint8_t genesis[static HASH_LEN],
+                         uint32_t bucket_bits, const uint8_t bucket_key[static SIPHASH_KEY_LEN],
+                         const uint8_t *digest, struct kv_checkpoint_file *out,
+                         struct kv_transfer **t, struct error *e)
+{
+    uint32_t manifest_len;
+    int rc = head_read(r, genesis, digest, out, &manifest_len, e);
+    if (rc == 0)
+        rc = kv_transfer_open(out->digest, bucket_bits, bucket_key, t, e);
+    if (rc < 0)
+        return rc;
+    rc = kv_transfer_chunk(*t, 0, r->bytes.data, manifest_len, e);
+    r->bytes.len = manifest_len;
+    return rc == -ATOLL_ECORRUPT ? damaged(r, e) : rc;
+}
+
 static int file_take(struct reading *r, const uint8_t genesis[static HASH_LEN],
                      uint32_t bucket_bits, const uint8_t bucket_key[static SIPHASH_KEY_LEN],
                      const uint8_t *digest, struct kv_checkpoint_file *out, struct kv **kv,
                      struct error *e)
 {
     struct kv_transfer *t = NULL;
-    uint32_t manifest_len;
-    int rc = head_read(r, genesis, digest, out, &manifest_len, e);
-    if (rc == 0)
-        rc = kv_transfer_open(out->digest, bucket_bits, bucket_key, &t, e);
-    if (rc == 0)
-        rc = kv_transfer_chunk(t, 0, r->bytes.data, manifest_len, e);
-    if (rc == -ATOLL_ECORRUPT && t)
-        rc = damaged(r, e);
+    int rc = manifest_read(r, genesis, bucket_bits, bucket_key, digest, out, &t, e);
     r->bytes.len = 0;
     if (rc == 0)
         rc = chunks_read(r, t, e);
@@ -235,16 +253,154 @@ int kv_checkpoint_read(const char *path, const uint8_t genesis[static HASH_LEN],
                        const uint8_t *digest, struct kv_checkpoint_file *out, struct kv **kv,
                        struct error *e)
 {
+    struct reading r;
     *kv = NULL;
     *out = (struct kv_checkpoint_file){0};
-    struct reading r = {.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY),
-                        .path = path};
-    if (r.fd < 0)
-        return error_set_errno(e, 0, "cannot open checkpoint %s", path);
-    int rc = file_take(&r, genesis, bucket_bits, bucket_key, digest, out, kv, e);
+    int rc = reading_begin(&r, path, e);
+    if (rc < 0)
+        return rc;
+    rc = file_take(&r, genesis, bucket_bits, bucket_key, digest, out, kv, e);
     if (rc < 0)
         buffer_free(&out->meta);
     buffer_free(&r.bytes);
     close(r.fd);
     return rc;
+}
+
+/* ---- giving ---- */
+
+struct kv_checkpoint_reader {
+    char *path; /* for what is said */
+    int fd;
+    struct buffer manifest;
+    struct kv_transfer *wanted; /* what the chunks have to be; holds none */
+    uint64_t *at;               /* where the length of each chunk stands */
+    uint32_t chunks;            /* the manifest included */
+};
+
+void kv_checkpoint_reader_close(struct kv_checkpoint_reader *r)
+{
+    if (!r)
+        return;
+    if (r->fd >= 0)
+        close(r->fd);
+    kv_transfer_close(r->wanted);
+    buffer_free(&r->manifest);
+    free(r->at);
+    free(r->path);
+    free(r);
+}
+
+static int reader_damaged(const struct kv_checkpoint_reader *r, struct error *e)
+{
+    return error_set(e, ATOLL_ECORRUPT, "checkpoint %s is damaged; it is given no longer", r->path);
+}
+
+/* Reads len bytes at an offset. */
+static int reader_read(const struct kv_checkpoint_reader *r, uint64_t offset, void *to, size_t len,
+                       struct error *e)
+{
+    for (uint8_t *at = to; len > 0;) {
+        ssize_t got = pread(r->fd, at, len, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_set_errno(e, 0, "cannot read %s", r->path);
+        if (got == 0)
+            return reader_damaged(r, e);
+        at += got;
+        offset += (uint64_t)got;
+        len -= (size_t)got;
+    }
+    return 0;
+}
+
+/* Length of the chunk whose length stands at the offset. */
+static int reader_len(const struct kv_checkpoint_reader *r, uint64_t offset, uint32_t *len,
+                      struct error *e)
+{
+    uint8_t bytes[4];
+    int rc = reader_read(r, offset, bytes, sizeof bytes, e);
+    *len = rc == 0 ? load_u32(bytes) : 0;
+    return rc == 0 && *len > KV_CHUNK_MAX ? reader_damaged(r, e) : rc;
+}
+
+/* Notes where each chunk is, from the offset on. */
+static int reader_index(struct kv_checkpoint_reader *r, uint64_t offset, struct error *e)
+{
+    uint32_t len;
+    r->chunks = kv_transfer_chunks(r->wanted);
+    r->at = malloc(r->chunks * sizeof *r->at);
+    if (!r->at)
+        return error_set(e, ATOLL_ENOMEM, "no memory to give from %s", r->path);
+    for (uint32_t number = 1; number < r->chunks; number++) {
+        int rc = reader_len(r, offset, &len, e);
+        if (rc < 0)
+            return rc;
+        r->at[number] = offset;
+        offset += 4 + (uint64_t)len;
+    }
+    return 0;
+}
+
+int kv_checkpoint_reader_open(const char *path, const uint8_t genesis[static HASH_LEN],
+                              uint32_t bucket_bits,
+                              const uint8_t bucket_key[static SIPHASH_KEY_LEN],
+                              const uint8_t *digest, struct kv_checkpoint_file *out,
+                              struct kv_checkpoint_reader **opened, struct error *e)
+{
+    struct reading file = {.fd = -1};
+    struct kv_checkpoint_reader *r = calloc(1, sizeof *r);
+    *opened = NULL;
+    *out = (struct kv_checkpoint_file){0};
+    if (r)
+        r->fd = -1;
+    if (!r || (r->path = strdup(path)) == NULL) {
+        kv_checkpoint_reader_close(r);
+        return error_set(e, ATOLL_ENOMEM, "no memory to give from %s", path);
+    }
+    int rc = reading_begin(&file, path, e);
+    r->fd = file.fd;
+    if (rc == 0)
+        rc = manifest_read(&file, genesis, bucket_bits, bucket_key, digest, out, &r->wanted, e);
+    r->manifest = file.bytes;
+    if (rc == 0)
+        rc =
+            reader_index(r, KV_FILE_HEAD + (uint64_t)out->meta.len + r->manifest.len + HASH_LEN, e);
+    if (rc < 0) {
+        buffer_free(&out->meta);
+        kv_checkpoint_reader_close(r);
+        return rc;
+    }
+    *opened = r;
+    return 0;
+}
+
+uint32_t kv_checkpoint_reader_chunks(const struct kv_checkpoint_reader *r)
+{
+    return r->chunks;
+}
+
+int kv_checkpoint_reader_chunk(struct kv_checkpoint_reader *r, uint32_t number, struct buffer *out,
+                               struct error *e)
+{
+    uint32_t len;
+    out->len = 0;
+    if (number >= r->chunks)
+        return error_set(e, ATOLL_ERANGE, "the checkpoint has no chunk %u, only %u", number,
+                         r->chunks - 1);
+    if (number == 0)
+        return buffer_append(out, r->manifest.data, r->manifest.len)
+                   ? 0
+                   : error_set(e, ATOLL_ENOMEM, "no memory to give from %s", r->path);
+    int rc = reader_len(r, r->at[number], &len, e);
+    if (rc == 0 && !buffer_reserve(out, len + 1))
+        rc = error_set(e, ATOLL_ENOMEM, "no memory to give from %s", r->path);
+    if (rc == 0)
+        rc = reader_read(r, r->at[number] + 4, out->data, len, e);
+    if (rc == 0)
+        rc = kv_transfer_check(r->wanted, number, out->data, len, e);
+    if (rc == 0)
+        out->len = len;
+    return rc == -ATOLL_ECORRUPT ? reader_damaged(r, e) : rc;
 }

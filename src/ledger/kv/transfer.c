@@ -184,6 +184,12 @@ struct chunk_reader {
     uint32_t left;
 };
 
+/* len is KV_CHUNK_HEAD or more. */
+static struct chunk_reader chunk_begin(const uint8_t *bytes, size_t len)
+{
+    return (struct chunk_reader){bytes + KV_CHUNK_HEAD, bytes + len, load_u32(bytes)};
+}
+
 /* The next record; false: malformed. */
 static bool record_read(struct chunk_reader *r, struct kv_record *out)
 {
@@ -230,7 +236,7 @@ static struct kv_object *place_find(const struct kv_trie *t, const struct place 
 }
 
 /* Puts a chunk's pairs into a trie of their own and compares. */
-static int chunk_check(const struct slot *slot, struct chunk_reader r, struct kv_trie *alone,
+static int pairs_check(const struct slot *slot, struct chunk_reader r, struct kv_trie *alone,
                        struct error *e)
 {
     struct kv_record record;
@@ -250,18 +256,29 @@ static int chunk_check(const struct slot *slot, struct chunk_reader r, struct kv
     return r.at == r.end && hash_equal(hash, slot->hash) ? 0 : is_false(e, "chunk");
 }
 
-static int chunk_take(struct kv_transfer *t, struct slot *slot, const uint8_t *bytes, size_t len,
-                      struct error *e)
+static int chunk_check(const struct kv_transfer *t, const struct slot *slot, const uint8_t *bytes,
+                       size_t len, struct error *e)
 {
-    struct kv_trie *whole = &t->kv->trie, alone;
+    const struct kv_trie *whole = &t->kv->trie;
+    struct kv_trie alone;
     if (len < KV_CHUNK_HEAD || len > KV_CHUNK_MAX)
         return is_false(e, "chunk");
-    struct chunk_reader r = {bytes + KV_CHUNK_HEAD, bytes + len, load_u32(bytes)};
     int rc = kv_trie_create(&alone, whole->bits, whole->bucket_key, e);
     if (rc < 0)
         return rc;
-    rc = chunk_check(slot, r, &alone, e);
+    rc = pairs_check(slot, chunk_begin(bytes, len), &alone, e);
     kv_trie_destroy(&alone);
+    return rc;
+}
+
+static int chunk_take(struct kv_transfer *t, struct slot *slot, const uint8_t *bytes, size_t len,
+                      struct error *e)
+{
+    struct kv_trie *whole = &t->kv->trie;
+    int rc = chunk_check(t, slot, bytes, len, e);
+    if (rc < 0)
+        return rc;
+    struct chunk_reader r = chunk_begin(bytes, len);
     while (rc == 0 && r.left > 0) {
         struct kv_record record;
         struct kv_name name;
@@ -293,6 +310,15 @@ int kv_transfer_chunk(struct kv_transfer *t, uint32_t number, const void *bytes,
     if (t->slots[number - 1].there)
         return error_set(e, ATOLL_EEXIST, "chunk %u of the checkpoint is there already", number);
     return chunk_take(t, &t->slots[number - 1], bytes, len, e);
+}
+
+int kv_transfer_check(const struct kv_transfer *t, uint32_t number, const void *bytes, size_t len,
+                      struct error *e)
+{
+    if (number < 1 || number > t->count)
+        return error_set(e, ATOLL_ERANGE, "the checkpoint has no chunk %u, only %u", number,
+                         t->count);
+    return chunk_check(t, &t->slots[number - 1], bytes, len, e);
 }
 
 uint32_t kv_transfer_chunks(const struct kv_transfer *t)

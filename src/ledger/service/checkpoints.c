@@ -46,6 +46,13 @@ struct job {
     bool busy, dropped; /* under the lock: a thread is at it; it is no longer kept */
 };
 
+/* A checkpoint of before the start, given from its file. */
+struct stored {
+    uint64_t s;
+    struct merkle_frontier origin;
+    struct kv_checkpoint_reader *reader; /* NULL: none */
+};
+
 struct checkpoints {
     char directory[PATH_MAX - 64];
     uint8_t genesis[HASH_LEN];
@@ -58,7 +65,8 @@ struct checkpoints {
     int64_t rested_ns;      /* the writer's: when it last rested */
     int64_t hashed_ns;      /* the hasher's: its processor time then */
     struct job *todo, **todo_end, *done, **done_end;
-    struct job *kept[CHECKPOINTS_KEPT]; /* newest first */
+    struct job *kept[CHECKPOINTS_KEPT];     /* newest first */
+    struct stored stored[CHECKPOINTS_KEPT]; /* the same, all older than those */
     checkpoint_done tell;
     void *context;
     uv_async_t wake;
@@ -182,6 +190,53 @@ int checkpoints_load(const char *directory, const struct ledger_genesis *g, uint
             tell(context, e);
     }
     return error_set(e, ATOLL_ENOENT, "there is no checkpoint in %s", directory);
+}
+
+/* ---- giving from files ---- */
+
+static void stored_close(struct stored *f)
+{
+    kv_checkpoint_reader_close(f->reader);
+    *f = (struct stored){0};
+}
+
+static int stored_open(struct stored *f, const char *directory, uint64_t s, const uint8_t *digest,
+                       const struct ledger_genesis *g, struct error *e)
+{
+    char path[PATH_MAX];
+    struct ledger_checkpoint at;
+    struct kv_checkpoint_file file;
+    file_path(directory, s, path);
+    int rc = kv_checkpoint_reader_open(path, g->hash, g->bucket_bits, g->bucket_key, digest, &file,
+                                       &f->reader, e);
+    if (rc != 0)
+        return rc;
+    rc = checkpoint_meta_decode(slice_of_buffer(&file.meta), &at, e);
+    buffer_free(&file.meta);
+    if (rc == 0 && (at.s != s || file.s != s))
+        rc = error_set(e, ATOLL_ECORRUPT, "%s is the checkpoint of batch %" PRIu64, path, at.s);
+    if (rc != 0) {
+        stored_close(f);
+        return rc;
+    }
+    f->s = s;
+    f->origin = at.origin;
+    return 0;
+}
+
+void checkpoints_offer(struct checkpoints *c, const struct ledger_genesis *g,
+                       const struct ledger_checkpoint *at,
+                       void (*tell)(void *, const struct error *), void *context)
+{
+    struct error e;
+    const uint64_t s[CHECKPOINTS_KEPT] = {at->s, at->before_s};
+    const uint8_t *const digests[CHECKPOINTS_KEPT] = {NULL, at->before_digest};
+    for (unsigned i = 0; i < CHECKPOINTS_KEPT && s[i] != 0; i++) {
+        stored_close(&c->stored[i]);
+        int rc = stored_open(&c->stored[i], c->directory, s[i], digests[i], g, &e);
+        if (rc != 0 && rc != -ATOLL_ENOENT)
+            tell(context, &e);
+    }
 }
 
 /* ---- the thread ---- */
@@ -373,6 +428,9 @@ static void done_tell(uv_async_t *wake)
         job_drop(c, c->kept[CHECKPOINTS_KEPT - 1]);
         memmove(c->kept + 1, c->kept, (CHECKPOINTS_KEPT - 1) * sizeof *c->kept);
         c->kept[0] = j;
+        for (unsigned i = 0; i < CHECKPOINTS_KEPT; i++) /* it takes the oldest one's place */
+            if (c->kept[CHECKPOINTS_KEPT - 1 - i])
+                stored_close(&c->stored[i]);
         c->tell(c->context, &j->checkpoint, j->digest);
     }
 }
@@ -445,6 +503,16 @@ int checkpoints_chunk(struct checkpoints *c, uint64_t s, uint32_t number, struct
         *chunks = kv_checkpoint_chunks(open);
         return kv_checkpoint_chunk(open, number, out, e);
     }
+    for (unsigned i = 0; i < CHECKPOINTS_KEPT; i++) {
+        struct stored *f = &c->stored[i];
+        if (f->reader == NULL || f->s != s)
+            continue;
+        *chunks = kv_checkpoint_reader_chunks(f->reader);
+        int rc = kv_checkpoint_reader_chunk(f->reader, number, out, e);
+        if (rc != 0 && rc != -ATOLL_ERANGE && rc != -ATOLL_ENOMEM)
+            stored_close(f);
+        return rc;
+    }
     return error_set(e, ATOLL_ENOENT, "checkpoint %" PRIu64 " is not kept", s);
 }
 
@@ -454,6 +522,12 @@ int checkpoints_origin(const struct checkpoints *c, uint64_t s, struct merkle_fr
         if (c->kept[i] == NULL || c->kept[i]->checkpoint.s != s)
             continue;
         *out = c->kept[i]->checkpoint.origin;
+        return 0;
+    }
+    for (unsigned i = 0; i < CHECKPOINTS_KEPT; i++) {
+        if (c->stored[i].reader == NULL || c->stored[i].s != s)
+            continue;
+        *out = c->stored[i].origin;
         return 0;
     }
     return -ATOLL_ENOENT;
@@ -496,6 +570,8 @@ void checkpoints_close(struct checkpoints *c, void (*closed)(void *), void *cont
     jobs_free(c->done);
     for (unsigned i = 0; i < CHECKPOINTS_KEPT; i++)
         job_free(c->kept[i]);
+    for (unsigned i = 0; i < CHECKPOINTS_KEPT; i++)
+        stored_close(&c->stored[i]);
     c->closed = closed;
     c->closed_context = context;
     uv_close((uv_handle_t *)&c->wake, checkpoints_free);

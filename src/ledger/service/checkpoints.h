@@ -18,7 +18,7 @@
 
 #include <uv.h>
 
-#define CHECKPOINTS_KEPT 2
+#define CHECKPOINTS_KEPT 2 /* given to others, from memory or from files */
 
 struct checkpoints;
 
@@ -39,8 +39,19 @@ void checkpoints_close(struct checkpoints *, void (*closed)(void *context), void
  * replica restarts from an older one then. Without memory it is dropped, and nothing is told. */
 void checkpoints_submit(struct checkpoints *, const struct ledger_checkpoint *,
                         struct kv_snapshot *);
+/*
+ * After a start: gives from their files the checkpoint `at`, which the replica was opened with, and
+ * the one before it that this one names (whoever is behind asks for the last but one), until newer
+ * ones take their places. Nothing else in the directory is known to be of the ledger that is here.
+ * A file that is damaged is not given, with a word to `tell`; one that was left out is missing.
+ */
+void checkpoints_offer(struct checkpoints *, const struct ledger_genesis *,
+                       const struct ledger_checkpoint *at,
+                       void (*tell)(void *context, const struct error *), void *context);
+
 /* Replaces what is in `out` by chunk `number` of checkpoint s; *chunks: how many it has.
- * ATOLL_ENOENT: not kept (any longer). ATOLL_ERANGE. ATOLL_ENOMEM. */
+ * ATOLL_ENOENT: not kept (any longer). ATOLL_ERANGE. ATOLL_ENOMEM. ATOLL_ECORRUPT, ATOLL_EIO: its
+ * file was damaged after it had been opened; it is not given any longer. */
 int checkpoints_chunk(struct checkpoints *, uint64_t s, uint32_t number, struct buffer *out,
                       uint32_t *chunks, struct error *);
 

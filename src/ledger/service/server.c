@@ -180,7 +180,10 @@ static int env_checkpoint_chunk(void *context, uint64_t s_checkpoint, uint32_t n
 {
     struct ledger_server *s = context;
     struct error e;
-    return checkpoints_chunk(s->checkpoints, s_checkpoint, number, out, chunks, &e);
+    int rc = checkpoints_chunk(s->checkpoints, s_checkpoint, number, out, chunks, &e);
+    if (rc == -ATOLL_ECORRUPT || rc == -ATOLL_EIO)
+        say(s, "%s", e.text);
+    return rc;
 }
 
 static int env_checkpoint_origin(void *context, uint64_t s_checkpoint, struct merkle_frontier *out)
@@ -475,6 +478,8 @@ static int replica_open(struct ledger_server *s, struct error *e)
         int rc = store_make(s, below, &at, &kv, e);
         if (rc == 0)
             rc = replica_recover(s, &at, kv, e);
+        if (rc == 0 && at.s != 0)
+            checkpoints_offer(s->checkpoints, &s->genesis, &at, checkpoint_bad, s);
         if ((rc != -ATOLL_ESTALE && rc != -ATOLL_ECORRUPT) || at.s == 0)
             return rc;
         say(s, "checkpoint %" PRIu64 " is passed over: %s", at.s, e->text);
