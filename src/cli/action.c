@@ -25,8 +25,9 @@ static int action_run(const struct command *command, const struct action *action
     if (a->name == NULL)
         return action_unknown(command, actions, operands->items[0]);
     if (operands->count - 1 < a->least || operands->count - 1 > a->most)
-        return usage_error(command, "%s takes %zu%s operands", a->name, a->least,
-                           a->most > a->least ? " or more" : "");
+        return usage_error(command, "%s takes %zu%s operand%s", a->name, a->least,
+                           a->most > a->least ? " or more" : "",
+                           a->most == 1 && a->least == 1 ? "" : "s");
     struct client *client = client_open(settings, &exit_code);
     if (client == NULL)
         return exit_code;

@@ -24,6 +24,8 @@ struct client {
 
 static int client_fail(const struct error *e)
 {
+    if (e->code == -ATOLL_ECANCELED) /* what came could not be written, which main tells */
+        return EXIT_ATOLL;
     report_error(e);
     switch (e->code) {
     case -ATOLL_EINVAL: return EXIT_USAGE;

@@ -12,7 +12,8 @@
 
 struct request {
     struct client_settings client;
-    const char *if_version, *from;
+    const char *if_version;
+    uint64_t from;
     uint64_t offset; /* OFFSET_NONE: the whole value */
 };
 
@@ -25,7 +26,8 @@ static bool key_path(const char *name, char *path, size_t size)
         return false;
     }
     snprintf(path, size, "/v1/state/%.*s/", (int)(slash - name), name);
-    return client_path_append(path, size, slash + 1, strlen(slash + 1), true);
+    /* Slashes encoded, too: a key may have dots between them, which a path may not. */
+    return client_path_append(path, size, slash + 1, strlen(slash + 1), false);
 }
 
 static int body_write(void *context, const void *data, size_t len)
@@ -127,7 +129,7 @@ static int entries_run(void *request, struct client *c, const char *const *opera
     if (!key_path(operands[0], path, sizeof path))
         return EXIT_USAGE;
     snprintf(path + strlen(path), sizeof path - strlen(path), "?entries=%llu",
-             r->from ? strtoull(r->from, NULL, 10) : 0ull);
+             (unsigned long long)r->from);
     struct client_request get = {.method = HTTP_GET, .path = path};
     int exit_code = client_do(c, &get, &reply);
     if (exit_code != 0)
@@ -211,7 +213,7 @@ static int state_run(int argc, char **argv)
         {"if-version", 0, OPTION_TEXT, "N", "put: only over this version", &r.if_version, NULL},
         {"offset", 0, OPTION_COUNT, "N", "put: these bytes from here on, the rest stays", &r.offset,
          NULL},
-        {"from", 0, OPTION_TEXT, "N", "entries: from this one on", &r.from, NULL},
+        {"from", 0, OPTION_COUNT, "N", "entries: from this one on", &r.from, NULL},
         CLIENT_OPTIONS(&r.client),
     };
     return action_command(&command_state, options, 3 + CLIENT_OPTION_COUNT, argc, argv, actions, &r,

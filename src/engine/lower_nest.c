@@ -1,8 +1,9 @@
 /* Finding nests; see lower_nest.h. */
 #include "engine/lower_nest.h"
 
+#include "engine/lower_instruction.h"
+
 #include <stdlib.h>
-#include <string.h>
 
 #define LINEAR_DEPTH    12u
 #define ENTRIES_COUNTED 3u /* more are as good as three */
@@ -61,7 +62,7 @@ static bool chain_find(struct nest *nest, LLVMBasicBlockRef head)
 
 /* ---- instructions ---- */
 
-static bool intrinsic_is_pure(unsigned id)
+static bool call_is_pure(LLVMValueRef i)
 {
     static const char *const names[] = {"llvm.sqrt",     "llvm.fabs",      "llvm.ceil",
                                         "llvm.floor",    "llvm.trunc",     "llvm.rint",
@@ -69,10 +70,7 @@ static bool intrinsic_is_pure(unsigned id)
                                         "llvm.umin",     "llvm.umax",      "llvm.abs",
                                         "llvm.ctpop",    "llvm.fshl",      "llvm.fshr",
                                         "llvm.bswap",    "llvm.nearbyint", "llvm.arithmetic.fence"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (id == LLVMLookupIntrinsicID(names[i], strlen(names[i])))
-            return true;
-    return false;
+    return value_calls_intrinsic(i, names, sizeof names / sizeof names[0]);
 }
 
 /* Whether doing it earlier or later than other such instructions makes no difference. A volatile
@@ -82,42 +80,14 @@ static bool instruction_is_movable(LLVMValueRef i)
     switch (LLVMGetInstructionOpcode(i)) {
     case LLVMLoad: return LLVMGetOrdering(i) == LLVMAtomicOrderingNotAtomic;
     case LLVMStore: return !LLVMGetVolatile(i) && LLVMGetOrdering(i) == LLVMAtomicOrderingNotAtomic;
-    case LLVMCall: {
-        LLVMValueRef callee = LLVMIsAFunction(LLVMGetCalledValue(i));
-        return callee && intrinsic_is_pure(LLVMGetIntrinsicID(callee));
-    }
+    case LLVMCall: return call_is_pure(i);
     case LLVMPHI:
-    case LLVMFNeg:
-    case LLVMAdd:
-    case LLVMFAdd:
-    case LLVMSub:
-    case LLVMFSub:
-    case LLVMMul:
-    case LLVMFMul:
-    case LLVMFDiv:
-    case LLVMShl:
-    case LLVMLShr:
-    case LLVMAShr:
-    case LLVMAnd:
-    case LLVMOr:
-    case LLVMXor:
-    case LLVMTrunc:
-    case LLVMZExt:
-    case LLVMSExt:
-    case LLVMUIToFP:
-    case LLVMSIToFP:
-    case LLVMFPTrunc:
-    case LLVMFPExt:
-    case LLVMBitCast:
     case LLVMGetElementPtr:
-    case LLVMICmp:
-    case LLVMFCmp:
-    case LLVMSelect:
     case LLVMExtractElement:
     case LLVMInsertElement:
     case LLVMShuffleVector:
     case LLVMFreeze: return true;
-    default: return false;
+    default: return opcode_is_arithmetic(LLVMGetInstructionOpcode(i));
     }
 }
 

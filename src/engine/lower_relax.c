@@ -24,6 +24,7 @@
 #include "engine/lower_relax.h"
 
 #include "engine/lower_flow.h"
+#include "engine/lower_instruction.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -149,48 +150,24 @@ static enum use_kind use_classify(LLVMValueRef user, LLVMValueRef used)
     case LLVMLoad: return USE_PURE;
     case LLVMSelect: return LLVMGetOperand(user, 0) == used ? USE_PURE : USE_IGNORED;
     case LLVMPHI: return USE_PHI;
-    case LLVMFNeg:
-    case LLVMAdd:
-    case LLVMFAdd:
-    case LLVMSub:
-    case LLVMFSub:
-    case LLVMMul:
-    case LLVMFMul:
     case LLVMUDiv:
     case LLVMSDiv:
-    case LLVMFDiv:
     case LLVMURem:
     case LLVMSRem:
     case LLVMFRem:
-    case LLVMShl:
-    case LLVMLShr:
-    case LLVMAShr:
-    case LLVMAnd:
-    case LLVMOr:
-    case LLVMXor:
-    case LLVMTrunc:
-    case LLVMZExt:
-    case LLVMSExt:
     case LLVMFPToUI:
     case LLVMFPToSI:
-    case LLVMUIToFP:
-    case LLVMSIToFP:
-    case LLVMFPTrunc:
-    case LLVMFPExt:
     case LLVMPtrToInt:
     case LLVMIntToPtr:
-    case LLVMBitCast:
     case LLVMAddrSpaceCast:
     case LLVMGetElementPtr:
-    case LLVMICmp:
-    case LLVMFCmp:
     case LLVMExtractElement:
     case LLVMInsertElement:
     case LLVMShuffleVector:
     case LLVMExtractValue:
     case LLVMInsertValue:
     case LLVMFreeze: return USE_PURE;
-    default: return USE_IGNORED;
+    default: return opcode_is_arithmetic(LLVMGetInstructionOpcode(user)) ? USE_PURE : USE_IGNORED;
     }
 }
 

@@ -26,6 +26,8 @@
  */
 #include "engine/lower_reroll_match.h"
 
+#include "engine/lower_instruction.h"
+
 #include <string.h>
 
 #define EFFORT_MAX 5000u /* comparisons of values per loop and number of copies */
@@ -33,7 +35,7 @@
 /* ---- operations ---- */
 
 /* Intrinsics whose result depends on their operands alone, whatever is known about these. */
-static bool intrinsic_is_plain(unsigned id)
+static bool call_is_plain(LLVMValueRef i)
 {
     static const char *const names[] = {"llvm.sqrt",
                                         "llvm.fabs",
@@ -52,10 +54,7 @@ static bool intrinsic_is_plain(unsigned id)
                                         "llvm.bswap",
                                         "llvm.nearbyint",
                                         "llvm.arithmetic.fence"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (id == LLVMLookupIntrinsicID(names[i], strlen(names[i])))
-            return true;
-    return false;
+    return value_calls_intrinsic(i, names, sizeof names / sizeof names[0]);
 }
 
 static bool instruction_is_plain(LLVMValueRef i)
@@ -63,39 +62,11 @@ static bool instruction_is_plain(LLVMValueRef i)
     switch (LLVMGetInstructionOpcode(i)) {
     case LLVMLoad: return LLVMGetOrdering(i) == LLVMAtomicOrderingNotAtomic;
     case LLVMStore: return !LLVMGetVolatile(i) && LLVMGetOrdering(i) == LLVMAtomicOrderingNotAtomic;
-    case LLVMCall: {
-        LLVMValueRef callee = LLVMIsAFunction(LLVMGetCalledValue(i));
-        return callee && intrinsic_is_plain(LLVMGetIntrinsicID(callee));
-    }
+    case LLVMCall: return call_is_plain(i);
     case LLVMGetElementPtr: return LLVMGetNumOperands(i) == 2;
     case LLVMPHI:
-    case LLVMFNeg:
-    case LLVMAdd:
-    case LLVMFAdd:
-    case LLVMSub:
-    case LLVMFSub:
-    case LLVMMul:
-    case LLVMFMul:
-    case LLVMFDiv:
-    case LLVMShl:
-    case LLVMLShr:
-    case LLVMAShr:
-    case LLVMAnd:
-    case LLVMOr:
-    case LLVMXor:
-    case LLVMTrunc:
-    case LLVMZExt:
-    case LLVMSExt:
-    case LLVMUIToFP:
-    case LLVMSIToFP:
-    case LLVMFPTrunc:
-    case LLVMFPExt:
-    case LLVMBitCast:
-    case LLVMICmp:
-    case LLVMFCmp:
-    case LLVMShuffleVector:
-    case LLVMSelect: return true;
-    default: return false;
+    case LLVMShuffleVector: return true;
+    default: return opcode_is_arithmetic(LLVMGetInstructionOpcode(i));
     }
 }
 
@@ -253,12 +224,9 @@ static bool phi_matches(struct reroll_match *m, uint32_t copy, uint32_t phi, uin
  * fenced the first alone. */
 static LLVMValueRef fence_strip(LLVMValueRef value)
 {
-    LLVMValueRef callee =
-        LLVMIsACallInst(value) ? LLVMIsAFunction(LLVMGetCalledValue(value)) : NULL;
-    unsigned fence =
-        LLVMLookupIntrinsicID("llvm.arithmetic.fence", strlen("llvm.arithmetic.fence"));
+    static const char *const fence = "llvm.arithmetic.fence";
     bool fenced =
-        callee && LLVMGetIntrinsicID(callee) == fence && LLVMIsConstant(LLVMGetOperand(value, 0));
+        value_calls_intrinsic(value, &fence, 1) && LLVMIsConstant(LLVMGetOperand(value, 0));
     return fenced ? LLVMGetOperand(value, 0) : value;
 }
 

@@ -17,6 +17,7 @@
  */
 #include "engine/lower_widen.h"
 
+#include "engine/lower_instruction.h"
 #include "engine/lower_reroll_match.h"
 #include "engine/lower_twin.h"
 
@@ -149,14 +150,9 @@ static bool opcode_is_lanewise(LLVMOpcode opcode)
 
 static LLVMValueRef fenced_constant(LLVMValueRef i)
 {
-    if (!LLVMIsACallInst(i) || !LLVMIsAConstant(LLVMGetOperand(i, 0)))
-        return NULL;
-    LLVMValueRef callee = LLVMIsAFunction(LLVMGetCalledValue(i));
-    return callee && LLVMGetIntrinsicID(callee) ==
-                         LLVMLookupIntrinsicID("llvm.arithmetic.fence",
-                                               strlen("llvm.arithmetic.fence"))
-               ? LLVMGetOperand(i, 0)
-               : NULL;
+    static const char *const fence = "llvm.arithmetic.fence";
+    bool fenced = value_calls_intrinsic(i, &fence, 1) && LLVMIsAConstant(LLVMGetOperand(i, 0));
+    return fenced ? LLVMGetOperand(i, 0) : NULL;
 }
 
 /* Lowering fences constants that LLVM might fold away, and a NaN's quieting with them (x * 1 = x).
@@ -175,11 +171,7 @@ static bool call_is_lanewise(LLVMValueRef i)
 {
     static const char *const names[] = {"llvm.sqrt", "llvm.fabs", "llvm.smin",
                                         "llvm.smax", "llvm.umin", "llvm.umax"};
-    LLVMValueRef callee = LLVMIsAFunction(LLVMGetCalledValue(i));
-    for (size_t k = 0; callee && k < sizeof names / sizeof names[0]; k++)
-        if (LLVMGetIntrinsicID(callee) == LLVMLookupIntrinsicID(names[k], strlen(names[k])))
-            return true;
-    return false;
+    return value_calls_intrinsic(i, names, sizeof names / sizeof names[0]);
 }
 
 /* Whether an operand has elements in the loop over elements. */

@@ -1,6 +1,8 @@
 /*
  * A replica loses its disk under load and comes back empty: it takes over a checkpoint of the
  * others, also when it is killed again on the way, and fetches the older ledger in the background.
+ * Then all stop, and one comes back without its disk: the others give it a checkpoint of before the
+ * stop, from their files.
  *
  *   ledger-transfer ATOLL DIRECTORY [KILLS]
  *
@@ -15,6 +17,7 @@
 #include "cli/ledger/source.h"
 #include "ledger/check/checker.h"
 
+#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +29,7 @@
 #define ACCOUNTS 20000u
 #define INTERVAL 50u
 #define WAITS    1200 /* of 50 ms */
+#define BURSTS   200  /* of load, until the files lie as they have to */
 
 static int failures;
 
@@ -61,6 +65,28 @@ static bool committed_wait(const struct cluster *c, uint32_t replica, uint64_t b
     }
     error_set(e, ATOLL_ETIMEDOUT, "replica %u has committed %" PRIu64 " of %" PRIu64 " batches",
               replica, committed(c, replica), batch);
+    return false;
+}
+
+/* Until all have committed the same batch, and no other for a second. */
+static bool rest_wait(const struct cluster *c, struct error *e)
+{
+    uint64_t last = 0;
+    for (int i = 0, same = 0; i < WAITS; i++) {
+        uint64_t batch = committed(c, 0);
+        bool agree = batch == last && batch > 0;
+        for (uint32_t k = 1; agree && k < REPLICAS; k++)
+            agree = committed(c, k) == batch;
+        same = agree ? same + 1 : 0;
+        if (same == 20)
+            return true;
+        last = batch;
+        nap_ms(50);
+    }
+    error_set(e, ATOLL_ETIMEDOUT,
+              "the replicas do not come to rest at one batch: %" PRIu64 ", %" PRIu64 ", %" PRIu64
+              ", %" PRIu64,
+              committed(c, 0), committed(c, 1), committed(c, 2), committed(c, 3));
     return false;
 }
 
@@ -133,6 +159,27 @@ static bool history_wait(const struct cluster *c, uint32_t replica, struct error
     return false;
 }
 
+/* ---- files ---- */
+
+static bool checkpoint_lies(const struct cluster *c, uint32_t replica, uint64_t s)
+{
+    char path[640];
+    snprintf(path, sizeof path, "%s/replica-%u/checkpoints/ckpt_%" PRIu64, c->directory, replica,
+             s);
+    return access(path, F_OK) == 0;
+}
+
+/* A replica that took over a checkpoint keeps what came before in a part of its log. */
+static bool took_over(const struct cluster *c, uint32_t replica)
+{
+    char pattern[640];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%s/replica-%u/log/part-*", c->directory, replica);
+    int rc = glob(pattern, 0, NULL, &found);
+    globfree(&found);
+    return rc == 0;
+}
+
 /* ---- the story ---- */
 
 static bool disk_lost(struct cluster *c, struct load *load, unsigned kills, struct error *e)
@@ -161,6 +208,58 @@ static bool disk_lost(struct cluster *c, struct load *load, unsigned kills, stru
            goal, (clock_monotonic_ns() - begun) / 1000000, after.done - before.done);
     if (after.done == before.done)
         return error_set(e, ATOLL_ETIMEDOUT, "the others stood still meanwhile"), false;
+    return true;
+}
+
+/* A little load, then rest: until the last checkpoint and the one before it lie in the files of all
+ * but the victim, and the end of the ledger is at neither edge of an interval. */
+static bool files_prepare(struct cluster *c, const struct load_settings *wanted, uint32_t victim,
+                          struct error *e)
+{
+    for (int i = 0; i < BURSTS; i++) {
+        struct load *load;
+        if (!rest_wait(c, e))
+            return false;
+        uint64_t last = committed(c, 0), newest = last / INTERVAL * INTERVAL;
+        bool lie = last - newest > 20 && last - newest < 35 && newest > 2 * INTERVAL;
+        for (uint32_t k = 0; k < REPLICAS; k++)
+            lie = lie && (k == victim || (checkpoint_lies(c, k, newest) &&
+                                          checkpoint_lies(c, k, newest - INTERVAL)));
+        if (lie)
+            return true;
+        if (load_start(wanted, &load, e) != 0)
+            return false;
+        bool moved = committed_wait(c, 0, last + 3, e);
+        load_stop(load, 20000, NULL);
+        if (!moved)
+            return false;
+    }
+    error_set(e, ATOLL_ETIMEDOUT, "two checkpoints in a row never lay in all replicas' files");
+    return false;
+}
+
+/* All stop; the victim, who leads no view that counts, loses his disk, and all start again. */
+static bool all_stopped(struct cluster *c, const char *program, const struct load_settings *wanted,
+                        uint32_t *victim, struct error *e)
+{
+    struct cluster_status status;
+    char directory[sizeof c->directory];
+    if (cluster_status(c, 0, &status, e) != 0)
+        return false;
+    *victim = status.view % REPLICAS == 3 ? 2 : 3;
+    if (!files_prepare(c, wanted, *victim, e))
+        return false;
+    uint64_t last = committed(c, 0);
+    memcpy(directory, c->directory, sizeof directory);
+    cluster_stop(c, false);
+    if (!disk_lose(c, *victim) ||
+        cluster_continue(c, program, directory, LEDGER_LOG_STRICT, e) != 0 ||
+        !committed_wait(c, *victim, last, e))
+        return false;
+    if (committed(c, 0) / INTERVAL != last / INTERVAL)
+        return error_set(e, ATOLL_EINVAL, "a new checkpoint was made meanwhile"), false;
+    if (!took_over(c, *victim))
+        return error_set(e, ATOLL_ENOENT, "it executed the whole ledger instead"), false;
     return true;
 }
 
@@ -195,7 +294,13 @@ int main(int argc, char **argv)
     report(left == 0, "every call is answered in the end", &e);
     good = history_wait(&c, 3, &e);
     report(good, "its older ledger came in the background", &e);
-    nap_ms(1500);
+    struct load_settings little = wanted;
+    uint32_t victim = 3;
+    little.in_flight = 1;
+    good = good && all_stopped(&c, argv[1], &little, &victim, &e);
+    report(good, "after a stop of all, checkpoints come from their files", &e);
+    good = good && history_wait(&c, victim, &e) && rest_wait(&c, &e);
+    report(good, "and the older ledger as well", &e);
     struct cluster directory = c; /* paths; the processes end here */
     cluster_stop(&c, false);
     uint64_t shortest = UINT64_MAX;

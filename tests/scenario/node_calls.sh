@@ -101,6 +101,12 @@ expect 0 'a call ends before its children' acts 'leave 10'
 sleep 0.2
 check 'who end with it' sh -c "'$atoll' top --json | grep -q '\"live_calls\":[^0-9]*0,'"
 
+before=$(workers)
+expect 6 'calls that start calls without end have the deadline of their root' acts fork --timeout 2s
+says 'which ends them' 'timedout'
+expect 0 'and others go on' acts 'echo alive'
+check 'in the same worker' test "$(workers)" = "$before"
+
 # ---- limits ----
 deploy_as small <<'Y'
 limits: { memory: 16MiB, output: 64KiB, log: 4KiB, concurrency: 2 }

@@ -5,8 +5,6 @@
 
 #include <pthread.h>
 
-#define BIG (1ull << 30)
-
 static void begin(uint64_t seed)
 {
     world_begin(seed, BIG);

@@ -17,7 +17,6 @@
 #define MAX    (4 * CHUNK)
 #define CHUNKS 4
 #define SIZES  6
-#define BIG    (1ull << 30)
 
 static const char *const key_names[KEYS] = {"a", "key/b"};
 static const uint64_t sizes[SIZES] = {100, CHUNK - 8, CHUNK, CHUNK + 16, 2 * CHUNK + 4096, MAX};

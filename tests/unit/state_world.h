@@ -22,6 +22,7 @@
 #define KIB    1024u
 #define CHUNK  GT_CHUNK_BYTES
 #define SECOND 1000000000ll
+#define BIG    (1ull << 30)
 
 static struct gt_double *gt;
 static struct state_tier *tier,
@@ -364,6 +365,16 @@ static inline uint64_t elsewhere_push(const char *key, uint64_t off, const void 
     struct error e;
     assert_int_equal(gt->gt.ops->commit(&gt->gt, &k, &commit, (struct gt_callback){0}, &e), 0);
     return global(key)->version;
+}
+
+/* Another node pushes a whole value of bytes that differ from chunk to chunk. */
+static inline void pattern(const char *key, uint64_t size)
+{
+    uint8_t *bytes = malloc(size);
+    for (uint64_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)(i * 7 + i / CHUNK);
+    elsewhere_push(key, 0, bytes, size, GT_SET);
+    free(bytes);
 }
 
 static inline void elsewhere_delete(const char *key)

@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#define CHUNK GT_CHUNK_BYTES
+
 /* What an operation brought back, copied. One that was not waited for yet is not done. */
 struct answer {
     bool done;
@@ -197,6 +199,29 @@ static inline int get_bytes(const char *key, uint64_t off, void *to, size_t len)
     struct gt_key k = key_of(key);
     struct gt_span span = {off, to, len};
     return GT(getrange, &k, 0, &span, 1);
+}
+
+/* Bytes that differ from their neighbours and from chunk to chunk. */
+static inline void fill(uint8_t *bytes, size_t len, unsigned seed)
+{
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)((i * 31 + seed) ^ i >> 8);
+}
+
+static inline void assert_get(const char *key, uint64_t off, const void *bytes, size_t len)
+{
+    uint8_t *got = malloc(len);
+    memset(got, 0x5a, len);
+    assert_int_equal(get_bytes(key, off, got, len), 0);
+    assert_memory_equal(got, bytes, len);
+    free(got);
+}
+
+/* One change of a record. */
+static inline struct store_write put(enum store_write_kind kind, enum store_table table,
+                                     const char *key, const char *value)
+{
+    return (struct store_write){kind, table, key, strlen(key), value, value ? strlen(value) : 0};
 }
 
 #endif

@@ -96,6 +96,34 @@ static void the_deepest_call_is_first_and_ready_ones_before_new_ones(void **stat
     version_end(v);
 }
 
+static void what_only_has_to_end_is_before_all_however_deep_the_others_are(void **state)
+{
+    (void)state;
+    struct version *v = version_make(100);
+    struct call *deep = queued(v, 64, 5), *root = call_make(v, 0, 5), *child = call_make(v, 1, 5),
+                *sliced = call_make(v, 3, 5), *late = call_make(v, 2, 5);
+    root->root = true;
+    queue_ready(w, root);
+    queue_expired(w, sliced);
+    atomic_store(&child->stop, STOP_CANCEL);
+    queue_ready(w, child);
+    queue_ready(w, late);
+    struct call *const stopped[] = {sliced, late, root};
+    for (size_t i = 0; i < 3; i++) {
+        atomic_store(&stopped[i]->stop, STOP_DEADLINE);
+        queue_hurry(w, stopped[i]);
+        queue_hurry(w, stopped[i]); /* once is enough */
+    }
+    expect(root);
+    expect(child);
+    expect(sliced);
+    expect(late);
+    expect(deep);
+    assert_null(next());
+    assert_false(queue_any(&w->queue));
+    version_end(v);
+}
+
 static void priority_decides_within_a_depth_and_arrival_within_a_version(void **state)
 {
     (void)state;
@@ -315,6 +343,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(the_deepest_call_is_first_and_ready_ones_before_new_ones),
+        T(what_only_has_to_end_is_before_all_however_deep_the_others_are),
         T(priority_decides_within_a_depth_and_arrival_within_a_version),
         T(versions_share_the_processor_by_their_weights),
         T(a_call_whose_slice_is_over_competes_with_roots_however_deep_it_is),

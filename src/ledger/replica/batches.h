@@ -138,6 +138,7 @@ bool digest_for(const struct ledger_replica *, uint64_t s, uint8_t digest[static
 void digest_start(struct ledger_replica *, const struct slot *);
 
 /* propose.c: the primary */
+uint64_t propose_paced(const struct ledger_replica *);
 void propose(struct ledger_replica *);
 void propose_send(struct ledger_replica *, struct slot *, int to);
 

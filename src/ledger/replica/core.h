@@ -156,7 +156,8 @@ struct ledger_replica {
     bool view_timer_set;
     uint64_t view_timer_at;
     uint64_t retransmit_wait;
-    bool retransmit_set, idle_set, idle_due, transfer_timer_set;
+    bool retransmit_set, idle_set, idle_due, transfer_timer_set, pace_set;
+    uint64_t paced_until; /* no batch that is not full is made before (propose_paced) */
     uint64_t batches_committed;
     uint64_t reply_stamp;
 

@@ -13,9 +13,12 @@
 struct ledger_replica;
 struct slot;
 
-#define RETRANSMIT_FIRST_US    100000
-#define RETRANSMIT_LAST_US     1000000
-#define IDLE_US                50000
+#define RETRANSMIT_FIRST_US 100000
+#define RETRANSMIT_LAST_US  1000000
+#define IDLE_US             50000
+/* Between two batches of which the first had at least so many transactions. */
+#define PACE_US                6000
+#define PACE_TRANSACTIONS      32
 #define FETCH_AGAIN_US         100000
 #define VIEW_TIMEOUT_DOUBLINGS 6
 

@@ -30,6 +30,7 @@ enum ledger_timer {
     LEDGER_TIMER_RETRANSMIT, /* something of ours may have been lost */
     LEDGER_TIMER_IDLE,       /* no request for a while: bring the evidence into the ledger */
     LEDGER_TIMER_TRANSFER,   /* a peer has not answered a fetch */
+    LEDGER_TIMER_PACE,       /* the next batch may be made: the one before is long enough ago */
     LEDGER_TIMERS
 };
 

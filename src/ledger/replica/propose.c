@@ -30,12 +30,23 @@ static bool propose_worth(const struct ledger_replica *r)
     return r->pool.ready.count * r->pipeline >= under_way * r->configuration->max_batch;
 }
 
+/*
+ * Until when a fresh batch waits for more requests; 0: it need not. Only where requests come so
+ * densely that a batch of them fills meanwhile: a client alone never waits.
+ */
+uint64_t propose_paced(const struct ledger_replica *r)
+{
+    return r->pool.ready.count < r->configuration->max_batch ? r->paced_until : 0;
+}
+
 /* What the next batch is to be; false: nothing now. */
 static bool propose_kind(struct ledger_replica *r, uint64_t s, enum ledger_kind *kind)
 {
     bool waiting = pool_has_executable(r);
     bool idle = r->idle_due && accept_empty_batch_due(r, s);
     if (waiting ? !propose_worth(r) : !idle)
+        return false;
+    if (waiting && r->env.now_us(r->env.context) < propose_paced(r))
         return false;
     *kind = s % r->interval == 0 ? LEDGER_KIND_CHECKPOINT
             : waiting            ? LEDGER_KIND_NORMAL
@@ -208,8 +219,12 @@ static bool propose_one(struct ledger_replica *r)
         return false;
     }
     propose_append(r, slot, kind, count, dc);
-    if (kind == LEDGER_KIND_NORMAL)
+    r->paced_until = 0;
+    if (kind == LEDGER_KIND_NORMAL) {
         r->idle_due = false;
+        if (!plan && count >= PACE_TRANSACTIONS)
+            r->paced_until = r->env.now_us(r->env.context) + PACE_US;
+    }
     pool_unpark(r);
     return true;
 }

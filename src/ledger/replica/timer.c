@@ -91,6 +91,11 @@ void timers_settle(struct ledger_replica *r)
         timer_at(r, LEDGER_TIMER_IDLE, &r->idle_set, IDLE_US);
     else
         timer_off(r, LEDGER_TIMER_IDLE, &r->idle_set);
+    uint64_t paced = propose_paced(r), now = r->env.now_us(r->env.context);
+    if (in_view(r) && is_primary(r) && waiting && paced > now)
+        timer_at(r, LEDGER_TIMER_PACE, &r->pace_set, paced - now);
+    else
+        timer_off(r, LEDGER_TIMER_PACE, &r->pace_set);
     bool fetching = r->transfer.active || r->install.active || r->backlog.active ||
                     r->pending.state == PENDING_FETCHING ||
                     (r->view && !r->plan_complete && !r->stopped) || accept_wants_bodies(r);
@@ -168,6 +173,7 @@ void ledger_on_timer(struct ledger_replica *r, uint32_t id)
         r->idle_due = r->idle_set;
         r->idle_set = false;
         break;
+    case LEDGER_TIMER_PACE: r->pace_set = false; break; /* settling makes the batch */
     case LEDGER_TIMER_TRANSFER:
         r->transfer_timer_set = false;
         transfer_again(r);

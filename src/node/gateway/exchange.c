@@ -22,8 +22,22 @@ int exchange_query(struct exchange *x, const char *name, char *out, size_t size)
     int rc = url_query_value(x->request->head->query, name, out, size, &e);
     if (rc >= 0 || rc == -ATOLL_ENOENT)
         return rc;
-    exchange_problem(x, 400, "query parameter %s: %s", name, e.text);
+    exchange_problem(x, 400, "%s", e.text);
     return -ATOLL_EINVAL;
+}
+
+int exchange_query_count(struct exchange *x, const char *name, uint64_t *out)
+{
+    char text[19];
+    int rc = exchange_query(x, name, text, sizeof text);
+    if (rc < 0)
+        return rc;
+    if (rc == 0 || strspn(text, "0123456789") != (size_t)rc) {
+        exchange_problem(x, 400, "query parameter %s must be a number", name);
+        return -ATOLL_EINVAL;
+    }
+    *out = strtoull(text, NULL, 10);
+    return 0;
 }
 
 bool exchange_query_only(struct exchange *x, const char *const *names)

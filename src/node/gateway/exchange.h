@@ -68,6 +68,8 @@ const char *exchange_header(const struct exchange *, const char *lower); /* NULL
 /* A query parameter: its length, or -ATOLL_ENOENT; other errors have been answered: -ATOLL_EINVAL.
  */
 int exchange_query(struct exchange *, const char *name, char *out, size_t size);
+/* One that is a number of at most 18 digits: 0, and the rest as above. */
+int exchange_query_count(struct exchange *, const char *name, uint64_t *out);
 /* Answers 400 and returns false when the query has parameters beyond these (NULL-terminated). */
 bool exchange_query_only(struct exchange *, const char *const *names);
 /* The body as JSON; NULL when it was none and 400 has been answered. */

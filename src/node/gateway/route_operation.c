@@ -332,13 +332,13 @@ static void log_drained(struct exchange *x)
 static void logs_handle(struct exchange *x)
 {
     static const char *const known[] = {"tenant", "function", "back", "follow", NULL};
-    char tenant[NAME_MAX_LEN + 1] = "", function[NAME_MAX_LEN + 1] = "", back[16] = "100",
-                               follow[8] = "";
+    char tenant[NAME_MAX_LEN + 1] = "", function[NAME_MAX_LEN + 1] = "", follow[8] = "";
+    uint64_t lines = 100;
     if (!exchange_query_only(x, known))
         return;
     if (exchange_query(x, "tenant", tenant, sizeof tenant) == -ATOLL_EINVAL ||
         exchange_query(x, "function", function, sizeof function) == -ATOLL_EINVAL ||
-        exchange_query(x, "back", back, sizeof back) == -ATOLL_EINVAL ||
+        exchange_query_count(x, "back", &lines) == -ATOLL_EINVAL ||
         exchange_query(x, "follow", follow, sizeof follow) == -ATOLL_EINVAL)
         return;
     if (tenant[0] == 0 && x->token && x->token->tenant[0])
@@ -348,7 +348,6 @@ static void logs_handle(struct exchange *x)
     struct stream *s = stream_start(x, "application/x-ndjson");
     if (s == NULL)
         return;
-    unsigned long lines = strtoul(back, NULL, 10);
     x->drained = log_drained;
     s->follower = log_follow(tenant[0] ? tenant : NULL, function[0] ? function : NULL,
                              lines < BACKLOG_LINES ? (uint32_t)lines : BACKLOG_LINES, log_line, s);

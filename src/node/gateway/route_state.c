@@ -296,7 +296,7 @@ static void entries_read(void *context, const struct gt_result *result)
     struct exchange *x = context;
     struct buffer out = {0};
     const uint8_t *at = result->data;
-    uint64_t from = strtoull(x->own ? x->own : "0", NULL, 10);
+    uint64_t from = *(const uint64_t *)x->own;
     free(x->own);
     x->own = NULL;
     if (result->code != 0) {
@@ -326,23 +326,36 @@ static void entries_read(void *context, const struct gt_result *result)
     buffer_free(&out);
 }
 
+static void entries_begin(struct exchange *x, const struct gt_key *key, uint64_t from)
+{
+    struct error e;
+    uint64_t *kept = malloc(sizeof *kept);
+    if (kept == NULL) {
+        exchange_problem(x, 503, "no memory to read entries");
+        return;
+    }
+    *kept = from;
+    x->own = kept;
+    int rc = tier(x)->ops->entries(tier(x), key, from, ENTRIES_MAX, ENTRIES_BYTES,
+                                   (struct gt_callback){entries_read, x}, &e);
+    if (rc != 0) {
+        x->own = NULL;
+        free(kept);
+    }
+    begun(x, rc, &e);
+}
+
 static void value_handle(struct exchange *x)
 {
     static const char *const known[] = {"entries", NULL};
-    char from[24];
+    uint64_t from = 0;
     struct error e;
     struct gt_key key = key_of(x, x->text_len);
     if (!key_check(x, x->text_len) || !exchange_query_only(x, known))
         return;
-    int rc = exchange_query(x, "entries", from, sizeof from);
-    if (rc >= 0) {
-        x->own = strdup(from);
-        begun(x,
-              tier(x)->ops->entries(tier(x), &key, strtoull(from, NULL, 10), ENTRIES_MAX,
-                                    ENTRIES_BYTES, (struct gt_callback){entries_read, x}, &e),
-              &e);
-        return;
-    }
+    int rc = exchange_query_count(x, "entries", &from);
+    if (rc == 0)
+        entries_begin(x, &key, from);
     if (rc != -ATOLL_ENOENT)
         return;
     x->own = calloc(1, sizeof(struct reading));

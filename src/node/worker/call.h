@@ -86,6 +86,7 @@ struct call {
     bool exempt;       /* from its version's concurrency: it is below a call of the same version */
     bool started;      /* it has a slot: was taken from the queue and has not ended */
     bool sliced;       /* stands among those whose slice is over */
+    bool ending;       /* was stopped before it became ready the last time */
     bool direct;       /* runs on its parent's thread, which waited */
     bool woken;        /* while it ran: do not park */
     bool awaiting;     /* parked in atoll_await */

@@ -114,6 +114,7 @@ static int level_deepest(const uint64_t levels[2])
 void queue_begin(struct run_queue *q)
 {
     *q = (struct run_queue){0};
+    TAILQ_INIT(&q->ending);
     for (uint32_t d = 0; d < QUEUE_LEVELS; d++)
         TAILQ_INIT(&q->ready[d]);
 }
@@ -186,11 +187,19 @@ void queue_remove(struct worker *w, struct call *c)
 
 void queue_ready(struct worker *w, struct call *c)
 {
+    struct run_queue *q = &w->queue;
     c->stage = STAGE_READY;
-    TAILQ_INSERT_HEAD(&w->queue.ready[c->depth], c, queue);
-    level_mark(w->queue.ready_levels, c->depth);
-    available_change(&w->queue, 1);
-    queue_unstick(&w->queue);
+    c->ending = atomic_load(&c->stop);
+    if (c->ending && !c->root) {
+        TAILQ_INSERT_TAIL(&q->ending, c, queue);
+    } else if (c->ending) {
+        TAILQ_INSERT_HEAD(&q->ending, c, queue);
+    } else {
+        TAILQ_INSERT_HEAD(&q->ready[c->depth], c, queue);
+        level_mark(q->ready_levels, c->depth);
+    }
+    available_change(q, 1);
+    queue_unstick(q);
 }
 
 void queue_expired(struct worker *w, struct call *c)
@@ -202,16 +211,27 @@ void queue_expired(struct worker *w, struct call *c)
     heap_insert(&w->queue, f);
 }
 
-/* A sliced call that must end takes no more turns. */
-void queue_hurry(struct worker *w, struct call *c)
+/* It takes no more turns. */
+static void sliced_remove(struct worker *w, struct call *c)
 {
     struct flow *f = &c->version->expired;
-    if (!c->sliced)
-        return;
     c->sliced = false;
     TAILQ_REMOVE(&f->calls, c, queue);
     if (TAILQ_EMPTY(&f->calls))
         heap_remove(&w->queue, f);
+}
+
+void queue_hurry(struct worker *w, struct call *c)
+{
+    assert(c->stage == STAGE_READY);
+    if (c->ending || atomic_load(&w->over)) /* then it may stand in no list */
+        return;
+    if (c->sliced) {
+        sliced_remove(w, c);
+    } else {
+        TAILQ_REMOVE(&w->queue.ready[c->depth], c, queue);
+        available_change(&w->queue, -1);
+    }
     queue_ready(w, c);
 }
 
@@ -382,6 +402,16 @@ static struct call *ready_take(struct run_queue *q, uint32_t depth)
     return c;
 }
 
+static struct call *ending_take(struct run_queue *q)
+{
+    struct call *c = TAILQ_FIRST(&q->ending);
+    if (c) {
+        TAILQ_REMOVE(&q->ending, c, queue);
+        available_change(q, -1);
+    }
+    return c;
+}
+
 /* At depth 0: new calls and those whose slice is over, by virtual runtime. */
 static struct call *shallow_take(struct worker *w)
 {
@@ -397,18 +427,19 @@ struct call *queue_take(struct worker *w)
     struct run_queue *q = &w->queue;
     if (!q->available)
         return NULL;
+    struct call *c = ending_take(q);
+    if (c)
+        return c;
     const uint64_t fresh[2] = {q->fresh_levels[0], q->fresh_levels[1]};
     uint64_t levels[2] = {q->ready_levels[0] | fresh[0], q->ready_levels[1] | fresh[1]};
     for (int d; (d = level_deepest(levels)) > 0; level_unmark(levels, (uint32_t)d)) {
-        struct call *c = ready_take(q, (uint32_t)d);
-        if (c)
+        if ((c = ready_take(q, (uint32_t)d)))
             return c;
         struct flow *f = fresh_next(w, (uint32_t)d);
         if (f)
             return fresh_take(w, f);
     }
-    struct call *c = ready_take(q, 0);
-    if (!c)
+    if (!(c = ready_take(q, 0)))
         c = shallow_take(w);
     __atomic_store_n(&q->stuck, !c, __ATOMIC_RELAXED);
     return c;

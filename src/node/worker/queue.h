@@ -1,7 +1,9 @@
 /*
  * Which call runs next.
  *
- * Deepest first: a parent waits for its children, so what is deep frees what is shallow. Ready
+ * First of all what only has to be ended: below a call whose time is over there may be more calls
+ * than will ever end. Then deepest first: a parent waits for its children, so what is deep frees
+ * what is shallow. Ready
  * calls (they have a faaslet already) come before new ones of the same depth. Among new ones the
  * higher priority comes first, then the version with the least virtual runtime (run time / weight),
  * and within a version they take turns. A call whose slice is over has had its share: it competes
@@ -40,6 +42,7 @@ struct flow_heap {
 };
 
 struct run_queue {
+    struct call_list ending; /* stopped calls: roots, whose ends are waited for, then the others */
     struct call_list ready[QUEUE_LEVELS];
     struct flow_heap fresh[QUEUE_LEVELS][QUEUE_PRIORITIES];
     struct flow_heap expired;                  /* of calls whose slice is over */
@@ -60,7 +63,7 @@ void queue_new(struct worker *, struct call *);
 void queue_ready(struct worker *, struct call *);
 /* A call whose slice is over. */
 void queue_expired(struct worker *, struct call *);
-/* Makes a call whose slice is over run before others, to end; nothing for others. */
+/* A ready call that was stopped is taken before all others, to end. */
 void queue_hurry(struct worker *, struct call *);
 /* Takes a new call out again, which has not started. */
 void queue_remove(struct worker *, struct call *);

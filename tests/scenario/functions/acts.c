@@ -7,10 +7,10 @@
  *   deep N     a chain of N calls                                   park N   waits for N sleepers
  *   sleep N    waits N ms         out N      N bytes of output      log N    N lines of log
  *   eat N      takes N MiB        mark       whether earlier calls left anything in memory
- *   leave N    starts N endless calls and ends
- *   again N    has "keeper" do mark N times, one after the other; the sum of what it found
- *   flaky N    traps N times, then succeeds  push N     makes every word of "whole" N, durably
- *   add N      adds 1 to the sum at "sum" N times, each time merged
+ *   leave N    starts N endless calls and ends                  fork     as many of its kind as it
+ * may again N    has "keeper" do mark N times, one after the other; the sum of what it found flaky
+ * N    traps N times, then succeeds  push N     makes every word of "whole" N, durably add N adds 1
+ * to the sum at "sum" N times, each time merged
  */
 #include <atoll.h>
 #include <atoll_text.h>
@@ -102,6 +102,15 @@ static int32_t all(const char *act, uint64_t number, uint64_t n)
     for (uint64_t i = 0; i < n; i++)
         good += results[i].status == ATOLL_ST_OK;
     return number_output(good);
+}
+
+/* Each of those that it starts does so, too. */
+static int32_t forks(void)
+{
+    atoll_call_t id;
+    while (atoll_chain("acts", 4, "fork", 4, NULL, &id) == 0) {
+    }
+    return 0;
 }
 
 static int32_t output(uint64_t n)
@@ -240,6 +249,8 @@ ATOLL_FUNCTION(acts)
             act_start("spin", 0);
         return 0;
     }
+    if (strcmp(act, "fork") == 0)
+        return forks();
     if (strcmp(act, "deep") == 0)
         return number_output(n ? act_result(act_start("deep", n - 1)) + 1 : 0);
     if (strcmp(act, "sleep") == 0)
