@@ -1,6 +1,8 @@
 /* See action.h. */
 #include "cli/action.h"
 
+#include "node/manifest.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -67,6 +69,22 @@ int action_show(struct client *client, const struct client_settings *settings, c
     }
     cJSON_Delete(o);
     return exit_code;
+}
+
+int action_list(struct client *c, const struct client_settings *settings, const char *what,
+                const char *operand, void (*print)(const cJSON *))
+{
+    char path[2048];
+    const char *slash = strchr(operand, '/');
+    size_t len = slash ? (size_t)(slash - operand) : strlen(operand);
+    if (!name_is_valid(operand, len)) {
+        fprintf(stderr, "atoll: \"%s\" names no tenant\n", operand);
+        return EXIT_USAGE;
+    }
+    snprintf(path, sizeof path, "/v1/%s/%.*s?prefix=", what, (int)len, operand);
+    if (slash && !client_path_append(path, sizeof path, slash + 1, strlen(slash + 1), false))
+        return EXIT_USAGE;
+    return action_show(c, settings, path, print);
 }
 
 int action_send(struct client *client, enum http_method method, const char *path, cJSON *body)

@@ -20,6 +20,10 @@ int action_command(const struct command *, const struct option_spec *, size_t op
 /* GETs a path: with --json the answer is printed as it is, else `print` gets it. */
 int action_show(struct client *, const struct client_settings *, const char *path,
                 void (*print)(const cJSON *));
+/* The same for the list of `what` ("files") of a tenant, given as TENANT or TENANT/PREFIX; any
+ * other operand is said to be wrong. */
+int action_list(struct client *, const struct client_settings *, const char *what,
+                const char *operand, void (*print)(const cJSON *));
 /* Sends JSON (NULL: nothing; deleted here) and prints nothing when it worked. */
 int action_send(struct client *, enum http_method, const char *path, cJSON *body);
 const char *member_text(const cJSON *, const char *name); /* "" when it is no text */

@@ -89,18 +89,8 @@ static void files_print(const cJSON *o)
 static int list_run(void *request, struct client *c, const char *const *operands, size_t count)
 {
     struct request *r = request;
-    char path[2048];
-    const char *slash = strchr(operands[0], '/');
-    size_t len = slash ? (size_t)(slash - operands[0]) : strlen(operands[0]);
     (void)count;
-    if (!name_is_valid(operands[0], len)) {
-        fprintf(stderr, "atoll: \"%s\" names no tenant\n", operands[0]);
-        return EXIT_USAGE;
-    }
-    snprintf(path, sizeof path, "/v1/files/%.*s?prefix=", (int)len, operands[0]);
-    if (slash && !client_path_append(path, sizeof path, slash + 1, strlen(slash + 1), false))
-        return EXIT_USAGE;
-    return action_show(c, &r->client, path, files_print);
+    return action_list(c, &r->client, "files", operands[0], files_print);
 }
 
 static int files_run(int argc, char **argv)

@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#define NOT_GIVEN UINT64_MAX
+
 struct request {
     struct client_settings client;
     uint64_t cpu_weight, memory, queue, workers;
@@ -52,13 +54,13 @@ static int set_run(void *request, struct client *c, const char *const *operands,
     char path[256];
     cJSON *body = cJSON_CreateObject();
     (void)count;
-    if (r->cpu_weight)
+    if (r->cpu_weight != NOT_GIVEN)
         cJSON_AddNumberToObject(body, "cpu_weight", (double)r->cpu_weight);
-    if (r->memory)
+    if (r->memory != NOT_GIVEN)
         cJSON_AddNumberToObject(body, "memory_bytes", (double)r->memory);
-    if (r->queue)
+    if (r->queue != NOT_GIVEN)
         cJSON_AddNumberToObject(body, "queue", (double)r->queue);
-    if (r->workers)
+    if (r->workers != NOT_GIVEN)
         cJSON_AddNumberToObject(body, "workers", (double)r->workers);
     if (tenant_path(operands[0], "", path, sizeof path))
         return action_send(c, HTTP_PUT, path, body);
@@ -127,7 +129,8 @@ static int tenant_run(int argc, char **argv)
         {"ls", 0, 0, list_run},     {"set", 1, 1, set_run},       {"grants", 1, 1, grants_run},
         {"grant", 2, 2, grant_run}, {"revoke", 2, 2, revoke_run}, {0},
     };
-    struct request r = {0};
+    struct request r = {
+        .cpu_weight = NOT_GIVEN, .memory = NOT_GIVEN, .queue = NOT_GIVEN, .workers = NOT_GIVEN};
     const struct option_spec options[] = {
         {"cpu-weight", 0, OPTION_COUNT, "N", "set: share of the processor (default 100)",
          &r.cpu_weight, NULL},
@@ -150,7 +153,8 @@ const struct command command_tenant = {
     .summary = "limits of tenants, and grants between them",
     .description =
         "  ls                list tenants that have settings of their own\n"
-        "  set T             change limits; what is not given stays\n"
+        "  set T             change limits; what is not given stays, a limit of 0 is\n"
+        "                    the node's\n"
         "  grants T          what T lets others use\n"
         "  grant T OTHER     let OTHER call a function of T (--function), or use keys of T\n"
         "                    (--prefix, --rights) as @T/KEY\n"

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define SECOND_NS 1000000000ll
+#define FOR_EVER  INT64_MAX
+
 struct request {
     struct client_settings client;
     const char *tenant, *note;
@@ -14,6 +17,8 @@ struct request {
 static int make_run(void *request, struct client *c, const char *const *operands, size_t count)
 {
     struct request *r = request;
+    if (r->ttl_ns != FOR_EVER && r->ttl_ns < SECOND_NS)
+        return usage_error(&command_token, "--ttl takes a time of at least 1s.");
     const struct http_header header = http_header_text("content-type", "application/json");
     const struct http_client_response *reply;
     cJSON *body = cJSON_CreateObject(), *scopes = cJSON_AddArrayToObject(body, "scopes");
@@ -23,8 +28,8 @@ static int make_run(void *request, struct client *c, const char *const *operands
         cJSON_AddStringToObject(body, "tenant", r->tenant);
     if (r->note)
         cJSON_AddStringToObject(body, "note", r->note);
-    if (r->ttl_ns)
-        cJSON_AddNumberToObject(body, "ttl_s", (double)(r->ttl_ns / 1000000000));
+    if (r->ttl_ns != FOR_EVER)
+        cJSON_AddNumberToObject(body, "ttl_s", (double)(r->ttl_ns / SECOND_NS));
     char *text = cJSON_PrintUnformatted(body);
     struct client_request post = {.method = HTTP_POST,
                                   .path = "/v1/tokens",
@@ -96,7 +101,7 @@ static int token_run(int argc, char **argv)
         {"rm", 1, 1, remove_run},
         {0},
     };
-    struct request r = {0};
+    struct request r = {.ttl_ns = FOR_EVER};
     const struct option_spec options[] = {
         {"tenant", 0, OPTION_TEXT, "TENANT", "make: whose functions and state it is for", &r.tenant,
          NULL},

@@ -645,29 +645,3 @@ struct buffer http_request_body_take(struct http_request *request)
     request->body_len = 0;
     return body;
 }
-
-void http_request_peer(const struct http_request *request, struct sockaddr_storage *out)
-{
-    int len = sizeof *out;
-    *out = (struct sockaddr_storage){0};
-    if (uv_tcp_getpeername(&of_request(request)->stream.handle, (struct sockaddr *)out, &len) < 0)
-        out->ss_family = AF_UNSPEC;
-}
-
-bool http_request_peer_loopback(const struct http_request *request)
-{
-    struct sockaddr_storage peer;
-    http_request_peer(request, &peer);
-    if (peer.ss_family == AF_INET)
-        return ntohl(((struct sockaddr_in *)&peer)->sin_addr.s_addr) >> 24 == 127;
-    return peer.ss_family == AF_INET6 &&
-           IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&peer)->sin6_addr);
-}
-
-const char *http_request_tls_name(const struct http_request *request)
-{
-    struct http_connection *c = of_request(request);
-    if (c->stream.tls && !c->tls_name[0])
-        tls_peer_name(c->stream.tls, c->tls_name);
-    return c->tls_name;
-}

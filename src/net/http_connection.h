@@ -59,7 +59,6 @@ struct http_connection {
     struct buffer body;    /* collected */
     struct buffer pending; /* read, not yet looked at */
     size_t pending_start;
-    char tls_name[TLS_NAME_MAX + 1];
 };
 
 struct http_listener {

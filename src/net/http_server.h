@@ -106,11 +106,6 @@ void http_request_body_setting(struct http_request *, const char *setting);
 void http_request_resume(struct http_request *);
 /* Moves the collected body to the caller, who frees it. */
 struct buffer http_request_body_take(struct http_request *);
-/* Where it came from. */
-void http_request_peer(const struct http_request *, struct sockaddr_storage *);
-bool http_request_peer_loopback(const struct http_request *);
-/* Name (the certificate's common name) a client proved by TLS; "" when none. */
-const char *http_request_tls_name(const struct http_request *);
 
 struct http_response {
     unsigned status;

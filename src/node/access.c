@@ -443,15 +443,16 @@ static size_t grant_key(const struct grant *g, char out[static GRANT_KEY_MAX])
     return at;
 }
 
-/* The store's keys are at most STORE_RECORD_KEY_MAX bytes long, which bounds the prefix. */
-static bool grant_is_valid(const struct grant *g)
+/* The store's keys are at most STORE_RECORD_KEY_MAX bytes long, which bounds the prefix. One that
+ * is to be removed need not say its rights. */
+static bool grant_is_valid(const struct grant *g, bool put)
 {
     char key[GRANT_KEY_MAX];
     bool function = strcmp(g->function, "*") == 0 ||
                     name_is_valid(g->function, strlen(g->function)) || g->function[0] == 0;
     return name_is_valid(g->owner, strlen(g->owner)) &&
            name_is_valid(g->tenant, strlen(g->tenant)) && function &&
-           (g->function[0] ? g->prefix[0] == 0 : g->rights != 0 && g->rights < 16) &&
+           (g->function[0] ? g->prefix[0] == 0 : (g->rights != 0 || !put) && g->rights < 16) &&
            grant_key(g, key) <= STORE_RECORD_KEY_MAX;
 }
 
@@ -460,10 +461,15 @@ static void grant_change(struct access *a, const struct grant *g, bool put, acce
 {
     char key[GRANT_KEY_MAX];
     struct buffer record = {0};
-    if (!grant_is_valid(g)) {
+    if (!grant_is_valid(g, put)) {
         change_refuse(done, context, ATOLL_EINVAL,
                       "a grant names owner, tenant, and either a function (or *) or a prefix of "
                       "keys with rights of r, w, l, d");
+        return;
+    }
+    if (!put && *grant_find(a, g) == NULL) {
+        change_refuse(done, context, ATOLL_ENOENT,
+                      "there is no such grant; `atoll tenant grants` lists those there are");
         return;
     }
     if (put && a->grant_count >= GRANTS_MAX) {

@@ -83,6 +83,7 @@ struct grant {
     uint32_t rights;
 };
 void access_grant_put(struct access *, const struct grant *, access_done, void *context);
+/* By owner, tenant, and function or prefix. -ATOLL_ENOENT. */
 void access_grant_remove(struct access *, const struct grant *, access_done, void *context);
 void access_grants(struct access *, const char *owner, bool (*visit)(void *, const struct grant *),
                    void *context);

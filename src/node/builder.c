@@ -143,15 +143,19 @@ static int module_lookup(struct compiler *c, const struct buffer *wasm, uint8_t 
 }
 
 static int module_compile(struct compiler *c, const struct buffer *wasm, uint8_t tier,
-                          struct artefact **out, struct error *e)
+                          struct built *b, struct error *e)
 {
     struct compile_options o = {.tier = tier, .mode = MODE_FAST, .cpu = CPU_V3};
-    bool cached;
-    int rc = compiler_load(c, wasm->data, wasm->len, &o, out, &cached, e);
-    if (rc != -ATOLL_EUNSUPPORTED)
-        return rc;
-    o.tail_calls = true;
-    return compiler_load(c, wasm->data, wasm->len, &o, out, &cached, e);
+    int64_t begun = clock_monotonic_ns();
+    bool cached = false;
+    int rc = compiler_load(c, wasm->data, wasm->len, &o, &b->artefact, &cached, e);
+    if (rc == -ATOLL_EUNSUPPORTED) {
+        o.tail_calls = true;
+        rc = compiler_load(c, wasm->data, wasm->len, &o, &b->artefact, &cached, e);
+    }
+    if (rc == 0 && !cached)
+        b->compile_ns = clock_monotonic_ns() - begun;
+    return rc;
 }
 
 static int artefact_to_file(const struct artefact *a, int *fd, struct error *e)
@@ -172,13 +176,10 @@ static void job_run(struct compiler *c, struct job *j)
     struct built *b = &j->built;
     struct error *e = &b->error;
     int rc = file_read(j->path, MODULE_BYTES_MAX, &wasm, e);
-    if (rc == 0) {
+    if (rc == 0)
         rc = module_lookup(c, &wasm, TIER_OPT, &b->artefact, e);
-        b->cached = rc == 0;
-    }
     if (rc == -ATOLL_ENOENT)
-        rc = module_compile(c, &wasm, j->tier == BUILD_FIRST ? TIER_QUICK : TIER_OPT, &b->artefact,
-                            e);
+        rc = module_compile(c, &wasm, j->tier == BUILD_FIRST ? TIER_QUICK : TIER_OPT, b, e);
     if (rc == 0)
         rc = artefact_to_file(b->artefact, &b->fd, e);
     if (rc != 0 && b->artefact) {

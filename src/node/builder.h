@@ -27,7 +27,7 @@ struct built {
     struct error error;
     struct artefact *artefact; /* the receiver's; NULL on failure */
     int fd;                    /* its bytes in a sealed memory file, the receiver's; -1 */
-    bool cached;
+    int64_t compile_ns;        /* what compiling took; 0: it was in the cache, or failed */
 };
 typedef void (*build_done)(void *context, struct built *);
 

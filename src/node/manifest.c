@@ -94,6 +94,25 @@ static int text_take(const struct document *d, const struct document_node *n, st
 
 /* ---- lists ---- */
 
+/* Room for the items of a sequence, zeroed; NULL when it is none, too long, or the block is full.
+ */
+static void *sequence_take(const struct document *d, const struct document_node *n,
+                           struct manifest *m, size_t item_size, uint32_t *out_count,
+                           struct error *e)
+{
+    size_t count;
+    if (document_sequence(d, n, MANIFEST_LIST_MAX, &count, e) != 0)
+        return NULL;
+    void *items = storage_take(m, count * item_size, 8);
+    if (items == NULL) {
+        storage_full(d, n, e);
+        return NULL;
+    }
+    memset(items, 0, count * item_size);
+    *out_count = (uint32_t)count;
+    return items;
+}
+
 static int pairs_read(const struct document *d, const struct document_node *n, struct manifest *m,
                       struct manifest_pair **out, uint32_t *out_count, struct error *e)
 {
@@ -188,22 +207,17 @@ static int state_read(const struct document *d, const struct document_node *n, v
         {0},
     };
     struct manifest *m = target;
-    size_t count;
-    int rc = document_sequence(d, n, MANIFEST_LIST_MAX, &count, e);
-    if (rc != 0)
-        return rc;
-    m->state = storage_take(m, count * sizeof *m->state, 8);
+    int rc = 0;
+    m->state = sequence_take(d, n, m, sizeof *m->state, &m->state_count, e);
     if (m->state == NULL)
-        return storage_full(d, n, e);
-    memset(m->state, 0, count * sizeof *m->state);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
+        return e->code;
+    for (size_t i = 0; rc == 0 && i < m->state_count; i++) {
         struct item item = {.manifest = m, .state = &m->state[i]};
         const struct document_node *entry = document_item(d, n, i);
         rc = document_read(d, entry, fields, &item, e);
         if (rc == 0 && (m->state[i].prefix == NULL || m->state[i].rights == 0))
             rc = document_error(d, entry, e, "an entry of state needs prefix and rights");
     }
-    m->state_count = (uint32_t)count;
     m->state_given = true;
     return rc;
 }
@@ -220,14 +234,11 @@ static int call_read(const struct document *d, const struct document_node *n, vo
                      struct error *e)
 {
     struct manifest *m = target;
-    size_t count;
-    int rc = document_sequence(d, n, MANIFEST_LIST_MAX, &count, e);
-    if (rc != 0)
-        return rc;
-    m->call = storage_take(m, count * sizeof *m->call, 8);
+    int rc = 0;
+    m->call = sequence_take(d, n, m, sizeof *m->call, &m->call_count, e);
     if (m->call == NULL)
-        return storage_full(d, n, e);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
+        return e->code;
+    for (size_t i = 0; rc == 0 && i < m->call_count; i++) {
         const struct document_node *entry = document_item(d, n, i);
         rc = text_take(d, entry, m, 2 * NAME_MAX_LEN + 1, &m->call[i], NULL, e);
         if (rc == 0 && !pattern_is_valid(m->call[i]))
@@ -236,7 +247,6 @@ static int call_read(const struct document *d, const struct document_node *n, vo
                                 "tenant/function",
                                 m->call[i]);
     }
-    m->call_count = (uint32_t)count;
     m->call_given = true;
     return rc;
 }
@@ -304,22 +314,17 @@ static int net_read(const struct document *d, const struct document_node *n, voi
         {0},
     };
     struct manifest *m = target;
-    size_t count;
-    int rc = document_sequence(d, n, MANIFEST_LIST_MAX, &count, e);
-    if (rc != 0)
-        return rc;
-    m->net = storage_take(m, count * sizeof *m->net, 8);
+    int rc = 0;
+    m->net = sequence_take(d, n, m, sizeof *m->net, &m->net_count, e);
     if (m->net == NULL)
-        return storage_full(d, n, e);
-    memset(m->net, 0, count * sizeof *m->net);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
+        return e->code;
+    for (size_t i = 0; rc == 0 && i < m->net_count; i++) {
         struct item item = {.manifest = m, .net = &m->net[i]};
         const struct document_node *entry = document_item(d, n, i);
         rc = document_read(d, entry, fields, &item, e);
         if (rc == 0 && m->net[i].host == NULL)
             rc = document_error(d, entry, e, "an entry of net needs a host");
     }
-    m->net_count = (uint32_t)count;
     return rc;
 }
 

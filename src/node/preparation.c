@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "node/builder.h"
+#include "node/metrics.h"
 #include "node/node.h"
 #include "node/workers.h"
 
@@ -96,10 +97,17 @@ static void load_finished(void *context, const struct message_loaded *loaded, co
     free(p);
 }
 
+static void build_note(struct registry *r, const struct built *b)
+{
+    if (b->compile_ns > 0)
+        metrics_codegen(r->node->metrics, (uint64_t)b->compile_ns);
+}
+
 static void best_built(void *context, struct built *b)
 {
     struct preparation *p = context;
     struct function_version *v = p->version;
+    build_note(p->registry, b);
     if (b->code == 0) {
         artefact_release(v->artefact);
         close(v->artefact_fd);
@@ -138,6 +146,7 @@ static void first_built(void *context, struct built *b)
     struct preparation *p = context;
     struct registry *r = p->registry;
     struct function_version *v = p->version;
+    build_note(r, b);
     if (b->code != 0) {
         version_fail(r, v, build_stage(b->code), &b->error);
         version_release(r, v);

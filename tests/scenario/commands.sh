@@ -100,6 +100,8 @@ expect 2 'build refuses a level of optimisation that is none' \
 expect 2 'and a stack that no memory has room for' \
     "$atoll" build --stack 99G "$here/programs/world.c" -o "$work/x.wasm"
 expect 127 'and a directory in place of a source' "$atoll" build "$work" -o "$work/x.wasm"
+expect 2 'no token is for ever that was to be for no time' \
+    "$atoll" token make invoke --tenant t --ttl 500ms
 expect 2 'build needs an output' "$atoll" build "$here/programs/world.c"
 expect 127 'build names a missing source' "$atoll" build "$work/absent.c" -o "$work/x.wasm"
 printf 'int main(void) { return missing; }\n' >"$work/wrong.c"

@@ -191,6 +191,15 @@ status_is 'bytes are taken, too' 202 /v1/call --data-binary "@$work/request.byte
 status_is 'the ledger is read' 200 '/v1/ledger?from=0&to=3'
 check 'from its genesis on' grep -q '"position":"0","type":"genesis"' "$work/body"
 check 'and tells where to go on' grep -q '"next":"3"' "$work/body"
+status_is 'nobody is accused' 200 /v1/proofs
+check 'of anything' grep -qx '{"proofs":\[\]}' "$work/body"
+status_is 'so there is no proof' 404 /v1/proofs/EQUIV_PP-2.pom
+mkdir "$work/r1/proofs"
+echo 'he did it' >"$work/r1/proofs/EQUIV_PP-2.pom"
+status_is 'what proves nothing is no proof' 500 /v1/proofs/EQUIV_PP-2.pom
+status_is 'but does not hide the others' 200 /v1/proofs
+check 'and is named' grep -q '"name":"EQUIV_PP-2.pom","damaged":' "$work/body"
+rm -r "$work/r1/proofs"
 status_is 'metrics are told' 200 /v1/metrics
 check 'with three peers' grep -qx 'atoll_ledger_peers 3' "$work/body"
 

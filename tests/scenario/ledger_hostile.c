@@ -16,6 +16,7 @@
 #include "ledger/object/request.h"
 #include "ledger/service/address.h"
 #include "ledger/service/channel.h"
+#include "net/http_client.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -470,6 +471,68 @@ static void attack_status(struct stage *t)
     verdict(t, "a replica that says it is far ahead");
 }
 
+/* Two votes of one replica for each of the batches to come. */
+static void prepares_contradict(struct stage *t, uint16_t to, const struct cluster_status *status)
+{
+    struct buffer message = {0};
+    struct intruder i;
+    uint8_t hash[HASH_LEN];
+    if (!intruder_open(t, to, true, &i))
+        return;
+    for (uint64_t k = 0; k < 1000 && !i.ended; k++) {
+        struct ledger_prepare p = {
+            .view = status->view, .seqno = status->batch_committed + k / 2, .replica = HONEST};
+        memset(p.pp_hash, (int)(1 + k % 2), sizeof p.pp_hash);
+        ledger_prepare_hash(&p, hash);
+        secret_sign(t->replica_key, hash, HASH_LEN, p.signature);
+        message.len = 0;
+        ledger_prepare_write(&message, &p);
+        intruder_say(&i, slice_of_buffer(&message));
+    }
+    intruder_flush(&i);
+    intruder_close(&i);
+    buffer_free(&message);
+}
+
+/* What a replica's view answers to a path is 200 and has these words in it. */
+static bool view_says(const struct stage *t, uint16_t replica, const char *path, const char *words)
+{
+    struct http_client *client;
+    struct http_client_response response = {0};
+    struct url url;
+    struct error e;
+    char text[128];
+    snprintf(text, sizeof text, "http://127.0.0.1:%u%s", t->cluster.http_ports[replica], path);
+    if (url_parse(text, &url, &e) != 0 ||
+        http_client_create(&(struct http_client_options){.body_max = 1u << 16}, &client, &e) != 0)
+        return false;
+    const struct http_client_request request = {.method = HTTP_GET, .url = &url};
+    bool says = http_client_request(client, &request, &response, &e) == 0 &&
+                response.status == 200 &&
+                memmem(response.body.data, response.body.len, words, strlen(words)) != NULL;
+    http_client_response_free(&response);
+    http_client_destroy(client);
+    return says;
+}
+
+static void attack_two_votes(struct stage *t)
+{
+    struct cluster_status status;
+    struct error e;
+    bool kept = view_says(t, 1, "/v1/proofs", "{\"proofs\":[]}"), shown = false;
+    for (unsigned i = 0; i < 50 && kept && !shown; i++) {
+        if (cluster_status(&t->cluster, 1, &status, &e) == 0)
+            prepares_contradict(t, 1, &status);
+        shown = view_says(t, 1, "/v1/proofs", "\"name\":\"EQUIV_PREPARE-3.pom\"") &&
+                view_says(t, 1, "/v1/proofs/EQUIV_PREPARE-3.pom", "\"blamed\":3");
+    }
+    shown = shown && !view_says(t, 1, "/v1/proofs/EQUIV_PP-3.pom", "") &&
+            !view_says(t, 1, "/v1/proofs/..%2f..%2fgenesis", "");
+    verdict(t, "a replica that votes for two things");
+    printf("%sok %u - and whoever asks is shown the proof\n", shown ? "" : "not ", ++t->test);
+    t->failed = t->failed || !shown;
+}
+
 /* ---- all ---- */
 
 static bool stage_open(struct stage *t, const char *program, const char *directory, struct error *e)
@@ -532,6 +595,7 @@ int main(int argc, char **argv)
     attack_two_signatures(&t);
     attack_peer_types(&t);
     attack_far_future(&t);
+    attack_two_votes(&t);
     attack_status(&t);
     attack_fetches(&t);
     uint64_t left = load_stop(t.load, 20000, NULL);

@@ -28,6 +28,7 @@
 #define REPLICAS 4u
 #define ACCOUNTS 20000u
 #define INTERVAL 50u
+#define PIPELINE 4u
 #define WAITS    1200 /* of 50 ms */
 #define BURSTS   200  /* of load, until the files lie as they have to */
 
@@ -68,25 +69,26 @@ static bool committed_wait(const struct cluster *c, uint32_t replica, uint64_t b
     return false;
 }
 
-/* Until all have committed the same batch, and no other for a second. */
+/* Until no replica commits anything for a second. At rest one may be behind by the last batches:
+ * they are EMPTY ones, and nobody misses their commits. */
 static bool rest_wait(const struct cluster *c, struct error *e)
 {
-    uint64_t last = 0;
+    uint64_t last[REPLICAS] = {0};
     for (int i = 0, same = 0; i < WAITS; i++) {
-        uint64_t batch = committed(c, 0);
-        bool agree = batch == last && batch > 0;
-        for (uint32_t k = 1; agree && k < REPLICAS; k++)
-            agree = committed(c, k) == batch;
-        same = agree ? same + 1 : 0;
+        bool moved = false;
+        for (uint32_t k = 0; k < REPLICAS; k++) {
+            uint64_t batch = committed(c, k);
+            moved = moved || batch != last[k] || batch == 0;
+            last[k] = batch;
+        }
+        same = moved ? 0 : same + 1;
         if (same == 20)
             return true;
-        last = batch;
         nap_ms(50);
     }
     error_set(e, ATOLL_ETIMEDOUT,
-              "the replicas do not come to rest at one batch: %" PRIu64 ", %" PRIu64 ", %" PRIu64
-              ", %" PRIu64,
-              committed(c, 0), committed(c, 1), committed(c, 2), committed(c, 3));
+              "the replicas do not come to rest: %" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64,
+              last[0], last[1], last[2], last[3]);
     return false;
 }
 
@@ -254,7 +256,7 @@ static bool all_stopped(struct cluster *c, const char *program, const struct loa
     cluster_stop(c, false);
     if (!disk_lose(c, *victim) ||
         cluster_continue(c, program, directory, LEDGER_LOG_STRICT, e) != 0 ||
-        !committed_wait(c, *victim, last, e))
+        !committed_wait(c, *victim, last - PIPELINE, e))
         return false;
     if (committed(c, 0) / INTERVAL != last / INTERVAL)
         return error_set(e, ATOLL_EINVAL, "a new checkpoint was made meanwhile"), false;
@@ -276,6 +278,7 @@ int main(int argc, char **argv)
     ledger_local_defaults(&settings);
     settings.terms.accounts = ACCOUNTS;
     settings.terms.checkpoint_interval = INTERVAL;
+    settings.terms.pipeline = PIPELINE;
     settings.terms.view_timeout_us = 2000000;
     bool good = cluster_start(&c, argv[1], argv[2], &settings, LEDGER_LOG_STRICT, &e) == 0;
     report(good, "four replicas start", &e);
@@ -299,8 +302,10 @@ int main(int argc, char **argv)
     little.in_flight = 1;
     good = good && all_stopped(&c, argv[1], &little, &victim, &e);
     report(good, "after a stop of all, checkpoints come from their files", &e);
-    good = good && history_wait(&c, victim, &e) && rest_wait(&c, &e);
-    report(good, "and the older ledger as well", &e);
+    good = good && rest_wait(&c, &e);
+    for (uint32_t i = 0; i < REPLICAS; i++) /* who was slow under load may have jumped, too */
+        good = good && history_wait(&c, i, &e);
+    report(good, "and all have the older ledger as well", &e);
     struct cluster directory = c; /* paths; the processes end here */
     cluster_stop(&c, false);
     uint64_t shortest = UINT64_MAX;

@@ -69,6 +69,10 @@ await part('grants', async () => {
   equal('nor one with unknown rights', (await grant('POST', { tenant: 'bob', prefix: 'b', rights: 'x' })).status, 400)
   equal('and taken back', (await grant('DELETE', { tenant: 'bob', function: 'acts' })).status, 204)
   check('gone', !(await ask('GET', '/v1/tenants/alice/grants', as(alice))).text.includes('"acts"'))
+  equal('what was never granted cannot be', (await grant('DELETE', { tenant: 'bob', function: 'other' })).status, 404)
+  equal('keys are granted', (await grant('POST', { tenant: 'bob', prefix: 'p/', rights: 'rw' })).status, 204)
+  equal('and taken back by their prefix alone', (await grant('DELETE', { tenant: 'bob', prefix: 'p/' })).status, 204)
+  check('all of them', !(await ask('GET', '/v1/tenants/alice/grants', as(alice))).text.includes('p/'))
 })
 
 await part('tokens end', async () => {
@@ -83,7 +87,7 @@ await part('tokens end', async () => {
   const waiting = call('alice/acts', 'sleep 500', as(gone.token))
   await ask('DELETE', `/v1/tokens/${gone.id}`, as(admin))
   equal('a call under way when its token is revoked ends well', (await waiting).status, 200)
-  for (const bad of [{ scopes: [] }, { scopes: ['invoke'] }, { scopes: ['root'], tenant: 'a' }, { scopes: ['invoke'], tenant: 'A B' }, { scopes: ['invoke'], tenant: 'a', extra: 1 }, []]) {
+  for (const bad of [{ scopes: [] }, { scopes: ['invoke'] }, { scopes: ['root'], tenant: 'a' }, { scopes: ['invoke'], tenant: 'A B' }, { scopes: ['invoke'], tenant: 'a', extra: 1 }, { scopes: ['invoke'], tenant: 'a', ttl_s: 0 }, []]) {
     equal(`no token of ${JSON.stringify(bad)}`, (await ask('POST', '/v1/tokens', { ...as(admin), body: JSON.stringify(bad) })).status, 400)
   }
   const list = await ask('GET', '/v1/tokens', as(admin))

@@ -42,6 +42,8 @@ check 'metrics are in the exposition format' metrics_parse "$METRICS"
 check 'and are those that docs/operations.md lists' diff \
     <(sed -n 's/^# TYPE \(atoll_[a-z_]*\) .*/\1/p' "$METRICS" | grep -v '^atoll_guest_' | sort) \
     <(sed -n 's/^| `\(atoll_[a-z_]*\)` |.*/\1/p' "$here/../../docs/operations.md" | sort)
+check 'compiling the three functions was measured' \
+    awk '/^atoll_codegen_seconds_count / { compiled = $2 } END { exit compiled < 3 }' "$METRICS"
 if command -v systemd-analyze >/dev/null; then
     sed "s#/usr/local/bin/atoll#$(realpath "$atoll")#" "$here/../../deploy/atoll.service" >"$work/atoll.service"
     check "the unit is one that systemd takes" systemd-analyze verify "$work/atoll.service"

@@ -23,6 +23,7 @@ measure() {
 check 'a function is built' "$atoll" build "$here/functions/acts.c" -o "$work/acts.wasm"
 check 'a node starts' node_start
 expect 0 'a tenant has the weight 100' "$atoll" tenant set small --cpu-weight 100
+expect 1 'none has the weight 0' "$atoll" tenant set small --cpu-weight 0
 expect 0 'another 300' "$atoll" tenant set large --cpu-weight 300
 printf 'timeout: 60s\n' >"$work/acts.yaml"
 for tenant in small large; do

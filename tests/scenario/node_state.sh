@@ -43,6 +43,12 @@ check 'and nothing of it is lost' test "$(od -An -tu8 "$out" | tr -d ' ')" = "$a
 expect 0 'a function pushes' state put
 expect 0 'HTTP sees it' "$atoll" state get default/kept
 check 'as it was pushed' test "$(cat "$out")" = push
+expect 0 'a key may have dots between slashes' "$atoll" state put default/dots/../x dots
+expect 0 'it is read' "$atoll" state get default/dots/../x
+check 'as it was put' test "$(cat "$out")" = dots
+expect 2 'entries are asked for by number' "$atoll" state entries default/kept --from x
+check 'over HTTP, too' test "$(curl -s -o /dev/null -w '%{http_code}' \
+    "$ATOLL_NODE/v1/state/default/kept?entries=x")" = 400
 printf next >next
 expect 0 'HTTP changes it' "$atoll" state put default/kept @next
 expect 0 'the next call' state get

@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "base/file.h"
+#include "base/sanitized.h"
 #include "engine/compile.h"
 #include "module_bytes.h"
 #include "scratch_directory.h"
@@ -26,13 +27,7 @@
 #define ITERATIONS 15
 
 /* Under a sanitizer the shards have neither the filter nor the memory limit (confine.c). */
-#define CONFINED 1
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#undef CONFINED
-#define CONFINED 0
-#endif
-#endif
+#define CONFINED (!SANITIZED)
 
 static struct compiler *compiler;
 static char program[PATH_MAX];

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/sanitized.h"
 #include "ed25519_fixture.h"
 
 #include "crypto/ed25519_batch.h"
@@ -14,12 +15,8 @@
 #include <stdlib.h>
 
 /* Of ordinary signatures; sanitizers make arithmetic ten times slower. */
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define ORDINARY 1000
-#else
-#define ORDINARY 10000
-#endif
-#define POOL 240
+#define ORDINARY (SANITIZED ? 1000 : 10000)
+#define POOL     240
 
 static struct ed25519_item item_of(const struct signed_message *m)
 {

@@ -48,6 +48,7 @@ struct disk {
     uint64_t sync_fails_at;       /* this sync, counted from 1, fails; 0: none */
     uint64_t syncs;
     uint64_t random;
+    int opened, most_opened; /* files now, and at the most */
 };
 
 static inline uint64_t disk_draw(struct disk *d)
@@ -75,6 +76,13 @@ static inline struct disk_file *disk_named(struct disk *d, const char *name)
     return NULL;
 }
 
+static inline int disk_opened(struct disk *d, int file)
+{
+    d->opened++;
+    d->most_opened = d->opened > d->most_opened ? d->opened : d->most_opened;
+    return file;
+}
+
 static int disk_open(void *context, const char *name, bool create, struct error *e)
 {
     struct disk *d = context;
@@ -84,7 +92,7 @@ static int disk_open(void *context, const char *name, bool create, struct error 
     if (f && create)
         return error_set(e, ATOLL_EEXIST, "%s exists", name);
     if (f)
-        return (int)(f - d->files);
+        return disk_opened(d, (int)(f - d->files));
     if (!create)
         return error_set(e, ATOLL_ENOENT, "there is no %s", name);
     for (int i = 0; i < DISK_FILES; i++) {
@@ -92,14 +100,16 @@ static int disk_open(void *context, const char *name, bool create, struct error 
             continue;
         d->files[i] = (struct disk_file){.used = true};
         snprintf(d->files[i].name, LOG_NAME_MAX, "%s", name);
-        return i;
+        return disk_opened(d, i);
     }
     return error_set(e, ATOLL_ELIMIT, "too many files");
 }
 
 static void disk_close(void *context, int file)
 {
-    (void)context, (void)file;
+    struct disk *d = context;
+    (void)file;
+    d->opened--;
 }
 
 static int disk_size(void *context, int file, uint64_t *bytes, struct error *e)

@@ -25,12 +25,15 @@
 static const uint8_t genesis[32] = "a service";
 static struct error e;
 
-/* The entries of the whole ledger are functions of their positions. */
+#define FORK (HAD - 5)  /* where histories differ, when there are two */
+static uint8_t history; /* which of them is told */
+
+/* The entries of the whole ledger are functions of their positions, and of the history. */
 static struct slice entry_make(uint64_t position, uint8_t out[static 300])
 {
     size_t len = 20 + (size_t)(position * 37 % 280);
     for (size_t i = 0; i < len; i++)
-        out[i] = (uint8_t)(position * 131 + i);
+        out[i] = (uint8_t)(position * 131 + i + (position < FORK ? 0 : history));
     return slice_of(out, len);
 }
 
@@ -50,10 +53,10 @@ static struct merkle_frontier frontier_at(uint64_t position)
     return f;
 }
 
-static int open_log(struct disk *d, struct ledger_log **log, bool read_only)
+static int open_found(struct disk *d, struct ledger_log **log, struct ledger_log_found *found,
+                      bool read_only)
 {
     struct log_files files = disk_files(d);
-    struct ledger_log_found found;
     struct ledger_log_config config = {.files = &files,
                                        .pipeline = 2,
                                        .segment_bytes = SEGMENT_SIZE,
@@ -61,7 +64,13 @@ static int open_log(struct disk *d, struct ledger_log **log, bool read_only)
                                        .threadless = true,
                                        .read_only = read_only};
     memcpy(config.genesis, genesis, sizeof config.genesis);
-    return ledger_log_open(&config, log, &found, &e);
+    return ledger_log_open(&config, log, found, &e);
+}
+
+static int open_log(struct disk *d, struct ledger_log **log, bool read_only)
+{
+    struct ledger_log_found found;
+    return open_found(d, log, &found, read_only);
 }
 
 static int append(struct ledger_log *log, uint64_t *lsn)
@@ -85,6 +94,20 @@ static int append_to(struct ledger_log *log, uint64_t end)
         rc = ledger_log_complete(log, &durable, &e);
     }
     return rc;
+}
+
+static int rollback(struct ledger_log *log, uint64_t position)
+{
+    uint64_t lsn, durable;
+    uint8_t payload[LEDGER_ROLLBACK_LEN];
+    ledger_rollback_encode(position, payload);
+    struct slice part = slice_of(payload, sizeof payload);
+    int rc = ledger_log_append(log, LEDGER_RECORD_ROLLBACK, 0, position, NULL, &part, 1, &lsn, &e);
+    if (rc < 0)
+        return rc;
+    ledger_log_sync(log, lsn);
+    ledger_log_work(log);
+    return ledger_log_complete(log, &durable, &e);
 }
 
 /* Fills up to so many entries of the gap. */
@@ -279,6 +302,89 @@ static void a_rollback_undoes_the_jump(void **state)
     free(d);
 }
 
+/* … also when nothing of it is on the disk yet. */
+static void a_jump_can_be_taken_back_at_once(void **state)
+{
+    (void)state;
+    struct disk *d = calloc(1, sizeof *d);
+    struct ledger_log *log;
+    struct ledger_log_found found;
+    struct merkle_frontier goal = frontier_at(GOAL);
+    for (uint64_t to = HAD - 10; to <= HAD; to += 10) {
+        memset(d, 0, sizeof *d);
+        assert_int_equal(open_found(d, &log, &found, false), 0);
+        assert_int_equal(append_to(log, HAD), 0);
+        assert_int_equal(ledger_log_jump(log, &goal, &e), 0);
+        assert_int_equal(rollback(log, to), 0);
+        assert_int_equal(append_to(log, HAD + 5), 0);
+        assert_int_equal(ledger_log_close(log, false, &e), 0);
+        disk_restart(d, DISK_CUT_NOTHING);
+        assert_int_equal(open_found(d, &log, &found, false), 0);
+        if (found.corrupt)
+            fail_msg("%s", found.what);
+        assert_int_equal(ledger_log_end(log), HAD + 5);
+        assert_there(log, 0, HAD + 5);
+        assert_int_equal(ledger_log_jump(log, &goal, &e), 0);
+        assert_int_equal(append_to(log, END), 0);
+        assert_int_equal(fill(log, 1000), 0);
+        assert_there(log, 0, END);
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+        disk_free(d);
+    }
+    free(d);
+}
+
+/* What a part was begun for may have been taken back, and another history jumps from there. */
+static void a_part_of_another_history_is_no_part_of_this_one(void **state)
+{
+    (void)state;
+    uint8_t bytes[300];
+    for (int look = 0; look < 2; look++) {
+        struct disk *d = calloc(1, sizeof *d);
+        struct ledger_log *log = jumped_log(d);
+        assert_int_equal(fill(log, 30), 0);
+        assert_int_equal(rollback(log, FORK), 0);
+        history = 77;
+        assert_int_equal(append_to(log, HAD), 0);
+        struct merkle_frontier goal = frontier_at(GOAL);
+        assert_int_equal(ledger_log_jump(log, &goal, &e), 0);
+        assert_int_equal(append_to(log, END), 0);
+        if (look) /* whether or not somebody asks what is missing */
+            assert_int_equal(ledger_log_fill(log, LEDGER_ENTRY_TX, entry_make(HAD, bytes), &e), 0);
+        else
+            assert_missing(log, HAD);
+        assert_int_equal(fill(log, 1000), 0);
+        assert_there(log, 0, END);
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+        disk_free(d);
+        free(d);
+        history = 0;
+    }
+}
+
+/* Who only looks does not need what fills the gap. */
+static void a_part_that_is_damaged_keeps_nobody_from_looking(void **state)
+{
+    (void)state;
+    struct disk *d = calloc(1, sizeof *d);
+    struct ledger_log *log = jumped_log(d);
+    assert_int_equal(fill(log, 1000), 0);
+    assert_int_equal(ledger_log_close(log, true, &e), 0);
+    disk_restart(d, DISK_CUT_NOTHING);
+    for (int i = 0; i < DISK_FILES; i++) {
+        struct disk_file *f = &d->files[i];
+        if (f->used && strncmp(f->name, "part-", 5) == 0 && strstr(f->name, "-state"))
+            memset(f->now.data, 7, f->now.len);
+    }
+    assert_int_equal(open_log(d, &log, true), 0);
+    assert_there(log, 0, HAD);
+    assert_missing(log, HAD);
+    assert_there(log, GOAL, END);
+    assert_int_equal(ledger_log_close(log, false, &e), 0);
+    disk_free(d);
+    free(d);
+}
+
 /* A jump and the filling of its gap, with the power gone at an operation. True: it came through. */
 static bool scripted(struct disk *d, uint64_t fail_at)
 {
@@ -357,6 +463,9 @@ int main(void)
         cmocka_unit_test(a_false_history_does_not_fill_the_gap),
         cmocka_unit_test(a_second_jump_from_one_place_goes_on_where_the_first_was),
         cmocka_unit_test(a_rollback_undoes_the_jump),
+        cmocka_unit_test(a_jump_can_be_taken_back_at_once),
+        cmocka_unit_test(a_part_of_another_history_is_no_part_of_this_one),
+        cmocka_unit_test(a_part_that_is_damaged_keeps_nobody_from_looking),
         cmocka_unit_test(a_killed_process_goes_on),
         cmocka_unit_test(a_machine_that_lost_its_power_goes_on),
     };

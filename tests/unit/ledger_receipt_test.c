@@ -345,7 +345,7 @@ static void a_receipt_of_a_batch_of_300_takes_less_than_a_kilobyte(void **state)
     assert_int_equal(sample.len - receipt.tx_bytes.len, 814);
     struct buffer file = {0};
     assert_true(ledger_receipt_file_encode(slice_of_buffer(&sample), service.genesis.hash, &file));
-    assert_int_equal(file.len, sample.len + LEDGER_RECEIPT_FILE_OVERHEAD);
+    assert_int_equal(file.len, sample.len + LEDGER_FILE_OVERHEAD);
     buffer_free(&file);
 }
 

@@ -1,5 +1,6 @@
 /* When memory runs out in the middle of any operation on a tree, it fails and changes nothing. */
 #define _GNU_SOURCE
+#include "base/sanitized.h"
 #include "vfs_shared.h"
 
 #include <fcntl.h>
@@ -9,17 +10,11 @@
 
 #include <cmocka.h>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 /* ---- an allocator that fails on demand ---- */
 
 static int allowed = -1; /* allocations until one fails; -1: none does */
 
-#ifndef SANITIZED
+#if !SANITIZED
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 
 static bool denied(void)
@@ -199,7 +194,7 @@ static void nothing_changes_when_memory_runs_out(void **state)
                                                TEXT_FILE("dir/open", "open")};
     struct vfs_base *base;
     struct error e;
-#ifdef SANITIZED
+#if SANITIZED
     skip();
 #endif
     assert_int_equal(vfs_base_create(entries, 2, &base, &e), 0);

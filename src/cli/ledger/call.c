@@ -146,9 +146,9 @@ static void finished(void *context, const struct ledger_outcome *o)
     struct error e;
     int kept = receipt_keep(c, o, &e);
     if (kept != 0)
-        report_error(&e);
+        ledger_report(&e);
     if (o->result != 0)
-        report_error((error_set(&e, -o->result, "%s", o->text), &e));
+        ledger_report((error_set(&e, -o->result, "%s", o->text), &e));
     else
         outcome_print(c, o);
     c->exit_code = kept != 0 || o->result != 0 ? exit_code_of(&e)
@@ -292,7 +292,7 @@ static int call_perform(struct call *c)
     struct error e;
     int rc = call_prepare(c, &e);
     if (rc != 0) {
-        report_error(&e);
+        ledger_report(&e);
         return EXIT_USAGE;
     }
     rc = store_open(c, &e);
@@ -300,7 +300,7 @@ static int call_perform(struct call *c)
         rc = c->request->request ? request_write(c, &e) : call_do(c, &e);
     if (rc == 0)
         return c->exit_code;
-    report_error(&e);
+    ledger_report(&e);
     return exit_code_of(&e);
 }
 
@@ -348,7 +348,7 @@ static int call_run(int argc, char **argv)
         c->request = &r;
         code = call_perform(c);
     } else {
-        report_error(&e);
+        ledger_report(&e);
         code = c ? EXIT_USAGE : exit_code_of(&e);
     }
     call_free(c);

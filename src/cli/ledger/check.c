@@ -128,6 +128,24 @@ static int source_check(const struct source *s, const struct buffer *genesis, bo
     return rc;
 }
 
+/* The genesis to trust: one that is named, or the directory's own. When it is none that is not the
+ * ledger's fault: ATOLL_EMALFORMED. */
+static int genesis_take(const char *path, const struct source *s, struct buffer *own,
+                        struct error *e)
+{
+    struct ledger_genesis *g = malloc(sizeof *g);
+    int rc = g ? 0 : error_set(e, ATOLL_ENOMEM, "no memory for a genesis");
+    if (rc == 0 && path)
+        rc = file_read(path, LEDGER_ENTRY_MAX, own, e);
+    if (rc == 0 &&
+        ledger_genesis_decode(slice_of_buffer(path ? own : &s->genesis_bytes), g, e) != 0) {
+        error_prefix(e, "%s%s", path ? path : s->path, path ? "" : "/genesis");
+        rc = e->code = -ATOLL_EMALFORMED;
+    }
+    free(g);
+    return rc;
+}
+
 static int check_run(int argc, char **argv)
 {
     const char *genesis_path = NULL;
@@ -145,14 +163,16 @@ static int check_run(int argc, char **argv)
     if (!ledger_options(&command_ledger_check, options, 2, argc, argv, 1, 1, &operands, &code))
         return code;
     int rc = source_open(operands.items[0], &source, &e);
-    if (rc == 0 && genesis_path)
-        rc = file_read(genesis_path, LEDGER_ENTRY_MAX, &own, &e);
-    else if (rc == 0 && !source.directory)
-        rc = error_set(&e, ATOLL_EINVAL, "which ledger? give --genesis FILE");
+    if (rc == 0 && !source.directory && !genesis_path) {
+        free(operands.items);
+        return usage_error(&command_ledger_check, "which ledger is it of? Give --genesis FILE.");
+    }
+    if (rc == 0)
+        rc = genesis_take(genesis_path, &source, &own, &e);
     if (rc == 0)
         rc = source_check(&source, genesis_path ? &own : &source.genesis_bytes, json, &e);
     if (rc != 0)
-        report_error(&e);
+        ledger_report(&e);
     else if (!json)
         proofs_print(&source, genesis_path ? &own : &source.genesis_bytes);
     buffer_free(&own);
@@ -167,10 +187,15 @@ const struct command command_ledger_check = {
     .summary = "check a whole ledger offline",
     .description = "Checks every hash, signature and rule of order of a ledger: a replica's "
                    "directory (it may be\n"
-                   "running) or a file of `atoll ledger export`. Exit code 1 and the entry when "
-                   "one is broken.\n"
-                   "Outputs are not recomputed. Proofs that the replica keeps in DIR/proofs, of "
-                   "others that signed\n"
-                   "two different things, are checked and shown.",
+                   "running) or a file of `atoll ledger export`. Outputs are not recomputed. "
+                   "Proofs that the\n"
+                   "replica keeps in DIR/proofs, of others that signed two different things, are "
+                   "checked and shown.\n\n"
+                   "Exit code: 0 when it keeps to the rules, or\n"
+                   "  1    it does not, or is of another genesis; the first entry that is wrong is "
+                   "named\n"
+                   "  2    the command line is wrong\n"
+                   "  125  it, or the genesis, cannot be read\n"
+                   "  126  the genesis is not a usable one",
     .run = check_run,
 };

@@ -463,7 +463,7 @@ static int demo_run(int argc, char **argv)
     free(d);
     if (rc == 0)
         return EXIT_OK;
-    report_error(&e);
+    ledger_report(&e);
     return rc == -ATOLL_EINVAL ? EXIT_USAGE : exit_code_of(&e);
 }
 

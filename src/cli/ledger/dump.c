@@ -73,8 +73,9 @@ static void new_view_print(struct slice payload)
 static int entry_print(void *context, uint64_t position, uint8_t type, struct slice payload,
                        struct error *e)
 {
-    (void)context;
+    uint64_t *printed = context;
     (void)e;
+    ++*printed;
     printf("%8" PRIu64 "  %-9s ", position, ledger_entry_name((enum ledger_entry_type)type));
     switch (type) {
     case LEDGER_ENTRY_PP: pp_print(payload); break;
@@ -99,11 +100,18 @@ static int dump_run(int argc, char **argv)
     int code;
     if (!ledger_options(&command_ledger_dump, options, 2, argc, argv, 1, 1, &operands, &code))
         return code;
+    if (!ledger_range(&command_ledger_dump, from, to)) {
+        free(operands.items);
+        return EXIT_USAGE;
+    }
+    uint64_t printed = 0;
     int rc = source_open(operands.items[0], &source, &e);
     if (rc == 0)
-        rc = source_visit(&source, from, to, NULL, entry_print, NULL, &e);
+        rc = source_visit(&source, from, to, NULL, entry_print, &printed, &e);
+    if (rc == 0 && printed == 0)
+        rc = error_set(&e, ATOLL_ERANGE, "%s has no entry %" PRIu64, operands.items[0], from);
     if (rc != 0)
-        report_error(&e);
+        ledger_report(&e);
     source_close(&source);
     free(operands.items);
     return rc == 0 ? EXIT_OK : exit_code_of(&e);
@@ -117,6 +125,6 @@ const struct command command_ledger_dump = {
                    "running) or a file of `atoll ledger export`. Checks nothing.\n\n"
                    "Exit code: 0, or\n"
                    "  2    the command line is wrong\n"
-                   "  125  it cannot be read",
+                   "  125  it cannot be read, or has no such entry",
     .run = dump_run,
 };

@@ -36,7 +36,8 @@ static int source_export(const struct source *s, const struct request *r, struct
     struct fragment_head head;
     struct export x = {.path = r->output, .head = &head};
     if (!s->directory)
-        return error_set(e, ATOLL_EINVAL, "%s is no directory of a replica", s->path);
+        return error_set(e, ATOLL_EINVAL,
+                         "%s is a file; entries are exported from a replica's directory", s->path);
     int rc = source_visit(s, r->from, r->to, &head, entry_write, &x, e);
     if (rc == 0 && x.writer == NULL)
         rc = error_set(e, ATOLL_ERANGE, "the ledger has no entry %" PRIu64, r->from);
@@ -68,11 +69,15 @@ static int export_run(int argc, char **argv)
         free(operands.items);
         return usage_error(&command_ledger_export, "where to? give --output FILE");
     }
+    if (!ledger_range(&command_ledger_export, r.from, r.to)) {
+        free(operands.items);
+        return EXIT_USAGE;
+    }
     int rc = source_open(operands.items[0], &source, &e);
     if (rc == 0)
         rc = source_export(&source, &r, &e);
     if (rc != 0)
-        report_error(&e);
+        ledger_report(&e);
     source_close(&source);
     free(operands.items);
     return rc == 0 ? EXIT_OK : exit_code_of(&e);
@@ -87,6 +92,6 @@ const struct command command_ledger_export = {
         "file that `atoll ledger check` and `dump` read.\n\n"
         "Exit code: 0, or\n"
         "  2    the command line is wrong\n"
-        "  125  it cannot be read, or the file cannot be written",
+        "  125  it cannot be read, or has no such entry, or the file cannot be written",
     .run = export_run,
 };

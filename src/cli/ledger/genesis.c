@@ -188,7 +188,7 @@ static int genesis_run(int argc, char **argv)
     if (rc == 0)
         rc = genesis_show(path, r.json, &e);
     if (rc != 0)
-        report_error(&e);
+        ledger_report(&e);
     free(operands.items);
     free(r.replicas.items);
     return rc == 0 ? EXIT_OK : exit_code_of(&e);

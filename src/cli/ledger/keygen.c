@@ -56,7 +56,7 @@ static int keygen_run(int argc, char **argv)
     if (!ledger_options(&command_ledger_keygen, options, 3, argc, argv, 1, 1, &operands, &code))
         return code;
     if (key_make(&r, operands.items[0], &key, &e) != 0) {
-        report_error(&e);
+        ledger_report(&e);
         code = exit_code_of(&e);
     } else {
         key_print(&r, key);

@@ -2,8 +2,10 @@
 #include "cli/ledger/ledger.h"
 
 #include "base/file.h"
+#include "cli/report.h"
 #include "ledger/object/entry.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,4 +106,21 @@ bool ledger_options(const struct command *c, const struct option_spec *options, 
     if (outcome != OPTIONS_GO)
         free(operands->items);
     return outcome == OPTIONS_GO;
+}
+
+/* Where in an object's bytes is in the sentence; report_error would call it a place in a module. */
+void ledger_report(const struct error *e)
+{
+    struct error told = *e;
+    told.offset = ERROR_NOWHERE;
+    report_error(&told);
+}
+
+bool ledger_range(const struct command *c, uint64_t from, uint64_t to)
+{
+    if (from < to)
+        return true;
+    usage_error(c, "there is nothing from entry %" PRIu64 " up to, but not including, %" PRIu64,
+                from, to);
+    return false;
 }

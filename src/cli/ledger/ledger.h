@@ -19,5 +19,9 @@ int ledger_passphrase_read(const char *path, char **passphrase, struct error *);
 bool ledger_options(const struct command *, const struct option_spec *, size_t count, int argc,
                     char **argv, size_t least, size_t most, struct text_list *operands,
                     int *exit_code);
+/* Says what failed on stderr. */
+void ledger_report(const struct error *);
+/* Whether entries from … to - 1 are some. If not, says so; the command line is wrong. */
+bool ledger_range(const struct command *, uint64_t from, uint64_t to);
 
 #endif

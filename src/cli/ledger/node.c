@@ -181,7 +181,7 @@ static int node_run(int argc, char **argv)
         return code;
     int rc = node_serve(&r, operands.items[0], &e);
     if (rc != 0)
-        report_error(&e);
+        ledger_report(&e);
     free(operands.items);
     return rc == 0 ? EXIT_OK : exit_code_of(&e);
 }

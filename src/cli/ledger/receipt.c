@@ -476,7 +476,7 @@ static int receipt_run(int argc, char **argv)
         return code;
     int rc = action_run(&r, &operands, &e);
     if (rc < 0)
-        report_error(&e);
+        ledger_report(&e);
     free(operands.items);
     if (rc == -ATOLL_EINVAL)
         return EXIT_USAGE;

@@ -17,12 +17,17 @@ int source_open(const char *path, struct source *s, struct error *e)
     char name[PATH_MAX];
     *s = (struct source){.path = path};
     if (stat(path, &st) != 0)
-        return error_set_errno(e, 0, "%s", path);
+        return error_set_errno(e, 0, "there is no ledger at %s", path);
     s->directory = S_ISDIR(st.st_mode);
+    if (!s->directory && !S_ISREG(st.st_mode))
+        return error_set(e, ATOLL_ETYPE,
+                         "%s is neither a replica's directory nor a file of `atoll ledger export`",
+                         path);
     if (!s->directory)
         return 0;
     snprintf(name, sizeof name, "%s/genesis", path);
-    return file_read(name, LEDGER_ENTRY_MAX, &s->genesis_bytes, e);
+    int rc = file_read(name, LEDGER_ENTRY_MAX, &s->genesis_bytes, e);
+    return rc == 0 ? 0 : error_prefix(e, "%s is no replica's directory", path);
 }
 
 void source_close(struct source *s)

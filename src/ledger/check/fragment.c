@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAGIC   "atollfrg"
@@ -27,7 +28,7 @@ static int put(struct fragment_writer *w, const void *data, size_t len, struct e
     hash_stream_add(&w->hash, data, len);
     if (fwrite(data, 1, len, w->file) == len)
         return 0;
-    return error_set_errno(e, ATOLL_EIO, "%s", w->temporary);
+    return error_set_errno(e, ATOLL_EIO, "cannot write %s", w->temporary);
 }
 
 static int put_u32(struct fragment_writer *w, uint32_t v, struct error *e)
@@ -59,12 +60,24 @@ static int head_put(struct fragment_writer *w, const uint8_t *genesis,
     return rc;
 }
 
+/* Only a file makes room for another: not a device, a pipe or a directory. */
+static int target_check(const char *path, struct error *e)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return error_set(e, ATOLL_ETYPE, "%s is there and is no file; name another", path);
+    return 0;
+}
+
 int fragment_create(const char *path, const uint8_t genesis[static HASH_LEN],
                     const struct merkle_frontier *before, struct fragment_writer **out,
                     struct error *e)
 {
-    struct fragment_writer *w = calloc(1, sizeof *w);
     *out = NULL;
+    int rc = target_check(path, e);
+    if (rc != 0)
+        return rc;
+    struct fragment_writer *w = calloc(1, sizeof *w);
     if (w == NULL || strlen(path) >= sizeof w->path) {
         free(w);
         return error_set(e, ATOLL_ENOMEM, "no memory for a fragment, or its path is too long");
@@ -73,12 +86,12 @@ int fragment_create(const char *path, const uint8_t genesis[static HASH_LEN],
     snprintf(w->temporary, sizeof w->temporary, "%s.new", path);
     w->file = fopen(w->temporary, "wbe");
     if (w->file == NULL) {
-        int rc = error_set_errno(e, 0, "%s", w->temporary);
+        rc = error_set_errno(e, 0, "cannot create %s", w->temporary);
         free(w);
         return rc;
     }
     hash_stream_begin(&w->hash);
-    int rc = head_put(w, genesis, before, e);
+    rc = head_put(w, genesis, before, e);
     if (rc != 0) {
         struct error ignored;
         fragment_close(w, false, &ignored);
@@ -104,10 +117,10 @@ int fragment_close(struct fragment_writer *w, bool keep, struct error *e)
     if (keep && rc == 0 &&
         (fwrite(hash, 1, sizeof hash, w->file) != sizeof hash || fflush(w->file) != 0 ||
          fsync(fileno(w->file)) != 0))
-        rc = error_set_errno(e, ATOLL_EIO, "%s", w->temporary);
+        rc = error_set_errno(e, ATOLL_EIO, "cannot write %s", w->temporary);
     fclose(w->file);
     if (keep && rc == 0 && rename(w->temporary, w->path) != 0)
-        rc = error_set_errno(e, ATOLL_EIO, "%s", w->path);
+        rc = error_set_errno(e, ATOLL_EIO, "cannot put %s in place", w->path);
     if (!keep || rc != 0)
         unlink(w->temporary);
     free(w);
@@ -126,8 +139,10 @@ struct reader {
 static int get(struct reader *r, void *data, size_t len, struct error *e)
 {
     if (fread(data, 1, len, r->file) != len)
-        return ferror(r->file) ? error_set_errno(e, ATOLL_EIO, "%s", r->path)
-                               : error_set(e, ATOLL_ECORRUPT, "%s ends too early", r->path);
+        return ferror(r->file)
+                   ? error_set_errno(e, ATOLL_EIO, "cannot read %s", r->path)
+                   : error_set(e, ATOLL_ECORRUPT,
+                               "%s is no whole ledger fragment: it ends too early", r->path);
     hash_stream_add(&r->hash, data, len);
     return 0;
 }
@@ -200,7 +215,7 @@ int fragment_read(const char *path, struct fragment_head *head, fragment_visit *
 {
     struct reader r = {.file = fopen(path, "rbe"), .path = path};
     if (r.file == NULL)
-        return error_set_errno(e, 0, "%s", path);
+        return error_set_errno(e, 0, "cannot open %s", path);
     hash_stream_begin(&r.hash);
     int rc = head_get(&r, head, e);
     if (rc == 0)

@@ -65,9 +65,10 @@ struct ledger_log {
     uint64_t spare_bytes; /* of the spare segment */
     int spare_file;
     struct vote_log votes;
-    bool compact_wanted, compact_failed;
-    uint64_t vote_need; /* bytes of the vote that waits for room */
-    int failure;        /* negative code: the log has failed for good */
+    bool compact_wanted;
+    bool compact_failed; /* the disk was full: not again before somebody needs the room */
+    uint64_t vote_need;  /* bytes of the vote that waits for room */
+    int failure;         /* negative code: the log has failed for good */
     struct error failure_error;
 
     /* The writer's; the owner's before it runs and after it ended. */
@@ -93,6 +94,8 @@ int log_state_write(struct ledger_log *, struct error *);
 
 /* Makes room for a segment at the end of the list; NULL: no memory. */
 struct segment *log_segment_add(struct ledger_log *);
+/* Closes its file, if that is open. */
+void log_segment_shut(struct ledger_log *, struct segment *);
 void log_signed_note(struct ledger_log *, const uint8_t *payload);
 /* Begins the next segment, in the spare file (or in no file yet when the log is not open). */
 int log_segment_begin(struct ledger_log *, uint64_t previous_end, uint64_t bytes, int file,
@@ -119,13 +122,17 @@ const struct log_gap *log_gap_of(const struct ledger_log *, uint64_t position);
 
 /* Keeps the frontier as it is, to roll back to. */
 void log_frontier_keep(struct ledger_log *);
-/* The frontier of the first `position` entries becomes the log's. */
-int log_frontier_back(struct ledger_log *, uint64_t position, struct error *);
-/* The frontier of the first `position` entries, from a segment's head and the entries behind it. */
+/* The frontier of the first `position` entries: a kept one, or computed. */
+int log_frontier_find(struct ledger_log *, uint64_t position, struct merkle_frontier *out,
+                      struct error *);
+/* … from a segment's head and the entries behind it. */
 int log_frontier_at(struct ledger_log *, uint64_t position, struct merkle_frontier *out,
                     struct error *);
-/* … becomes the log's. */
-int log_frontier_rebuild(struct ledger_log *, uint64_t position, struct error *);
+/* The ledger ends with this frontier now. */
+void log_frontier_take(struct ledger_log *, const struct merkle_frontier *);
+/* Finds and takes the frontier of the first `position` entries. */
+int log_frontier_back(struct ledger_log *, uint64_t position, struct error *);
+
 /* ---- writer.c ---- */
 
 /* One round of writing and synchronising what was asked for; false when there was nothing to do.

@@ -1,7 +1,6 @@
 /*
  * Looking at the files of a log: what of them is whole, what was cut off, what is damaged
- * (segment.h and vote_log.h say which is which). Nothing is changed here but the torn end of the
- * vote log.
+ * (segment.h and vote_log.h say which is which). Nothing is changed here.
  */
 #define _GNU_SOURCE
 #include "ledger/log/opening.h"
@@ -10,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define READS 4 /* of a segment that somebody is writing to */
 
 static int no_memory(struct error *e)
 {
@@ -93,8 +94,8 @@ static int segment_load(struct ledger_log *log, struct segment *s, uint64_t len,
 }
 
 /*
- * Goes through the records up to `limit`; *at becomes the end of the last good one. Without `hash`
- * the ledger tree's frontier is taken from the CLOSE record, if that is reached.
+ * Goes through the records from *at up to `limit`; *at becomes the end of the last good one.
+ * Without `hash` the ledger tree's frontier is taken from the CLOSE record, if that is reached.
  */
 static int segment_scan(struct ledger_log *log, struct segment *s, const struct buffer *bytes,
                         uint64_t limit, bool hash, uint64_t *at, struct error *e)
@@ -102,7 +103,6 @@ static int segment_scan(struct ledger_log *log, struct segment *s, const struct 
     struct log_record r;
     struct merkle_frontier end;
     struct error why;
-    *at = SEGMENT_HEAD;
     while (*at < limit && log_record_read(bytes->data + *at, limit - *at, s->salt, &r)) {
         uint64_t next = *at + log_record_size(r.len);
         if (r.kind == LOG_RECORD_CLOSE) {
@@ -123,7 +123,7 @@ static int segment_scan(struct ledger_log *log, struct segment *s, const struct 
     if (hash)
         return 0;
     if (!s->closed)
-        return log_frontier_rebuild(log, log->end, e);
+        return log_frontier_back(log, log->end, e);
     log->frontier = end;
     return 0;
 }
@@ -245,6 +245,17 @@ bool log_all_zero(const uint8_t *bytes, uint64_t len)
     return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, (size_t)len - 1) == 0);
 }
 
+/* Whether good records lie behind byte `at`, where none begins. */
+static bool good_behind(const struct segment *s, const struct buffer *bytes, uint64_t at)
+{
+    /* Closed, but the next one never got its name: it goes on. */
+    struct log_record r;
+    if (log_record_read(bytes->data + at, bytes->len - at, s->salt, &r) &&
+        r.kind == LOG_RECORD_CLOSE)
+        at += log_record_size(r.len);
+    return log_record_search(bytes->data, bytes->len, at, s->salt, NULL);
+}
+
 /* The end of the last segment: whole, torn, or damaged. */
 static void last_judge(struct opening *o, size_t i, const struct buffer *bytes, uint64_t at)
 {
@@ -252,17 +263,11 @@ static void last_judge(struct opening *o, size_t i, const struct buffer *bytes, 
     const struct state_slot *state = &o->log->state;
     bool marked = s->serial < state->segment_serial ||
                   (s->serial == state->segment_serial && at < state->segment_offset);
-    /* Closed, but the next one never got its name: it goes on. */
-    struct log_record r;
-    uint64_t behind = at;
-    if (log_record_read(bytes->data + at, bytes->len - at, s->salt, &r) &&
-        r.kind == LOG_RECORD_CLOSE)
-        behind += log_record_size(r.len);
     o->end_at = at;
     o->set_aside = i + 1;
     if (marked)
         segment_break(o, i, at, "bytes that were on the disk for certain");
-    else if (log_record_search(bytes->data, bytes->len, behind, s->salt, NULL))
+    else if (good_behind(s, bytes, at))
         segment_break(o, i, at, "records behind it are good");
     else
         o->torn = !log_all_zero(bytes->data + at, bytes->len - at);
@@ -270,12 +275,20 @@ static void last_judge(struct opening *o, size_t i, const struct buffer *bytes, 
         signed_salvage(o->log, bytes->data, bytes->len, at, s->salt);
 }
 
+/* Reads the records of a segment, from *at on. */
+static int segment_follow(struct opening *o, struct segment *s, uint64_t limit, bool last,
+                          struct buffer *bytes, uint64_t *at, struct error *e)
+{
+    int rc = segment_load(o->log, s, s->bytes - SEGMENT_TAIL, bytes, e);
+    return rc < 0 ? rc : segment_scan(o->log, s, bytes, limit, last, at, e);
+}
+
 static int segment_examine(struct opening *o, size_t i, struct buffer *bytes, struct error *e)
 {
     struct ledger_log *log = o->log;
     struct segment *s = log->segments[i];
     bool last = i + 1 == o->count;
-    uint64_t limit = s->bytes - SEGMENT_TAIL, at;
+    uint64_t limit = s->bytes - SEGMENT_TAIL, at = SEGMENT_HEAD;
     int rc = last ? 0 : segment_limit(o, i, &limit, e);
     if (rc < 0)
         return rc;
@@ -284,9 +297,14 @@ static int segment_examine(struct opening *o, size_t i, struct buffer *bytes, st
     bool old = !last && i + 2 <= o->count && o->segments[i + 1].position <= log->config.check_from;
     if (old && known && segment_glance(log, s, limit))
         return 0;
-    rc = segment_load(log, s, s->bytes - SEGMENT_TAIL, bytes, e);
-    if (rc == 0)
-        rc = segment_scan(log, s, bytes, known ? limit : s->bytes - SEGMENT_TAIL, last, &at, e);
+    if (!known)
+        limit = s->bytes - SEGMENT_TAIL;
+    rc = segment_follow(o, s, limit, last, bytes, &at, e);
+    /* Beside a writer, what is bad before something good may have been read before it was there. */
+    for (int reads = 1;
+         rc == 0 && last && log->config.read_only && reads < READS && good_behind(s, bytes, at);
+         reads++)
+        rc = segment_follow(o, s, limit, last, bytes, &at, e);
     if (rc < 0)
         return rc;
     if (last) {
@@ -351,8 +369,7 @@ static int segment_refuse(struct opening *o, size_t i, const char *why)
     struct ledger_log *log = o->log;
     if (log->segment_count > i) {
         struct segment *s = log->segments[--log->segment_count];
-        if (s->file >= 0)
-            log->files.close(log->files.context, s->file);
+        log_segment_shut(log, s);
         free(s);
     }
     damage_note(o, "%s", why);
@@ -408,6 +425,8 @@ int log_segments_examine(struct opening *o, struct error *e)
     struct buffer bytes = {0};
     int rc = 0;
     for (size_t i = 0; i < o->count && !o->found->corrupt && rc == 0; i++) {
+        if (i >= 2) /* those that may be written to stay open */
+            log_segment_shut(log, log->segments[i - 2]);
         bool follows = o->segments[i].serial == (i == 0 ? 1 : o->segments[i - 1].serial + 1);
         rc = follows ? segment_see(o, &o->segments[i], e)
                      : error_set(e, ATOLL_ECORRUPT, "a segment before number %llu is missing",
@@ -432,10 +451,14 @@ int log_segments_examine(struct opening *o, struct error *e)
 
 /* ---- the vote log ---- */
 
-static int votes_lost(struct error *e)
+__attribute__((format(printf, 2, 3))) static void votes_damaged(struct opening *o,
+                                                                const char *format, ...)
 {
-    return error_prefix(e, "the vote log cannot be read, and nobody else has it: this replica must "
-                           "return under a new key");
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(o->found->what, sizeof o->found->what, format, arguments);
+    va_end(arguments);
+    o->found->votes_damaged = true;
 }
 
 static int votes_scan(struct opening *o, const struct buffer *bytes, struct error *e)
@@ -451,62 +474,64 @@ static int votes_scan(struct opening *o, const struct buffer *bytes, struct erro
             return no_memory(e);
         at += log_record_size(r.len);
     }
-    v->used = v->pending_at = v->synced = at;
+    v->used = at;
     uint64_t vouched = 0;
     log_record_search(bytes->data, bytes->len, at, v->salt, &vouched);
-    if ((v->generation == state->vote_generation && at < state->vote_offset) ||
-        v->generation < state->vote_generation || vouched > at) {
-        error_set(e, ATOLL_ECORRUPT, "generation %llu is damaged at byte %llu",
-                  (unsigned long long)v->generation, (unsigned long long)at);
-        return votes_lost(e);
-    }
+    if ((v->generation == state->vote_generation && at < state->vote_offset) || vouched > at)
+        votes_damaged(o, "the vote log, generation %llu, is damaged at byte %llu",
+                      (unsigned long long)v->generation, (unsigned long long)at);
+    o->votes_torn = !log_all_zero(bytes->data + at, bytes->len - at);
     return 0;
 }
 
-int log_votes_open(struct opening *o, struct error *e)
+/* All of the newest vote log, which is open. */
+static int votes_read(struct opening *o, const char *name, struct buffer *bytes, struct error *e)
 {
     struct ledger_log *log = o->log;
     const struct log_files *files = &log->files;
+    uint64_t size;
+    int rc = files->size(files->context, log->votes.file, &size, e);
+    if (rc == 0 && (size < VOTE_HEAD || size > VOTE_BYTES_MAX)) {
+        votes_damaged(o, "%s has %llu bytes", name, (unsigned long long)size);
+        return 0;
+    }
+    if (rc == 0 && !buffer_append(bytes, NULL, (size_t)size))
+        rc = no_memory(e);
+    if (rc == 0)
+        rc = files->read(files->context, log->votes.file, 0, bytes->data, bytes->len, e);
+    if (rc < 0)
+        return rc;
+    rc = vote_log_head_read(&log->votes, bytes->data, log->config.genesis, name, e);
+    if (rc == -ATOLL_ECORRUPT)
+        votes_damaged(o, "%s", e->text);
+    else if (rc == 0 && (log->votes.generation != o->votes || log->votes.bytes != size))
+        votes_damaged(o, "the head of %s contradicts its name or size", name);
+    return rc == -ATOLL_ECORRUPT ? 0 : rc;
+}
+
+int log_votes_examine(struct opening *o, struct error *e)
+{
+    struct ledger_log *log = o->log;
+    struct vote_log *v = &log->votes;
+    const struct log_files *files = &log->files;
     struct buffer bytes = {0};
     char name[LOG_NAME_MAX];
-    uint64_t size;
-    if (o->votes == 0) {
-        error_set(e, ATOLL_ECORRUPT, "there is none");
-        return votes_lost(e);
-    }
+    if (o->votes == 0 || o->votes < log->state.vote_generation)
+        return error_set(
+            e, ATOLL_ECORRUPT,
+            "the vote log is missing, and nobody else has it: this replica must return "
+            "under a new key");
     vote_log_name(o->votes, name);
     int rc = files->open(files->context, name, false, e);
     if (rc < 0)
         return rc;
-    log->votes.file = rc;
-    rc = files->size(files->context, log->votes.file, &size, e);
-    if (rc == 0 && (size < VOTE_HEAD || size > 8 * (uint64_t)SEGMENT_BYTES_MAX)) {
-        error_set(e, ATOLL_ECORRUPT, "%s has %llu bytes", name, (unsigned long long)size);
-        rc = votes_lost(e);
-    }
-    if (rc == 0 && !buffer_append(&bytes, NULL, (size_t)size))
-        rc = no_memory(e);
-    if (rc == 0)
-        rc = files->read(files->context, log->votes.file, 0, bytes.data, bytes.len, e);
-    if (rc == 0) {
-        rc = vote_log_head_read(&log->votes, bytes.data, log->config.genesis, name, e);
-        if (rc == 0 && (log->votes.generation != o->votes || log->votes.bytes != size))
-            rc = error_set(e, ATOLL_ECORRUPT, "the head of %s contradicts its name or size", name);
-        if (rc == -ATOLL_ECORRUPT)
-            votes_lost(e);
-    }
-    if (rc == 0)
+    v->file = rc;
+    v->used = VOTE_HEAD;
+    rc = votes_read(o, name, &bytes, e);
+    if (rc == 0 && !o->found->votes_damaged)
         rc = votes_scan(o, &bytes, e);
-    uint64_t at = log->votes.used;
-    if (rc == 0 && !log_all_zero(bytes.data + at, bytes.len - at) && !log->config.read_only) {
-        o->found->torn_bytes += bytes.len - at;
-        memset(bytes.data + at, 0, (size_t)(bytes.len - at));
-        rc = files->write(files->context, log->votes.file, at, bytes.data + at,
-                          (size_t)(bytes.len - at), e);
-    }
-    /* A killed process may have left what only the kernel has. */
-    if (rc == 0 && !log->config.read_only)
-        rc = files->sync(files->context, log->votes.file, e);
+    v->generation = o->votes;
+    v->pending_at = v->synced = v->used;
     buffer_free(&bytes);
     return rc;
 }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define LOCK_NAME "lock"
+#define PUSH_BITS 20 /* so much at a time is put on its way to the disk */
 
 struct directory {
     int fd;

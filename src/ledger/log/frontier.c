@@ -26,20 +26,35 @@ static const struct segment *frontier_source(const struct ledger_log *log, uint6
     return NULL;
 }
 
-int log_frontier_back(struct ledger_log *log, uint64_t position, struct error *e)
+int log_frontier_find(struct ledger_log *log, uint64_t position, struct merkle_frontier *out,
+                      struct error *e)
 {
-    for (unsigned i = 0; i < FRONTIERS; i++) {
-        struct merkle_frontier *kept = &log->frontiers[i];
-        if (kept->size == position && (position > 0 || i == 0)) {
-            log->frontier = *kept;
-            /* What was kept of later ones is void. */
-            for (unsigned k = 0; k < FRONTIERS; k++)
-                if (log->frontiers[k].size > position)
-                    log->frontiers[k].size = 0;
+    *out = (struct merkle_frontier){0};
+    for (unsigned i = 0; i < FRONTIERS && position > 0; i++) {
+        if (log->frontiers[i].size == position) {
+            *out = log->frontiers[i];
             return 0;
         }
     }
-    return log_frontier_rebuild(log, position, e);
+    return position > 0 ? log_frontier_at(log, position, out, e) : 0;
+}
+
+void log_frontier_take(struct ledger_log *log, const struct merkle_frontier *frontier)
+{
+    log->frontier = *frontier;
+    /* What was kept of later ones is void. */
+    for (unsigned i = 0; i < FRONTIERS; i++)
+        if (log->frontiers[i].size > frontier->size)
+            log->frontiers[i].size = 0;
+}
+
+int log_frontier_back(struct ledger_log *log, uint64_t position, struct error *e)
+{
+    struct merkle_frontier frontier;
+    int rc = log_frontier_find(log, position, &frontier, e);
+    if (rc == 0)
+        log_frontier_take(log, &frontier);
+    return rc;
 }
 
 int log_frontier_at(struct ledger_log *log, uint64_t position, struct merkle_frontier *out,
@@ -61,18 +76,6 @@ int log_frontier_at(struct ledger_log *log, uint64_t position, struct merkle_fro
     }
     buffer_free(&entry);
     return rc;
-}
-
-int log_frontier_rebuild(struct ledger_log *log, uint64_t position, struct error *e)
-{
-    struct merkle_frontier frontier;
-    int rc = log_frontier_at(log, position, &frontier, e);
-    if (rc < 0)
-        return rc;
-    log->frontier = frontier;
-    for (unsigned k = 0; k < FRONTIERS; k++)
-        log->frontiers[k].size = 0;
-    return 0;
 }
 
 void ledger_log_frontier(const struct ledger_log *log, struct merkle_frontier *out)

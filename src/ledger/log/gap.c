@@ -34,6 +34,14 @@ static bool gap_fits(const struct log_gap *gap)
     return merkle_frontier_equal(&gap->part->frontier, &gap->goal);
 }
 
+/* What is there begins where the gap begins, in this history, and leads to what is behind it. */
+static bool part_serves(const struct log_gap *gap, const struct merkle_frontier *origin)
+{
+    const struct ledger_log *part = gap->part;
+    return merkle_frontier_equal(&part->segments[0]->frontier, origin) && part->end >= gap->from &&
+           part->end <= gap->until && (!gap_is_filled(gap) || gap_fits(gap));
+}
+
 /* ---- parts ---- */
 
 static void part_close(struct log_gap *gap, bool orderly)
@@ -64,18 +72,20 @@ static int part_open(struct ledger_log *log, struct log_gap *gap,
                                        .origin = origin};
     memcpy(config.genesis, log->config.genesis, sizeof config.genesis);
     rc = ledger_log_open(&config, &gap->part, &found, e);
-    bool useless = rc == -ATOLL_ECORRUPT || rc == -ATOLL_EINVAL ||
-                   (rc == 0 && (gap->part->end < gap->from || gap->part->end > gap->until ||
-                                (gap_is_filled(gap) && !gap_fits(gap))));
-    if (useless && !log->config.read_only) {
-        part_close(gap, false);
-        rc = log_part_open(&log->files, prefix, &gap->files, e);
-        if (rc == 0)
-            rc = log_part_remove(&gap->files, e);
-        if (rc == 0)
-            rc = ledger_log_open(&config, &gap->part, &found, e);
-    }
+    bool useless =
+        rc == -ATOLL_ECORRUPT || rc == -ATOLL_EINVAL || (rc == 0 && !part_serves(gap, origin));
     if (rc < 0 || useless)
+        part_close(gap, false);
+    if (log->config.read_only) /* who only looks misses what is not there */
+        return useless || rc == -ATOLL_ENOENT ? 0 : rc;
+    if (!useless)
+        return rc;
+    rc = log_part_open(&log->files, prefix, &gap->files, e);
+    if (rc == 0)
+        rc = log_part_remove(&gap->files, e);
+    if (rc == 0)
+        rc = ledger_log_open(&config, &gap->part, &found, e);
+    if (rc < 0)
         part_close(gap, false);
     return rc;
 }
@@ -91,7 +101,7 @@ static void gap_add(struct ledger_log *log, const struct segment *s)
 int log_gaps_open(struct ledger_log *log, struct error *e)
 {
     for (size_t i = 1; i < log->segment_count; i++) {
-        if (!log->segments[i]->jumped)
+        if (!log->segments[i]->jumped || log->segments[i]->undone)
             continue;
         if (log->gap_count == LEDGER_LOG_GAPS_MAX)
             return error_set(e, ATOLL_ECORRUPT, "the log has more than %d gaps",
@@ -104,7 +114,7 @@ int log_gaps_open(struct ledger_log *log, struct error *e)
         int rc = log_frontier_at(log, gap->from, &origin, e);
         if (rc == 0)
             rc = part_open(log, gap, &origin, e);
-        if (rc < 0 && !(log->config.read_only && rc == -ATOLL_ENOENT))
+        if (rc < 0)
             return rc;
         if (!gap_is_filled(gap))
             break; /* those behind it wait for their turn */
@@ -135,7 +145,7 @@ const struct log_gap *log_gap_of(const struct ledger_log *log, uint64_t position
 
 const struct log_gap *log_gap_before(const struct ledger_log *log, const struct segment *s)
 {
-    for (unsigned i = 0; i < log->gap_count && s->jumped; i++)
+    for (unsigned i = 0; i < log->gap_count && s->jumped && !s->undone; i++)
         if (log->gaps[i].until == s->position)
             return gap_is_filled(&log->gaps[i]) ? &log->gaps[i] : NULL;
     return NULL;

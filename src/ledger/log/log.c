@@ -44,6 +44,13 @@ struct segment *log_segment_add(struct ledger_log *log)
     return s;
 }
 
+void log_segment_shut(struct ledger_log *log, struct segment *s)
+{
+    if (s->file >= 0)
+        log->files.close(log->files.context, s->file);
+    s->file = -1;
+}
+
 /* What was signed last stands at the beginning of every segment, so that it is found without
  * reading older ones. */
 static bool signed_marks_append(const struct ledger_log *log, struct segment *s)
@@ -85,16 +92,16 @@ static void segments_settle(struct ledger_log *log)
     pthread_mutex_lock(&log->mutex);
     before = log->unwritten;
     pthread_mutex_unlock(&log->mutex);
-    for (size_t i = before; i-- > 0 && log->segments[i]->offsets;) {
+    for (size_t i = before; i-- > 0;) {
         struct segment *s = log->segments[i];
+        bool settled = s->file < 0 || s == log->reading;
         /* One that was cut off where it was damaged has no table on the disk. */
-        if (s->close_at == 0)
-            continue;
-        segment_free(s);
-        if (s->file >= 0 && s != log->reading) {
-            log->files.close(log->files.context, s->file);
-            s->file = -1;
-        }
+        if (s->close_at > 0 && s->offsets)
+            segment_free(s);
+        else if (settled && s->close_at > 0)
+            break;
+        if (!settled)
+            log_segment_shut(log, s);
     }
 }
 
@@ -207,16 +214,13 @@ static int entry_follow(struct ledger_log *log, uint8_t entry_type, const struct
     return rc;
 }
 
-static int rollback_follow(struct ledger_log *log, uint64_t position, struct error *e)
+static void rollback_follow(struct ledger_log *log, const struct merkle_frontier *to)
 {
-    int rc = log_frontier_back(log, position, e);
-    if (rc < 0)
-        return rc;
+    log_frontier_take(log, to);
     for (size_t i = 0; i < log->segment_count; i++)
-        segment_rollback(log->segments[i], position, i + 1 == log->segment_count);
-    log->end = position;
-    log_gaps_rollback(log, position);
-    return 0;
+        segment_rollback(log->segments[i], to->size, i + 1 == log->segment_count);
+    log->end = to->size;
+    log_gaps_rollback(log, to->size);
 }
 
 /* Puts a record among the pending bytes of the open segment; *own becomes an entry's leaf. */
@@ -255,22 +259,24 @@ static int segment_append(struct ledger_log *log, enum ledger_record_kind kind, 
     uint64_t size = log_record_size(parts_len(parts, count));
     struct segment *s = segment_open(log);
     struct merkle_hash own;
+    struct merkle_frontier to;
     bool entry = kind == LEDGER_RECORD_ENTRY;
+    /* What may fail comes first: a record that is on its way counts. */
+    int rc = kind == LEDGER_RECORD_ROLLBACK ? log_frontier_find(log, position, &to, e) : 0;
     /* Closing takes four bytes more for every entry. */
-    if (s->used + size + segment_close_size(s) + 8 > s->bytes) {
-        int rc = log_segment_turn(log, size, NULL, e);
-        if (rc < 0)
-            return rc;
+    if (rc == 0 && s->used + size + segment_close_size(s) + 8 > s->bytes) {
+        rc = log_segment_turn(log, size, NULL, e);
         s = segment_open(log);
     }
-    if (entry && !segment_entry_note(s, position, s->used))
-        return no_memory(e);
-    int rc = segment_put(log, s, kind, entry_type, position, parts, count,
+    if (rc == 0 && entry && !segment_entry_note(s, position, s->used))
+        rc = no_memory(e);
+    if (rc == 0)
+        rc = segment_put(log, s, kind, entry_type, position, parts, count,
                          entry && !leaf ? &own : NULL, e);
     if (rc == 0 && entry)
         rc = entry_follow(log, entry_type, leaf ? leaf : &own, e);
     if (rc == 0 && kind == LEDGER_RECORD_ROLLBACK)
-        rc = rollback_follow(log, position, e);
+        rollback_follow(log, &to);
     return rc;
 }
 
@@ -290,7 +296,7 @@ static int vote_room(struct ledger_log *log, uint64_t size, struct error *e)
         log->compact_wanted = true;
         log->compact_failed = false;
         pthread_cond_signal(&log->work);
-        while (log->compact_wanted && !log->compact_failed && log->failure == 0) {
+        while (log->compact_wanted && log->failure == 0) {
             if (log->thread_runs) {
                 pthread_cond_wait(&log->done, &log->mutex);
                 continue;
@@ -451,8 +457,7 @@ int ledger_log_close(struct ledger_log *log, bool orderly, struct error *e)
             *e = log->failure_error;
     }
     for (size_t i = 0; i < log->segment_count; i++) {
-        if (log->segments[i]->file >= 0)
-            log->files.close(log->files.context, log->segments[i]->file);
+        log_segment_shut(log, log->segments[i]);
         segment_free(log->segments[i]);
         free(log->segments[i]);
     }

@@ -35,6 +35,8 @@
 /* Of such, after which the log's thread writes without being asked to synchronise. */
 #define LEDGER_LOG_PUSH     (256u << 10)
 #define LEDGER_LOG_GAPS_MAX 16 /* jumps whose gaps are not forgotten */
+/* Files of segments in a directory, those that were set aside counted apart: 16 TiB of ledger. */
+#define LEDGER_LOG_SEGMENTS_MAX 262144
 
 enum ledger_log_mode {
     LEDGER_LOG_STRICT, /* durable: on the disk */
@@ -77,13 +79,16 @@ struct ledger_log_found {
      * of them names before it holds it again. */
     bool corrupt;
     uint64_t missing;
+    /* Damage in the vote log: what could not be read is lost, and the replica is in quarantine. */
+    bool votes_damaged;
     char what[160]; /* which file, where, what was found; for people */
 };
 
 struct ledger_log;
 
 /* Opens or makes the log. Repairs a torn end. ATOLL_EINVAL (of another service), ATOLL_ECORRUPT
- * (not even the outlines can be read), ATOLL_EIO, ATOLL_ENOMEM. */
+ * (not even the outlines can be read), ATOLL_ELIMIT (LEDGER_LOG_SEGMENTS_MAX, or the disk is full),
+ * ATOLL_EIO, ATOLL_ENOMEM. */
 int ledger_log_open(const struct ledger_log_config *, struct ledger_log **,
                     struct ledger_log_found *, struct error *);
 /* Writes and synchronises what is left and marks the stop as clean; frees the log in any case. NULL

@@ -1,9 +1,11 @@
 /*
  * Opening a log: what is there, what of it is whole (examine.c), and going on behind that.
  *
- * Nothing is changed before everything was looked at. Then, in this order: damaged segments are set
+ * Nothing is changed before everything was looked at. Then, in this order: the state file notes
+ * what follows from damage, leftovers go, a damaged vote log is replaced, damaged segments are set
  * aside, torn ends are cleared, a new segment is begun if the last one cannot go on, and the state
- * file counts the start. A stop in between leaves a log that is opened the same way again.
+ * file counts the start. A stop in between leaves a log that is opened the same way again, or one
+ * that is trusted less.
  */
 #define _GNU_SOURCE
 #include "base/file.h"
@@ -14,8 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAMES_MAX 1000000
-#define BOOT_ID   "/proc/sys/kernel/random/boot_id"
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 static int no_memory(struct error *e)
 {
@@ -24,38 +25,41 @@ static int no_memory(struct error *e)
 
 /* ---- which files there are ---- */
 
-static bool name_add(struct name_list *list, uint64_t serial, uint64_t position)
+static void name_add(struct opening *o, struct name_list *list, const struct found_name *name)
 {
+    if (list->count == LEDGER_LOG_SEGMENTS_MAX) {
+        o->too_many = true;
+        return;
+    }
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 64;
         struct found_name *names = realloc(list->names, capacity * sizeof *names);
-        if (!names || list->count == NAMES_MAX) {
-            list->names = names ? names : list->names;
-            return false;
-        }
+        o->no_memory |= !names;
+        if (!names)
+            return;
         list->names = names;
         list->capacity = capacity;
     }
-    list->names[list->count++] = (struct found_name){serial, position};
-    return true;
+    list->names[list->count++] = *name;
 }
 
 static void name_see(void *context, const char *name)
 {
     struct opening *o = context;
-    uint64_t serial, position;
+    struct found_name segment;
+    uint64_t generation;
     o->state_there |= strcmp(name, STATE_FILE) == 0;
     o->segment_new |= strcmp(name, SEGMENT_NEW) == 0;
     o->votes_new |= strcmp(name, VOTE_NEW) == 0;
-    if (vote_log_name_read(name, &serial)) {
-        o->votes_old = serial > o->votes ? o->votes : serial;
-        o->votes = serial > o->votes ? serial : o->votes;
+    if (vote_log_name_read(name, &generation)) {
+        o->votes_old = generation > o->votes ? o->votes : generation;
+        o->votes = generation > o->votes ? generation : o->votes;
     }
-    if (segment_name_read(name, &serial, &position))
-        o->no_memory |= !name_add(&o->there, serial, position);
+    if (segment_name_read(name, &segment.serial, &segment.position))
+        name_add(o, &o->there, &segment);
     else if (strncmp(name, LOG_DAMAGED, strlen(LOG_DAMAGED)) == 0 &&
-             segment_name_read(name + strlen(LOG_DAMAGED), &serial, &position))
-        o->no_memory |= !name_add(&o->aside, serial, position);
+             segment_name_read(name + strlen(LOG_DAMAGED), &segment.serial, &segment.position))
+        name_add(o, &o->aside, &segment);
 }
 
 static int by_serial(const void *a, const void *b)
@@ -67,7 +71,12 @@ static int by_serial(const void *a, const void *b)
 static int names_see(struct opening *o, struct error *e)
 {
     const struct log_files *files = &o->log->files;
+    o->there.count = o->aside.count = 0;
+    o->votes = o->votes_old = 0;
     int rc = files->list(files->context, name_see, o, e);
+    if (rc == 0 && o->too_many)
+        rc = error_set(e, ATOLL_ELIMIT, "the log has more than %d segments",
+                       LEDGER_LOG_SEGMENTS_MAX);
     if (rc < 0 || o->no_memory)
         return rc < 0 ? rc : no_memory(e);
     o->segments = o->there.names;
@@ -104,18 +113,47 @@ static int segment_aside(struct opening *o, size_t i, struct error *e)
     return files->rename(files->context, name, aside, e);
 }
 
-static int torn_clear(struct opening *o, struct error *e)
+/* Zeros from one byte of a file up to another. */
+static int rest_clear(struct ledger_log *log, int file, uint64_t from, uint64_t to, struct error *e)
 {
-    struct ledger_log *log = o->log;
-    struct segment *s = log->segments[log->segment_count - 1];
-    size_t len = (size_t)(s->bytes - SEGMENT_TAIL - o->end_at);
-    uint8_t *nothing = calloc(1, len);
+    uint8_t *nothing = calloc(1, (size_t)(to - from));
     if (!nothing)
         return no_memory(e);
-    int rc = log->files.write(log->files.context, s->file, o->end_at, nothing, len, e);
+    int rc = log->files.write(log->files.context, file, from, nothing, (size_t)(to - from), e);
     free(nothing);
-    o->found->torn_bytes += len;
     return rc;
+}
+
+static int torn_clear(struct opening *o, struct error *e)
+{
+    struct segment *s = o->log->segments[o->log->segment_count - 1];
+    uint64_t to = s->bytes - SEGMENT_TAIL;
+    o->found->torn_bytes += to - o->end_at;
+    return rest_clear(o->log, s->file, o->end_at, to, e);
+}
+
+/* Goes on in the newest vote log behind what is whole, or in another one. */
+static int votes_repair(struct opening *o, struct error *e)
+{
+    struct ledger_log *log = o->log;
+    struct vote_log *v = &log->votes;
+    const struct log_files *files = &log->files;
+    char name[LOG_NAME_MAX], aside[2 * LOG_NAME_MAX];
+    if (o->found->votes_damaged) {
+        files->close(files->context, v->file);
+        v->file = -1; /* so that it stays when the next one is made */
+        vote_log_name(v->generation, name);
+        snprintf(aside, sizeof aside, LOG_DAMAGED "%s", name);
+        int rc = log_votes_compact(log, e);
+        return rc < 0 ? rc : files->rename(files->context, name, aside, e);
+    }
+    int rc = 0;
+    if (o->votes_torn) {
+        rc = rest_clear(log, v->file, v->used, v->bytes, e);
+        o->found->torn_bytes += v->bytes - v->used;
+    }
+    /* A killed process may have left what only the kernel has. */
+    return rc < 0 ? rc : files->sync(files->context, v->file, e);
 }
 
 /* A new segment behind what is there, in a file of its own. */
@@ -201,6 +239,36 @@ static int segments_repair(struct opening *o, struct error *e)
 
 /* ---- the state file ---- */
 
+/* Whether the last stop may have cost marks of what was signed, whatever the files look like. */
+static bool machine_stopped(const struct ledger_log *log)
+{
+    const struct state_slot *state = &log->state;
+    return state->async && !state->clean && strcmp(state->machine, log->machine) != 0;
+}
+
+/* Before damage is repaired, what follows from it is written down: a stop in the middle of the
+ * repair must not leave a log that looks whole. */
+static int damage_record(struct opening *o, struct error *e)
+{
+    struct state_slot *state = &o->log->state;
+    bool votes = o->found->votes_damaged;
+    if (!o->found->corrupt && !votes)
+        return 0;
+    bool known = state->quarantine && !state->votes_damaged;
+    if (votes && (known || o->marks_lost || machine_stopped(o->log)))
+        return error_set(e, ATOLL_ECORRUPT,
+                         "%s, and it is not certain what was signed last: this replica must return "
+                         "under a new key",
+                         o->found->what);
+    state->quarantine = state->quarantine || o->marks_lost || votes;
+    state->votes_damaged = votes;
+    if (o->set_aside < o->count && state->segment_serial < o->segments[o->count - 1].serial) {
+        state->segment_serial = o->segments[o->count - 1].serial;
+        state->segment_offset = SEGMENT_HEAD;
+    }
+    return log_state_write(o->log, e);
+}
+
 static int state_read(struct opening *o, bool *fresh, struct error *e)
 {
     struct ledger_log *log = o->log;
@@ -226,7 +294,7 @@ static int state_read(struct opening *o, bool *fresh, struct error *e)
     }
     /* The state file is the first file of a log to be made, and whole before the others begin. */
     *fresh = o->count == 0 && o->votes == 0;
-    if (*fresh)
+    if (*fresh || log->config.read_only)
         return 0;
     return error_set(e, ATOLL_ECORRUPT,
                      "the state file of the log is %s: this replica cannot know what it signed and "
@@ -289,9 +357,9 @@ static int start_count(struct opening *o, bool fresh, struct error *e)
     struct ledger_log *log = o->log;
     struct state_slot *state = &log->state;
     o->found->clean = !fresh && state->clean;
-    if (!fresh && state->async && !state->clean && strcmp(state->machine, log->machine) != 0)
+    if (!fresh && machine_stopped(log))
         state->quarantine = true;
-    state->quarantine = state->quarantine || o->marks_lost;
+    state->votes_damaged = false;
     o->found->quarantine = state->quarantine;
     o->found->starts = ++state->starts;
     state->clean = false;
@@ -322,36 +390,54 @@ static int log_init(struct ledger_log *log, const struct ledger_log_config *conf
     return made ? machine_name(log, e) : no_memory(e);
 }
 
+/* Looks at everything, and changes nothing. */
+static int log_examine(struct opening *o, struct error *e)
+{
+    bool read_only = o->log->config.read_only;
+    int rc = log_votes_examine(o, e);
+    if (rc < 0 && read_only && (rc == -ATOLL_ENOENT || rc == -ATOLL_ECORRUPT))
+        rc = 0; /* replaced by the next one meanwhile, or lost: the ledger can be read without */
+    if (rc == 0)
+        rc = log_segments_examine(o, e);
+    if (rc == 0 && o->log->segment_count == 0 && read_only)
+        rc = error_set(e, ATOLL_ECORRUPT, "the log cannot be read: %s", o->found->what);
+    return rc;
+}
+
 static int log_look(struct opening *o, struct error *e)
 {
+    struct ledger_log *log = o->log;
     bool fresh;
     int rc = names_see(o, e);
     if (rc == 0)
         rc = state_read(o, &fresh, e);
-    if (rc == 0 && fresh && o->log->config.read_only)
+    if (rc == 0 && fresh && log->config.read_only)
         rc = error_set(e, ATOLL_ENOENT, "there is no log");
-    if (rc < 0)
-        return rc;
-    if (!o->log->config.read_only)
-        rc = leftovers_remove(o, e);
+    /* What the state file vouches for has its name by now, also beside a running replica. */
+    if (rc == 0 && log->config.read_only)
+        rc = names_see(o, e);
     if (rc == 0 && fresh) {
-        rc = log_found(o, e);
+        rc = leftovers_remove(o, e);
+        if (rc == 0)
+            rc = log_found(o, e);
         return rc < 0 ? rc : start_count(o, true, e);
     }
     if (rc == 0)
-        rc = log_votes_open(o, e);
-    if (rc == 0)
-        rc = log_segments_examine(o, e);
-    if (rc == 0 && o->log->segment_count == 0 && o->log->config.read_only)
-        rc = error_set(e, ATOLL_ECORRUPT, "the log cannot be read: %s", o->found->what);
+        rc = log_examine(o, e);
     if (rc < 0)
         return rc;
-    o->log->mark_generation = o->log->votes.generation;
-    o->log->mark_votes = o->log->written_votes = o->log->votes.used;
-    o->log->unwritten = o->log->segment_count > 0 ? o->log->segment_count - 1 : 0;
-    if (o->log->config.read_only)
+    log->mark_generation = log->votes.generation;
+    log->mark_votes = log->written_votes = log->votes.used;
+    log->unwritten = log->segment_count > 0 ? log->segment_count - 1 : 0;
+    if (log->config.read_only)
         return 0;
-    rc = segments_repair(o, e);
+    rc = damage_record(o, e);
+    if (rc == 0)
+        rc = leftovers_remove(o, e);
+    if (rc == 0)
+        rc = votes_repair(o, e);
+    if (rc == 0)
+        rc = segments_repair(o, e);
     return rc < 0 ? rc : start_count(o, false, e);
 }
 

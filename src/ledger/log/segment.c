@@ -69,7 +69,7 @@ int segment_head_read(struct segment *s, const uint8_t head[static SEGMENT_HEAD]
     if (s->jumped && s->jumped_from >= s->position)
         return error_set(e, ATOLL_ECORRUPT, "the head of %s jumps backwards", name);
     if (s->position > MERKLE_SIZE_MAX || s->bytes > SEGMENT_BYTES_MAX ||
-        s->bytes < SEGMENT_HEAD + SEGMENT_TAIL)
+        s->bytes < SEGMENT_HEAD + SEGMENT_TAIL || s->bytes % SEGMENT_HEAD != 0)
         return error_set(e, ATOLL_ECORRUPT, "the head of %s makes no sense", name);
     merkle_frontier_unpack(&s->frontier, s->position, head + FRONTIER_AT);
     s->base = s->position;
@@ -119,7 +119,7 @@ bool segment_close_read(struct segment *s, const struct log_record *r, uint64_t 
     s->close_at = at;
     s->table_at = segment_table_at(at, r->position);
     s->closed = true;
-    s->jumped = s->jumped && base == s->position;
+    s->undone = s->jumped && base < s->position;
     return true;
 }
 
@@ -148,7 +148,7 @@ void segment_rollback(struct segment *s, uint64_t position, bool own)
         left = position - s->base < s->live ? (uint32_t)(position - s->base) : s->live;
     s->live = left;
     if (position < s->position)
-        s->jumped = false;
+        s->undone = s->jumped;
     if (!own)
         return;
     s->count = left;

@@ -64,6 +64,7 @@ struct segment {
     uint64_t close_at, table_at; /* of a closed one: its last record, and the offsets in it */
     bool closed;
     bool jumped;          /* entries jumped_from … position - 1 are not in segments */
+    bool undone;          /* … but a rollback has taken the jump back */
     uint64_t jumped_from; /* where the ledger ended before */
     int file;             /* -1: not open */
 

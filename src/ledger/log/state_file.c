@@ -10,7 +10,7 @@
 #define CRC_AT     (STATE_SLOT - 4)
 #define COUNT_MAX  (UINT64_C(1) << 62)
 
-enum { FLAG_CLEAN = 1, FLAG_ASYNC = 2, FLAG_QUARANTINE = 4, FLAGS = 7 };
+enum { FLAG_CLEAN = 1, FLAG_ASYNC = 2, FLAG_QUARANTINE = 4, FLAG_VOTES = 8, FLAGS = 15 };
 
 void state_slot_make(const struct state_slot *s, const uint8_t genesis[static 32],
                      uint8_t slot[static STATE_SLOT])
@@ -19,7 +19,8 @@ void state_slot_make(const struct state_slot *s, const uint8_t genesis[static 32
     memcpy(slot, MAGIC, 8);
     store_u32(slot + 8, VERSION);
     store_u32(slot + 12, (s->clean ? FLAG_CLEAN : 0u) | (s->async ? FLAG_ASYNC : 0u) |
-                             (s->quarantine ? FLAG_QUARANTINE : 0u));
+                             (s->quarantine ? FLAG_QUARANTINE : 0u) |
+                             (s->votes_damaged ? FLAG_VOTES : 0u));
     memcpy(slot + 16, genesis, 32);
     store_u64(slot + 48, s->generation);
     store_u64(slot + 56, s->starts);
@@ -47,7 +48,8 @@ bool state_slot_read(const uint8_t slot[static STATE_SLOT], const uint8_t genesi
                              .vote_offset = load_u64(slot + 88),
                              .clean = flags & FLAG_CLEAN,
                              .async = flags & FLAG_ASYNC,
-                             .quarantine = flags & FLAG_QUARANTINE};
+                             .quarantine = flags & FLAG_QUARANTINE,
+                             .votes_damaged = flags & FLAG_VOTES};
     memcpy(s->machine, slot + MACHINE_AT, STATE_MACHINE_SIZE);
     /* Neither ever gets near this by counting. */
     return s->generation <= COUNT_MAX && s->starts <= COUNT_MAX;

@@ -28,6 +28,7 @@ struct state_slot {
     bool clean;                       /* closed in order */
     bool async;                       /* the log ran in async mode */
     bool quarantine;
+    bool votes_damaged; /* the vote log is about to be replaced for that */
 };
 
 void state_slot_make(const struct state_slot *, const uint8_t genesis[static 32],

@@ -53,6 +53,8 @@ int vote_log_head_read(struct vote_log *v, const uint8_t head[static VOTE_HEAD],
     v->generation = load_u64(head + 48);
     v->salt = load_u64(head + 56);
     v->bytes = load_u64(head + 64);
+    if (v->bytes % VOTE_HEAD != 0)
+        return error_set(e, ATOLL_ECORRUPT, "the head of %s makes no sense", name);
     return 0;
 }
 

@@ -17,9 +17,13 @@
  *
  * A bad record is the end of a write that was cut off, or of some that reached the disk out of
  * order, unless a good one behind it says that its bytes had been synchronised, or the state file
- * does. Then it is damage, which cannot be made good: what a replica reported prepared, or might
- * have to, is nowhere else. It must return under a new key. (Segments are judged more strictly,
- * because what they lose by it can be fetched.)
+ * does. Then it is damage, which nobody can make good: what a replica reported prepared, or might
+ * have to, is nowhere else. What is good before it goes into a new file, the damaged one is set
+ * aside, and the replica starts in quarantine: the marks in the segments still say up to which view
+ * it has signed, so it can wait until the others are beyond all that (spec/ledger §4.1, the rule
+ * for certificates that a machine lost). Where those marks may be lost, too, or the file itself is
+ * missing, it cannot: then it must return under a new key. (Segments are judged more strictly than
+ * votes, because what they lose by it can be fetched.)
  */
 #ifndef LEDGER_LOG_VOTE_LOG_H
 #define LEDGER_LOG_VOTE_LOG_H
@@ -29,6 +33,8 @@
 
 #define VOTE_HEAD 4096u
 #define VOTE_NEW  "votes.new"
+/* More than what is kept can ever take, four times (vote_room). */
+#define VOTE_BYTES_MAX (UINT64_C(1) << 33)
 
 /* A record that is kept. */
 struct vote {

@@ -161,7 +161,9 @@ static int spare_make(struct ledger_log *log, struct error *e)
         rc = files->allocate(files->context, file, bytes, e);
     pthread_mutex_lock(&log->mutex);
     log->spare_file = file;
-    log->spare = rc >= 0 ? SPARE_READY : rc == -ATOLL_ELIMIT ? SPARE_FAILED : SPARE_NONE;
+    /* The owner may have come to need a larger one meanwhile. */
+    enum spare_state made = log->spare_bytes > bytes ? SPARE_WANTED : SPARE_READY;
+    log->spare = rc >= 0 ? made : rc == -ATOLL_ELIMIT ? SPARE_FAILED : SPARE_NONE;
     pthread_mutex_unlock(&log->mutex);
     return rc == -ATOLL_ELIMIT || rc >= 0 ? 0 : rc;
 }
@@ -178,6 +180,7 @@ static int votes_turn(struct ledger_log *log, int file, uint64_t bytes, uint64_t
     v->bytes = bytes;
     v->file = file;
     vote_log_head_make(v, log->config.genesis, head);
+    log->pending_bytes -= v->pending.len;
     v->flying.len = v->pending.len = 0;
     v->flying_at = 0;
     if (!buffer_append(&v->flying, head, sizeof head) || !vote_log_write(v, &v->flying))
@@ -224,6 +227,8 @@ int log_votes_compact(struct ledger_log *log, struct error *e)
     lsn = log->appended;
     int rc = votes_turn(log, file, bytes, salt, e);
     pthread_mutex_unlock(&log->mutex);
+    if (old >= 0)
+        files->close(files->context, old);
     vote_log_name(v->generation, name);
     if (rc == 0)
         rc = files->write(files->context, file, 0, v->flying.data, v->flying.len, e);
@@ -243,11 +248,7 @@ int log_votes_compact(struct ledger_log *log, struct error *e)
     v->synced = v->flying.len;
     v->flying.len = 0;
     pthread_mutex_unlock(&log->mutex);
-    if (old < 0)
-        return 0;
-    files->close(files->context, old);
-    rc = files->remove(files->context, old_name, e);
-    return rc;
+    return old < 0 ? 0 : files->remove(files->context, old_name, e);
 }
 
 /* ---- rounds ---- */
@@ -346,8 +347,10 @@ static uint64_t round_durable(const struct ledger_log *log, const struct round *
 /* Under the mutex. */
 static void failure_note(struct ledger_log *log, int rc, const struct error *e)
 {
-    log->failure = rc;
+    /* A file system that has no room for what it promised room for is no disk that is just full. */
+    log->failure = rc == -ATOLL_ELIMIT ? -ATOLL_EIO : rc;
     log->failure_error = *e;
+    log->failure_error.code = log->failure;
 }
 
 /* Marks what a round left, and says whether the owner should be woken. */
@@ -380,15 +383,16 @@ static int round_extras(struct ledger_log *log, const struct round *r, struct er
         rc = log_votes_compact(log, e);
         pthread_mutex_lock(&log->mutex);
         log->compact_failed = rc == -ATOLL_ELIMIT;
-        if (rc == 0)
-            log->compact_wanted = false;
+        log->compact_wanted = false;
         pthread_mutex_unlock(&log->mutex);
         if (rc == -ATOLL_ELIMIT)
             rc = 0;
     }
     bool due = log->thread_runs ? clock_monotonic_ns() - log->marked_at_ns > MARK_NS
                                 : log->unmarked >= MARK_ROUNDS;
-    if (rc == 0 && due && log->unmarked > 0 && log->config.mode == LEDGER_LOG_STRICT)
+    /* A new vote log is whole on the disk: from here on anything less is damage. */
+    if (rc == 0 && (due || r->compact) && log->unmarked > 0 &&
+        log->config.mode == LEDGER_LOG_STRICT)
         rc = log_mark(log, e);
     return rc;
 }

@@ -163,6 +163,18 @@ cJSON *ledger_receipt_json(const struct ledger_receipt *receipt)
                         transaction_add(o, receipt));
 }
 
+/* ---- proofs ---- */
+
+cJSON *ledger_proof_json(const struct ledger_proof *p)
+{
+    cJSON *o = cJSON_CreateObject();
+    return whole(o, o && cJSON_AddStringToObject(o, "type", ledger_proof_name(p->type)) &&
+                        number_add(o, "blamed", p->blamed) && number_add(o, "config", p->config) &&
+                        u64_add(o, "view", p->view) && u64_add(o, "batch", p->seqno) &&
+                        slice_add(o, "first", p->statements[0]) &&
+                        slice_add(o, "second", p->statements[1]));
+}
+
 /* ---- configurations ---- */
 
 static bool members_add(cJSON *o, const struct ledger_configuration *c)

@@ -11,6 +11,7 @@
 #ifndef LEDGER_OBJECT_JSON_H
 #define LEDGER_OBJECT_JSON_H
 
+#include "ledger/object/proof.h"
 #include "ledger/object/receipt.h"
 
 #include <cjson/cJSON.h>
@@ -20,6 +21,8 @@
 cJSON *ledger_request_json(const struct ledger_body *);
 /* {config, view, batch, kind, …, signers: [{replica, signature, nonce}], transaction or null} */
 cJSON *ledger_receipt_json(const struct ledger_receipt *);
+/* {type, blamed, config, view, batch, first, second}, of a proof that was checked */
+cJSON *ledger_proof_json(const struct ledger_proof *);
 /* {number, quorum, …, members: […], replicas: […], clients: […]} */
 cJSON *ledger_configuration_json(const struct ledger_configuration *);
 /* {hash, name, pipeline, …, configuration} */

@@ -2,6 +2,7 @@
 #include "ledger/object/proof.h"
 
 #include "ledger/object/read.h"
+#include "ledger/object/sealed_file.h"
 #include "ledger/object/write.h"
 
 const char *ledger_proof_name(enum ledger_proof_type type)
@@ -170,40 +171,20 @@ int ledger_proof_verify(struct slice bytes, const struct ledger_configuration *c
 
 /* ---- files ---- */
 
-static const uint8_t file_magic[8] = {'a', 't', 'o', 'l', 'l', 'p', 'o', 'm'};
-#define FILE_VERSION 1
-#define FILE_HEAD    (8 + 4 + 32)
+static const char file_magic[] = "atollpom";
 
 bool ledger_proof_file_encode(struct slice proof, const uint8_t genesis[static HASH_LEN],
                               struct buffer *out)
 {
-    uint8_t *file = buffer_extend(out, FILE_HEAD + proof.len + HASH_LEN);
-    if (!file)
-        return false;
-    uint8_t *at = put_raw(file, file_magic, sizeof file_magic);
-    at = put_u32(at, FILE_VERSION);
-    at = put_raw(at, genesis, HASH_LEN);
-    at = put_raw(at, proof.data, proof.len);
-    hash_sha256(file, (size_t)(at - file), at);
-    return true;
+    return ledger_file_encode(file_magic, proof, genesis, out);
 }
 
 int ledger_proof_file_decode(struct slice file, const uint8_t genesis[static HASH_LEN],
                              struct slice *proof, struct error *e)
 {
-    uint8_t hash[HASH_LEN];
-    if (file.len < FILE_HEAD + HASH_LEN || memcmp(file.data, file_magic, sizeof file_magic) != 0)
-        return error_set(e, ATOLL_ECORRUPT, "this is not a proof file");
-    if (load_u32(file.data + 8) != FILE_VERSION)
-        return error_set(e, ATOLL_ECORRUPT, "the proof file has version %u; only %u is known",
-                         load_u32(file.data + 8), FILE_VERSION);
-    size_t hashed = file.len - HASH_LEN;
-    hash_sha256(file.data, hashed, hash);
-    if (!hash_equal(hash, file.data + hashed))
-        return error_set(e, ATOLL_ECORRUPT,
-                         "the proof file is damaged or cut off: its checksum is wrong");
-    if (memcmp(file.data + 12, genesis, HASH_LEN) != 0)
+    uint8_t service[HASH_LEN];
+    int rc = ledger_file_decode(file_magic, "proof", file, proof, service, e);
+    if (rc == 0 && memcmp(service, genesis, HASH_LEN) != 0)
         return error_set(e, ATOLL_EINVAL, "the proof is of another service");
-    *proof = slice_of(file.data + FILE_HEAD, hashed - FILE_HEAD);
-    return 0;
+    return rc;
 }

@@ -253,40 +253,16 @@ int ledger_receipt_verify(struct slice bytes, const struct ledger_keys *keys,
 
 /* ---- files ---- */
 
-static const uint8_t file_magic[8] = {'a', 't', 'o', 'l', 'l', 'r', 'c', 'p'};
-#define FILE_VERSION 1
-#define FILE_HEAD    (8 + 4 + 32)
+static const char file_magic[] = "atollrcp";
 
 bool ledger_receipt_file_encode(struct slice receipt, const uint8_t genesis[static HASH_LEN],
                                 struct buffer *out)
 {
-    uint8_t *file = buffer_extend(out, FILE_HEAD + receipt.len + HASH_LEN);
-    if (!file)
-        return false;
-    uint8_t *at = put_raw(file, file_magic, sizeof file_magic);
-    at = put_u32(at, FILE_VERSION);
-    at = put_raw(at, genesis, HASH_LEN);
-    at = put_raw(at, receipt.data, receipt.len);
-    hash_sha256(file, (size_t)(at - file), at);
-    return true;
+    return ledger_file_encode(file_magic, receipt, genesis, out);
 }
 
 int ledger_receipt_file_decode(struct slice file, struct slice *receipt,
                                uint8_t genesis[static HASH_LEN], struct error *e)
 {
-    if (file.len < LEDGER_RECEIPT_FILE_OVERHEAD ||
-        memcmp(file.data, file_magic, sizeof file_magic) != 0)
-        return error_set(e, ATOLL_ECORRUPT, "this is not a receipt file");
-    if (load_u32(file.data + 8) != FILE_VERSION)
-        return error_set(e, ATOLL_ECORRUPT, "the receipt file has version %u; only %u is known",
-                         load_u32(file.data + 8), FILE_VERSION);
-    uint8_t hash[HASH_LEN];
-    size_t hashed = file.len - HASH_LEN;
-    hash_sha256(file.data, hashed, hash);
-    if (!hash_equal(hash, file.data + hashed))
-        return error_set(e, ATOLL_ECORRUPT,
-                         "the receipt file is damaged or cut off: its checksum is wrong");
-    memcpy(genesis, file.data + 12, HASH_LEN);
-    *receipt = (struct slice){file.data + FILE_HEAD, hashed - FILE_HEAD};
-    return 0;
+    return ledger_file_decode(file_magic, "receipt", file, receipt, genesis, e);
 }

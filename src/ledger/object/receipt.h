@@ -24,6 +24,7 @@
 #include "ledger/object/entry.h"
 #include "ledger/object/genesis.h"
 #include "ledger/object/quorum.h"
+#include "ledger/object/sealed_file.h"
 
 /* The rules, in the order in which they are checked. */
 enum ledger_rule {
@@ -117,8 +118,7 @@ int ledger_receipt_verify(struct slice bytes, const struct ledger_keys *,
 
 /* ---- files ---- */
 
-#define LEDGER_RECEIPT_FILE_OVERHEAD (8 + 4 + 32 + 32)
-#define LEDGER_RECEIPT_FILE_MAX      (LEDGER_RECEIPT_MAX + LEDGER_RECEIPT_FILE_OVERHEAD)
+#define LEDGER_RECEIPT_FILE_MAX (LEDGER_RECEIPT_MAX + LEDGER_FILE_OVERHEAD)
 
 /* Appends the file of a receipt. False: no memory. */
 bool ledger_receipt_file_encode(struct slice receipt, const uint8_t genesis[static HASH_LEN],

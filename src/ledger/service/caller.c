@@ -320,11 +320,6 @@ struct ledger_client *caller_client(struct caller *c)
     return c->client;
 }
 
-const struct ledger_genesis *caller_genesis(const struct caller *c)
-{
-    return &c->genesis;
-}
-
 unsigned caller_connected(const struct caller *c)
 {
     unsigned count = 0;

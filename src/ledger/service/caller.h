@@ -51,7 +51,6 @@ void caller_close(struct caller *, void (*closed)(void *context), void *context)
 
 /* To make calls with, and to look at; settling and closing are the caller's. */
 struct ledger_client *caller_client(struct caller *);
-const struct ledger_genesis *caller_genesis(const struct caller *);
 /* Replicas connected now. */
 unsigned caller_connected(const struct caller *);
 

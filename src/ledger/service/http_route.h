@@ -1,6 +1,6 @@
 /*
  * What the HTTP view's answers are made of, and what they need of the replica: between http_view.c,
- * which knows paths and forms, and http_route.c, which knows the ledger.
+ * which knows paths and forms, and http_route.c and http_proof.c, which know the ledger.
  */
 #ifndef LEDGER_SERVICE_HTTP_ROUTE_H
 #define LEDGER_SERVICE_HTTP_ROUTE_H
@@ -48,6 +48,10 @@ void route_ledger(struct http_view *, struct http_request *);
 void route_config(struct http_view *, struct http_request *);
 void route_metrics(struct http_view *, struct http_request *);
 void route_health(struct http_view *, struct http_request *);
+
+/* (http_proof.c) */
+void route_proofs(struct http_view *, struct http_request *);
+void route_proof(struct http_view *, struct http_request *, const char *name, size_t len);
 
 /* What the replica says to the view's connections. */
 void view_reply(void *context, uint64_t connection, const struct slice *parts, unsigned count);

@@ -1,4 +1,4 @@
-/* See http_view.h: paths, forms and answers. What is answered: http_route.c. */
+/* See http_view.h: paths, forms and answers. What is answered: http_route.c, http_proof.c. */
 #define _GNU_SOURCE
 #include "ledger/service/http_view.h"
 
@@ -198,7 +198,7 @@ static const struct {
 } fixed[] = {
     {"/v1/call", HTTP_POST, route_call},    {"/v1/ledger", HTTP_GET, route_ledger},
     {"/v1/config", HTTP_GET, route_config}, {"/v1/metrics", HTTP_GET, route_metrics},
-    {"/healthz", HTTP_GET, route_health},
+    {"/healthz", HTTP_GET, route_health},   {"/v1/proofs", HTTP_GET, route_proofs},
 };
 
 static void dispatch(struct http_view *v, struct http_request *r)
@@ -225,6 +225,9 @@ static void dispatch(struct http_view *v, struct http_request *r)
         else
             view_problem(v, r, 400,
                          "a request is named by the 64 lower-case hex digits of its hash");
+    } else if (path_part(path, len, "/v1/proofs/", "", &part, &part_len)) {
+        if (method_is(v, r, HTTP_GET))
+            route_proof(v, r, part, part_len);
     } else {
         view_problem(v, r, 404, "there is no such path; see docs/ledger.md");
     }

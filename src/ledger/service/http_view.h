@@ -11,12 +11,16 @@
  *                                     the evidence is incomplete
  *   GET  /v1/ledger?from=A&to=B       entries A … B-1, at most VIEW_ENTRIES_MAX of them or
  *                                     VIEW_ENTRIES_BYTES; "next" is where to go on
+ *   GET  /v1/proofs                   {"proofs": […]}: replicas that signed two different things
+ *   GET  /v1/proofs/{name}            one of them, NAME as it says there: JSON, or the file of
+ *                                     proof.h for Accept: application/octet-stream
  *   GET  /v1/config                   the genesis and the configuration in force
  *   GET  /v1/metrics                  for Prometheus
  *   GET  /healthz                     200 when the replica takes part, else 503
  *
  * Errors are application/problem+json: 400, 404, 405, 406, 409 (a request number used otherwise),
- * 413, 415, 429 (too many requests of this client), 503.
+ * 413, 415, 429 (too many requests of this client), 500 (a file is
+ * damaged), 503.
  *
  * There is no authentication: requests are signed, receipts public. A view that listens only at a
  * loopback address answers only requests that name it so, against pages that make browsers ask.

@@ -231,6 +231,12 @@ static int env_history(void *context, uint8_t entry_type, struct slice payload, 
     return ledger_log_fill(s->log, entry_type, payload, e);
 }
 
+static void proof_path(const struct ledger_server *s, enum ledger_proof_type type, uint16_t blamed,
+                       char out[static PATH_MAX])
+{
+    snprintf(out, PATH_MAX, "%s/proofs/%s-%u.pom", s->directory, ledger_proof_name(type), blamed);
+}
+
 /* Proofs are small, and there is one of each type and replica: what has its name is not replaced.
  */
 static void env_proof(void *context, const struct ledger_proof *proof, struct slice file)
@@ -240,8 +246,7 @@ static void env_proof(void *context, const struct ledger_proof *proof, struct sl
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/proofs", s->directory);
     int rc = directory_make(path, 0700, &e);
-    snprintf(path, sizeof path, "%s/proofs/%s-%u.pom", s->directory, ledger_proof_name(proof->type),
-             proof->blamed);
+    proof_path(s, proof->type, proof->blamed, path);
     bool there = rc == 0 && access(path, F_OK) == 0;
     if (rc == 0 && !there)
         rc = file_replace(path, file.data, file.len, 0600, &e);
@@ -652,6 +657,15 @@ struct ledger_replica *ledger_server_replica(struct ledger_server *s)
 struct ledger_log *ledger_server_log(struct ledger_server *s)
 {
     return s->log;
+}
+
+int ledger_server_proof(const struct ledger_server *s, enum ledger_proof_type type,
+                        uint16_t replica, struct buffer *out, struct error *e)
+{
+    char path[PATH_MAX];
+    proof_path(s, type, replica, path);
+    out->len = 0;
+    return file_read(path, LEDGER_PROOF_FILE_MAX, out, e);
 }
 
 void ledger_server_replies(struct ledger_server *s,

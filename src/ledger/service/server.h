@@ -19,6 +19,7 @@
 
 #include "ledger/log/log.h"
 #include "ledger/object/genesis.h"
+#include "ledger/object/proof.h"
 #include "ledger/replica/replica.h"
 #include "ledger/service/links.h"
 
@@ -55,6 +56,10 @@ const struct ledger_genesis *ledger_server_genesis(const struct ledger_server *)
 /* For looking in, and for whoever answers requests on the same loop (the HTTP view). */
 struct ledger_replica *ledger_server_replica(struct ledger_server *);
 struct ledger_log *ledger_server_log(struct ledger_server *);
+/* The file of the proof of this type against a replica, if one is kept (object/proof.h): replaces
+ * what is in `out`. ATOLL_ENOENT: none is. ATOLL_ESIZE, ATOLL_EIO, ATOLL_ENOMEM. */
+int ledger_server_proof(const struct ledger_server *, enum ledger_proof_type, uint16_t replica,
+                        struct buffer *out, struct error *);
 /* What the replica replies to connections whose number has this bit goes to `reply`; the links
  * never give such a number. It may come from within ledger_on_client and must not call the replica.
  * NULL: dropped. */

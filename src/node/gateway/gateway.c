@@ -461,11 +461,6 @@ bool gateway_authenticates(const struct gateway *g)
     return g->authentication;
 }
 
-struct http_server_counts gateway_counts(const struct gateway *g)
-{
-    return http_server_counts(g->server);
-}
-
 void gateway_drain(struct gateway *g, void (*done)(void *), void *context)
 {
     http_server_drain(g->server, UINT32_MAX, done, context);

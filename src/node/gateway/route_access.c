@@ -157,11 +157,13 @@ static void token_made(void *context, int code, const struct error *e)
 
 static bool token_parse(const cJSON *o, struct token *t)
 {
-    double ttl = 0;
+    double ttl = -1;
     if (!text_member(o, "tenant", t->tenant, sizeof t->tenant) ||
         !text_member(o, "note", t->note, sizeof t->note) ||
         !number_member(o, "ttl_s", 1e10, &ttl) ||
         !scopes_parse(cJSON_GetObjectItemCaseSensitive(o, "scopes"), &t->scopes))
+        return false;
+    if (ttl == 0) /* not for ever, which is said by saying nothing */
         return false;
     if (ttl > 0)
         t->expires_ns = clock_ns(CLOCK_REALTIME) + (int64_t)(ttl * 1e9);
@@ -187,7 +189,7 @@ static void token_make_handle(struct exchange *x)
                          good ? "no memory for a token"
                               : "a token wants {\"tenant\": \"…\", \"scopes\": [\"invoke\", …]} "
                                 "with scopes of invoke, deploy, state:r, state:w, files, logs, "
-                                "admin; note and ttl_s may be given");
+                                "admin; note and ttl_s (at least 1) may be given");
         return;
     }
     m->exchange = x;

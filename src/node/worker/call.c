@@ -279,11 +279,6 @@ uint64_t id_take(struct worker *w)
 
 /* ---- for import files ---- */
 
-uint64_t call_id(const struct call *c)
-{
-    return c->id;
-}
-
 bool call_is_zygote(const struct call *c)
 {
     return c->zygote;

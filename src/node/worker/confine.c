@@ -17,6 +17,7 @@
 #define _GNU_SOURCE
 #include "node/worker/confine.h"
 
+#include "base/sanitized.h"
 #include "sandbox/pages.h"
 
 #include <errno.h>
@@ -31,17 +32,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 #define WORD        0xffffffffull

@@ -346,8 +346,3 @@ bool version_state_right(const struct version *v, const void *key, uint32_t len,
 {
     return (manifest_state_rights(&v->manifest, key, len) & rights) == rights;
 }
-
-const char *worker_tenant(const struct worker *w)
-{
-    return w->tenant;
-}

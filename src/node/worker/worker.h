@@ -142,9 +142,6 @@ static inline enum host_status host_result_i64(struct host_call *c, int64_t valu
 }
 
 /* ---- what import files need of the call ---- */
-uint64_t call_id(const struct call *);
-/* The name of the worker's tenant. */
-const char *worker_tenant(const struct worker *);
 /* Whether the version's manifest gives `rights` (enum state_right) for the key; keys of others
  * ("@owner/key") need the supervisor's grant as well. */
 bool version_state_right(const struct version *, const void *key, uint32_t len, uint32_t rights);
