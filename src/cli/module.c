@@ -30,7 +30,8 @@ const char *const tier_choices[] = {"auto", "quick", "opt", NULL};
 const char *const mode_choices[] = {"fast", "exact", NULL};
 const char *const cpu_choices[] = {"v2", "v3", "v4", "native", NULL};
 
-enum cpu_level cpu_choice_level(int choice)
+/* The level an index into cpu_choices means. */
+static enum cpu_level cpu_choice_level(int choice)
 {
     static const enum cpu_level levels[] = {CPU_V2, CPU_V3, CPU_V4, CPU_NATIVE};
     return levels[choice];

@@ -33,9 +33,6 @@ extern const char *const tier_choices[], *const mode_choices[], *const cpu_choic
 #define CPU_HELP           "x86-64 level to compile for (v3)"
 #define DETERMINISTIC_HELP "make the bits of NaN results the same everywhere"
 
-/* The level an index into cpu_choices means. */
-enum cpu_level cpu_choice_level(int choice);
-
 /* Reads, and loads from the cache or compiles. cached (may be NULL): no compiler ran. */
 int module_load(const struct module_request *, struct artefact **out, bool *cached, struct error *);
 /* The file of a module: its descriptor, or -ATOLL_ELIMIT beyond the largest that modules may be. */

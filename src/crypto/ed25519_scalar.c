@@ -7,8 +7,6 @@
 
 typedef unsigned __int128 wide;
 
-#define HIGH_BIT 252
-
 /* L = 2^252 + tail. */
 static const uint64_t tail[2] = {0x5812631a5cf5d3ed, 0x14def9dea2f79cd6};
 const struct scalar scalar_order = {{0x5812631a5cf5d3ed, 0x14def9dea2f79cd6, 0, UINT64_C(1) << 60}};

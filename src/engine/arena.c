@@ -16,7 +16,6 @@
 #define DEFAULT_MEMORY (512ull << 20)
 #define DEFAULT_STACK  (1ull << 20)
 #define DEFAULT_TABLE  10000000u
-#define SLOT_ATTEMPTS  64 /* random tries before the orderly search */
 
 _Static_assert(offsetof(struct context, host_rsp) == CONTEXT_HOST_RSP, "gate.h");
 _Static_assert(offsetof(struct context, guest_rsp) == CONTEXT_GUEST_RSP, "gate.h");

@@ -127,7 +127,6 @@ static inline LLVMValueRef lower_pop(struct lowering *l)
 LLVMTypeRef lower_type(const struct lowering *, uint8_t wasm_type);
 /* The LLVM function type of a wasm function type, as abi.h says. */
 LLVMTypeRef lower_signature(struct lowering *, uint32_t type);
-LLVMTypeRef lower_signature_type(const struct lowering *, struct wasm_signature);
 static inline LLVMValueRef lower_i32(const struct lowering *l, uint32_t value)
 {
     return LLVMConstInt(l->i32, value, false);
@@ -177,10 +176,6 @@ LLVMValueRef lower_effective(struct lowering *, const struct wasm_op *op, LLVMVa
  * it). */
 LLVMValueRef lower_load(struct lowering *, LLVMTypeRef type, LLVMValueRef pointer);
 void lower_store(struct lowering *, LLVMValueRef value, LLVMValueRef pointer);
-/* Size of the memory in bytes (i64). */
-LLVMValueRef lower_memory_size(struct lowering *);
-/* Byte 0 of the memory the module uses. */
-LLVMValueRef lower_memory_start(struct lowering *);
 
 /* ---- fields (lower_memory.c) ---- */
 
@@ -274,7 +269,6 @@ LLVMValueRef lower_record_word(struct lowering *, LLVMValueRef record, unsigned 
 /* Pointer to table k's entry `index`, bounds checked: beyond, it traps with the given kind. */
 LLVMValueRef lower_table_entry(struct lowering *, uint32_t table, LLVMValueRef index,
                                enum trap_kind);
-LLVMValueRef lower_table_size(struct lowering *, uint32_t table);
 
 /* The entry thunks and import thunks of abi.h. */
 int lower_thunks(struct lowering *, struct error *);

@@ -61,14 +61,16 @@ static LLVMValueRef descriptor_word(struct lowering *l, uint64_t offset)
     return lower_load_field(l, l->i64, lower_offset(l, l->memory, lower_i64(l, offset)));
 }
 
-LLVMValueRef lower_memory_size(struct lowering *l)
+/* Size of the memory in bytes (i64). */
+static LLVMValueRef lower_memory_size(struct lowering *l)
 {
     if (l->bounded)
         return descriptor_word(l, offsetof(struct memory_descriptor, size));
     return lower_load_field(l, l->i64, lower_from_base(l, FIELD_MEMORY_SIZE));
 }
 
-LLVMValueRef lower_memory_start(struct lowering *l)
+/* Byte 0 of the memory the module uses. */
+static LLVMValueRef lower_memory_start(struct lowering *l)
 {
     if (!l->bounded)
         return l->base;

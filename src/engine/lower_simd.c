@@ -8,7 +8,8 @@
 
 /* ---- shapes ---- */
 
-enum simd_shape simd_integer_shape(enum simd_shape shape)
+/* The integer shape of the same lanes. */
+static enum simd_shape simd_integer_shape(enum simd_shape shape)
 {
     return shape == F32X4 ? I32X4 : shape == F64X2 ? I64X2 : shape;
 }

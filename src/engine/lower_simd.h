@@ -25,8 +25,6 @@ struct simd_row {
 LLVMTypeRef simd_element(const struct lowering *, enum simd_shape);
 unsigned simd_lanes(enum simd_shape);
 LLVMTypeRef simd_type(const struct lowering *, enum simd_shape);
-/* The integer shape of the same lanes. */
-enum simd_shape simd_integer_shape(enum simd_shape);
 
 /* Takes a v128 operand in a shape; pushes a vector of 128 bits of any shape. */
 LLVMValueRef simd_pop(struct lowering *, enum simd_shape);

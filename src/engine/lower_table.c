@@ -27,7 +27,7 @@ static LLVMValueRef descriptor_word(struct lowering *l, LLVMValueRef descriptor,
     return lower_load_field(l, l->i64, lower_offset(l, descriptor, lower_i64(l, offset)));
 }
 
-LLVMValueRef lower_table_size(struct lowering *l, uint32_t table)
+static LLVMValueRef lower_table_size(struct lowering *l, uint32_t table)
 {
     if (table >= l->module->imported_tables && l->layout->table_places[table].fixed_size)
         return lower_i64(l, l->module->tables[table].limits.min);

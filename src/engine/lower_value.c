@@ -14,7 +14,7 @@ LLVMTypeRef lower_type(const struct lowering *l, uint8_t wasm_type)
     }
 }
 
-LLVMTypeRef lower_signature_type(const struct lowering *l, struct wasm_signature s)
+static LLVMTypeRef lower_signature_type(const struct lowering *l, struct wasm_signature s)
 {
     LLVMTypeRef types[2 + WASM_MAX_PARAMS];
     unsigned count = 0;

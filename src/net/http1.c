@@ -42,10 +42,8 @@ enum { CHUNK_CR, CHUNK_LF };
 enum { TRAILER_START, TRAILER_NAME, TRAILER_VALUE, TRAILER_LF, TRAILER_LAST_LF };
 
 /* A head that fits keeps its buffer between messages. */
-#define TEXT_FIRST 1024
-#define TEXT_KEPT  4096
-/* The first line and the header lines with their ends, and the empty line. */
-#define TEXT_MAX     (HTTP1_LINE_MAX + 2 + HTTP1_HEADERS_BYTES + 2)
+#define TEXT_FIRST   1024
+#define TEXT_KEPT    4096
 #define HEADERS_KEPT 32
 
 void http1_init(struct http1 *m, enum http1_role role)

@@ -329,6 +329,7 @@ void http_stream_end(struct http_request *request)
     if (c->chunked && !c->bodyless && !deaf(c) &&
         !output_append(&c->stream.output, HTTP_CHUNKS_END, sizeof HTTP_CHUNKS_END - 1))
         tcp_stream_close(&c->stream);
+    c->last |= c->server->draining; /* which may have been told after the stream's head was sent */
     held_end(c);
 }
 

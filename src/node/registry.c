@@ -34,7 +34,7 @@ struct function *function_find(struct registry *r, const char *tenant, const cha
     return f;
 }
 
-struct function *function_make(struct registry *r, const char *tenant, const char *name)
+static struct function *function_make(struct registry *r, const char *tenant, const char *name)
 {
     struct function *f = function_find(r, tenant, name);
     if (f != NULL || r->function_count >= FUNCTIONS_MAX || (f = calloc(1, sizeof *f)) == NULL)

@@ -42,7 +42,6 @@ struct registry {
 
 /* ---- registry.c ---- */
 struct function *function_find(struct registry *, const char *tenant, const char *name);
-struct function *function_make(struct registry *, const char *tenant, const char *name);
 struct alias_entry *alias_find(const struct function *, const char *name);
 /* By name, or by at least 8 digits of it that only one version begins with. */
 struct function_version *function_version_find(const struct function *, const char *name);

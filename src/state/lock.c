@@ -47,7 +47,7 @@ static void node_lock_timeout(struct alarm *alarm)
     replica_unpin(v);
 }
 
-void node_lock_start(struct pending *p)
+static void node_lock_start(struct pending *p)
 {
     struct replica *v = p->value;
     uint64_t timeout = p->request.timeout_ns;

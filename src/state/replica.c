@@ -289,7 +289,7 @@ bool replica_unpushed(const struct replica *v)
     return replica_differs(v, 0, v->size);
 }
 
-void replica_forget(struct replica *v)
+static void replica_forget(struct replica *v)
 {
     for (uint64_t i = 0; i < v->chunks; i++)
         replica_chunk(v, i, CHUNK_MISSING);
@@ -370,19 +370,8 @@ void replica_drop(struct replica *v)
         replica_free(v);
 }
 
-void replica_pin(struct replica *v)
-{
-    v->pins++;
-}
-
-void replica_unpin(struct replica *v)
-{
-    assert(v->pins);
-    v->pins--;
-    replica_settle(v);
-}
-
-void replica_settle(struct replica *v)
+/* Called when an attachment or pin is gone: idle, doomed or free. */
+static void replica_settle(struct replica *v)
 {
     if (v->pins || !LIST_EMPTY(&v->attachments))
         return;
@@ -399,6 +388,18 @@ void replica_settle(struct replica *v)
         v->is_idle = true;
         room_kick(v->tier);
     }
+}
+
+void replica_pin(struct replica *v)
+{
+    v->pins++;
+}
+
+void replica_unpin(struct replica *v)
+{
+    assert(v->pins);
+    v->pins--;
+    replica_settle(v);
 }
 
 void replica_check(const struct replica *v)

@@ -18,7 +18,6 @@
 #include <stdint.h>
 
 #define STATE_SLOTS_MAX 65536u
-#define STATE_NO_SLOT   UINT32_MAX
 
 enum state_slot_flag {
     STATE_SLOT_COMPLETE = 1, /* every byte is here: map and read without asking */

@@ -429,7 +429,8 @@ void state_worker_lost(struct state_tier *t, uint32_t number)
     room_kick(t);
 }
 
-struct attachment *call_attachment(struct call *c, uint32_t slot, uint32_t gen)
+/* The attachment by which a call has this slot open, or NULL. */
+static struct attachment *call_attachment(struct call *c, uint32_t slot, uint32_t gen)
 {
     struct attachment *a;
     LIST_FOREACH(a, &c->attachments, in_call)
@@ -442,7 +443,7 @@ struct attachment *call_attachment(struct call *c, uint32_t slot, uint32_t gen)
 
 /* ---- requests ---- */
 
-void pending_hold(struct pending *p, struct replica *v)
+static void pending_hold(struct pending *p, struct replica *v)
 {
     assert(!p->value);
     replica_pin(v);

@@ -237,8 +237,6 @@ int tier_alarm(struct state_tier *, struct alarm *, int64_t at_ns);
 int64_t tier_now(const struct state_tier *);
 /* go_on runs at the next tick, so that other work of the thread comes in between. */
 void tier_defer(struct state_tier *, struct task *, void (*go_on)(struct task *));
-/* The attachment by which a call has this slot open, or NULL. */
-struct attachment *call_attachment(struct call *, uint32_t slot, uint32_t gen);
 /* The view of a tenant on a value, made when missing; NULL when the tenant's slots are used up. */
 struct view *tenant_view(struct tenant *, struct replica *);
 void view_free(struct view *);
@@ -253,7 +251,6 @@ void pending_error(struct pending *, const struct error *);
 /* The error of a finished operation of the global tier. */
 void pending_store_error(struct pending *, const struct gt_result *);
 /* Pins the value for the request. */
-void pending_hold(struct pending *, struct replica *);
 void pending_wait(struct pending *, struct pending_list *);
 void pending_wait_end(struct pending *);
 
@@ -278,7 +275,6 @@ bool replica_has(const struct replica *, uint64_t off, uint64_t len);
  */
 int replica_track(struct replica *, uint64_t first, uint64_t last, struct error *);
 /* Forgets the bytes: no chunk present, nothing written. */
-void replica_forget(struct replica *);
 void replica_publish(struct replica *);
 /* Deleted elsewhere, or here: out of the table; handles learn of it. */
 void replica_stale(struct replica *);
@@ -290,8 +286,6 @@ bool replica_differs(const struct replica *, uint64_t start, uint64_t end);
 bool replica_unpushed(const struct replica *);
 void replica_pin(struct replica *);
 void replica_unpin(struct replica *); /* may free it */
-/* Called when an attachment or pin is gone: idle, doomed or free. */
-void replica_settle(struct replica *);
 /* Out of the table, memory given back. */
 void replica_drop(struct replica *);
 uint64_t replica_charge(const struct replica *);
@@ -358,7 +352,6 @@ void twin_rebase(uint32_t op, uint8_t *shared, uint8_t *twin, const uint8_t *glo
 /* ---- lock.c, lease.c ---- */
 void lock_start(struct pending *);
 void unlock_start(struct pending *);
-void node_lock_start(struct pending *);
 int node_lock_release(struct attachment *); /* -ATOLL_ENOENT */
 void lease_start(struct pending *);
 void lease_release(struct pending *);

@@ -15,7 +15,8 @@ void condition_init(pthread_cond_t *condition)
     pthread_condattr_destroy(&attributes);
 }
 
-bool condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, uint64_t until_ns)
+/* The caller holds the mutex. False when the moment passed. */
+static bool condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, uint64_t until_ns)
 {
     if (until_ns == DEADLINE_NEVER)
         return pthread_cond_wait(condition, mutex) == 0;

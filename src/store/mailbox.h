@@ -41,7 +41,5 @@ struct operation *mailbox_take(struct mailbox *);
 
 /* Makes a condition that waits by CLOCK_MONOTONIC. */
 void condition_init(pthread_cond_t *);
-/* The caller holds the mutex. False when the moment passed. */
-bool condition_wait(pthread_cond_t *, pthread_mutex_t *, uint64_t until_ns);
 
 #endif

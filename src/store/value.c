@@ -10,11 +10,6 @@ static void store_be64(uint8_t *p, uint64_t v)
     store_u64(p, htobe64(v));
 }
 
-uint64_t load_be64(const uint8_t *p)
-{
-    return be64toh(load_u64(p));
-}
-
 void chunk_key(uint64_t gen, uint64_t chunk, uint8_t out[static 12])
 {
     store_be64(out, gen);

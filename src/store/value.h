@@ -27,7 +27,6 @@ void meta_result(const struct value_meta *, struct operation *);
 /* big-endian id and number */
 void chunk_key(uint64_t gen, uint64_t chunk, uint8_t out[static 12]);
 void item_key(uint64_t id, uint64_t index, uint8_t out[static 16]);
-uint64_t load_be64(const uint8_t *);
 
 int value_stat(const struct environment *, MDB_txn *, struct operation *, struct error *);
 int value_getrange(const struct environment *, MDB_txn *, struct operation *, struct error *);

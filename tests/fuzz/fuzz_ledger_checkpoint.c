@@ -33,7 +33,7 @@ static void checkpoint_make(void)
         if (kv_preload(kv, KV_TABLE_USER, &i, 4, value, i % 3 ? 8 : sizeof value, &e) < 0)
             abort();
     }
-    if (kv_snapshot_take(kv, &s, &e) < 0 || kv_checkpoint_open(s, &checkpoint, &e) < 0)
+    if (kv_snapshot_take(kv, &s, &e) < 0 || kv_checkpoint_open(s, NULL, &checkpoint, &e) < 0)
         abort();
     kv_checkpoint_digest(checkpoint, digest);
     chunks = kv_checkpoint_chunks(checkpoint);

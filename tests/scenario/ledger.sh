@@ -165,6 +165,9 @@ done
 status_is 'what there is not is not there' 404 /v1/nothing
 status_is 'a receipt of nothing neither' 404 /v1/tx/999999/receipt
 status_is 'nor of a request that nobody made' 404 "/v1/request/$zeros/receipt"
+check 'or that is older than the replica can tell' grep -q "give the transaction's index" "$work/body"
+expect 125 'which is what its receipt is got by' ledger receipt get --node "$url" -o "$work/none.rcpt" "$zeros"
+says 'as is said' 'give the INDEX'
 status_is 'a path has its methods' 405 /v1/config -X DELETE
 status_is 'a page from elsewhere learns nothing' 403 /v1/config -H 'Host: evil.example'
 expect 0 'a receipt is got by its index' ledger receipt get --node "$url" -o "$work/got.rcpt" "$index"
@@ -212,6 +215,47 @@ expect 0 'a part is exported' ledger export -o "$work/part.lfrag" --from 3 --to 
 prints 'as long as it was asked for' '2 entries'
 expect 0 'it is dumped' ledger dump "$work/all.lfrag"
 check 'in words' grep -qi 'genesis' "$out"
+mkfifo "$work/fifo"
+mkdir "$work/nothing"
+head -c 50 "$work/genesis" >"$work/short"
+wrong() { # code words command...: what is wrong is said in one sentence
+    local code=$1 words=$2
+    shift 2
+    expect "$code" "ledger $* fails" timeout 10 "$atoll" ledger "${@//WORK/$work}"
+    says "$code: $words" "$words"
+}
+for command in check dump 'export -o WORK/none.lfrag'; do
+    # shellcheck disable=SC2086
+    {
+        wrong 2 'something is missing' $command
+        wrong 2 'is too much' $command a b
+        wrong 2 'no option --mood' $command --mood WORK/r2
+        wrong 125 'there is no ledger at' $command WORK/gone
+        wrong 125 "no replica's directory" $command WORK/nothing
+        wrong 125 "a replica's directory" $command WORK/fifo
+    }
+done
+for command in dump 'export -o WORK/none.lfrag'; do
+    # shellcheck disable=SC2086
+    {
+        wrong 2 'takes a whole number' $command --from x WORK/r2
+        wrong 2 'there is nothing from entry 5' $command --from 5 --to 5 WORK/r2
+        wrong 125 'no entry 999999' $command --from 999999 WORK/r2
+    }
+done
+wrong 2 'give --output' export WORK/r2
+wrong 125 'is no file; name another' export -o WORK/nothing WORK/r2
+wrong 125 'is no file; name another' export -o WORK/fifo WORK/r2
+wrong 125 'cannot create' export -o WORK/gone/x WORK/r2
+wrong 125 "from a replica's directory" export -o WORK/none.lfrag WORK/all.lfrag
+check 'and leave no file behind' sh -c "! ls '$work'/none.lfrag* 2>'$work/null'"
+wrong 2 'Give --genesis' check WORK/all.lfrag
+wrong 125 'begins at entry 3' check --genesis WORK/genesis WORK/part.lfrag
+wrong 125 'cannot open' check --genesis WORK/gone WORK/r2
+wrong 126 'not a usable genesis.*cut off' check --genesis WORK/short WORK/r2
+wrong 1 'does not begin with this genesis' check --genesis WORK/genesis.other WORK/r2
+wrong 1 'is no ledger fragment' check --genesis WORK/genesis WORK/short
+wrong 125 'is no ledger fragment' dump WORK/short
 cp "$work/all.lfrag" "$work/bad.lfrag"
 printf 'x' | dd of="$work/bad.lfrag" bs=1 seek=$(($(stat -c %s "$work/bad.lfrag") / 2)) conv=notrunc 2>/dev/null
 expect 1 'a damaged export is refused' ledger check --genesis "$work/genesis" "$work/bad.lfrag"

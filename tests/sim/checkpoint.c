@@ -107,7 +107,7 @@ static void env_digest(void *context, const struct ledger_checkpoint *at,
         return;
     }
     m->pending[slot].at = *at;
-    if (kv_checkpoint_open(snapshot, &m->pending[slot].store, &e) != 0)
+    if (kv_checkpoint_open(snapshot, NULL, &m->pending[slot].store, &e) != 0)
         abort();
     machine_plan(m, machine_stage_delay(m), digest_done, (struct visit){.number = slot});
 }

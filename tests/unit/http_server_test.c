@@ -608,6 +608,26 @@ static void draining_lets_answers_through_and_nothing_new_in(void **state)
     fixture_stop(&f);
 }
 
+static void draining_ends_a_connection_behind_the_stream_that_was_under_way(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_start(&f, NULL, NULL);
+    int fd = raw_open(&f);
+    raw_send(fd, GET("/stream?pieces=10000"));
+    raw_expect(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    fixture_do(&f, job_drain);
+    for (int i = 0; i < 10000; i++) {
+        char chunk[1007];
+        assert_int_equal(raw_read(fd, chunk, sizeof chunk), sizeof chunk);
+    }
+    raw_expect(fd, "0\r\n\r\n");
+    raw_expect_end(fd);
+    close(fd);
+    wait_until(&f.ended, 1);
+    fixture_stop(&f);
+}
+
 static void draining_ends_in_time(void **state)
 {
     (void)state;
@@ -696,6 +716,7 @@ int main(void)
         cmocka_unit_test(a_handler_has_all_the_time_it_wants),
         cmocka_unit_test(too_many_bytes_of_bodies_are_refused),
         cmocka_unit_test(draining_lets_answers_through_and_nothing_new_in),
+        cmocka_unit_test(draining_ends_a_connection_behind_the_stream_that_was_under_way),
         cmocka_unit_test(draining_ends_in_time),
         cmocka_unit_test(an_address_that_cannot_be_had_is_an_error),
         cmocka_unit_test(closing_with_requests_in_hand_waits_for_the_handler_alone),

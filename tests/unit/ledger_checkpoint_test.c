@@ -39,7 +39,7 @@ static struct kv_checkpoint *opened(struct kv *kv, uint8_t digest[static HASH_LE
     struct kv_snapshot *s;
     struct kv_checkpoint *c;
     assert_int_equal(kv_snapshot_take(kv, &s, &e), 0);
-    assert_int_equal(kv_checkpoint_open(s, &c, &e), 0);
+    assert_int_equal(kv_checkpoint_open(s, NULL, &c, &e), 0);
     kv_checkpoint_digest(c, digest);
     return c;
 }

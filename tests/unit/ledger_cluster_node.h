@@ -384,7 +384,7 @@ static inline void cluster_keep(struct cluster_node *node, const struct ledger_c
     struct kv_checkpoint *open;
     struct error e;
     struct cluster_checkpoint kept = {.at = *at};
-    assert_int_equal(kv_checkpoint_open(snapshot, &open, &e), 0);
+    assert_int_equal(kv_checkpoint_open(snapshot, NULL, &open, &e), 0);
     kv_checkpoint_digest(open, kept.digest);
     kept.count = kv_checkpoint_chunks(open);
     kept.chunks = calloc(kept.count, sizeof *kept.chunks);

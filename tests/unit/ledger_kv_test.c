@@ -3,6 +3,7 @@
 #include "ledger/kv/kv.h"
 
 #include "base/bytes.h"
+#include "ledger/kv/store.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -409,6 +410,169 @@ static void the_limits_of_a_transaction_hold(void **state)
     kv_destroy(kv);
 }
 
+/* Writes that count for nothing, or almost: the memory that they take has an end. */
+static void what_a_transaction_writes_over_takes_no_more_memory(void **state)
+{
+    (void)state;
+    struct kv *kv = store(16);
+    uint8_t hash[HASH_LEN], other[HASH_LEN];
+    struct kv_value value;
+    assert_int_equal(kv_batch_begin(kv, 1, &e), 0);
+    kv_transaction_begin(kv);
+    for (int i = 0; i < 300000; i++) {
+        assert_int_equal(kv_transaction_put(kv, 16, "", 0, "", 0, &e), 0);
+        assert_int_equal(kv_transaction_remove(kv, 17, "", 0, &e), 0);
+    }
+    assert_true(kv->arena.capacity < 100000);
+    assert_int_equal(kv_transaction_put(kv, 16, "", 0, "long", 4, &e), 0);
+    assert_int_equal(kv_transaction_put(kv, 16, "", 0, "a", 1, &e), 0);
+    assert_true(kv_transaction_get(kv, 16, "", 0, &value) && value.len == 1);
+    assert_false(kv_transaction_get(kv, 17, "", 0, &value));
+    assert_int_equal(kv_transaction_commit(kv, hash, &e), 0);
+    /* Only the last of them count. */
+    kv_transaction_begin(kv);
+    assert_int_equal(kv_transaction_remove(kv, 17, "", 0, &e), 0);
+    assert_int_equal(kv_transaction_put(kv, 16, "", 0, "a", 1, &e), 0);
+    assert_int_equal(kv_transaction_commit(kv, other, &e), 0);
+    assert_memory_equal(hash, other, HASH_LEN);
+    kv_destroy(kv);
+}
+
+/* ---- all of it together ---- */
+
+enum { MODEL_KEYS = 500, MODEL_BATCHES = 40, MODEL_SNAPSHOTS = 4 };
+
+struct model {
+    uint64_t value[MODEL_BATCHES + 1][MODEL_KEYS]; /* after each batch; 0: not there */
+    uint64_t batch, committed;
+    struct kv_snapshot *snapshot[MODEL_SNAPSHOTS];
+    uint64_t of[MODEL_SNAPSHOTS][MODEL_KEYS];
+    uint64_t random;
+};
+
+/* The digest of these pairs, put into a store that never held anything else. */
+static void digest_of_model(uint32_t bits, const uint64_t *values, uint8_t digest[static HASH_LEN])
+{
+    struct kv *kv = store(bits);
+    assert_int_equal(kv_batch_begin(kv, 1, &e), 0);
+    for (uint64_t i = 0; i < MODEL_KEYS; i++)
+        if (values[i])
+            change(kv, i, values[i]);
+    digest_of(kv, digest);
+    kv_destroy(kv);
+}
+
+static void batch_run(struct kv *kv, struct model *m)
+{
+    uint64_t *now = m->value[m->batch + 1];
+    memcpy(now, m->value[m->batch], sizeof m->value[0]);
+    assert_int_equal(kv_batch_begin(kv, ++m->batch, &e), 0);
+    unsigned remove = draw(&m->random) % 2 ? 7 : 2;
+    for (int i = 0; i < 120; i++) {
+        uint64_t key = draw(&m->random) % MODEL_KEYS;
+        now[key] = draw(&m->random) % 10 < remove ? 0 : 1 + draw(&m->random) % 1000;
+        change(kv, key, now[key]);
+    }
+}
+
+static void snapshot_turn(struct kv *kv, struct model *m, uint32_t bits)
+{
+    unsigned i = (unsigned)(draw(&m->random) % MODEL_SNAPSHOTS);
+    uint8_t digest[HASH_LEN], wanted[HASH_LEN];
+    if (m->snapshot[i]) {
+        kv_snapshot_digest(m->snapshot[i], digest);
+        digest_of_model(bits, m->of[i], wanted);
+        assert_memory_equal(digest, wanted, HASH_LEN);
+        kv_snapshot_release(m->snapshot[i]);
+        m->snapshot[i] = NULL;
+        return;
+    }
+    memcpy(m->of[i], m->value[m->batch], sizeof m->of[i]);
+    assert_int_equal(kv_snapshot_take(kv, &m->snapshot[i], &e), 0);
+}
+
+/* Another store of the same contents takes its place, with a past of its own. */
+static void store_replace(struct kv *kv, struct model *m, uint32_t bits)
+{
+    struct kv *by = store(bits);
+    struct kv_snapshot *old;
+    const uint64_t *values = m->value[m->batch];
+    assert_int_equal(kv_batch_begin(by, 1, &e), 0);
+    for (uint64_t i = 0; i < MODEL_KEYS; i++) {
+        if (i % 50 == 0) {
+            assert_int_equal(kv_snapshot_take(by, &old, &e), 0);
+            kv_snapshot_release(old);
+        }
+        if (values[i])
+            change(by, i, values[i]);
+    }
+    kv_replace(kv, by, m->batch);
+    m->committed = m->batch;
+}
+
+static void a_store_is_its_model_whatever_happens(void **state)
+{
+    (void)state;
+    static const uint32_t bits[] = {0, 2, 5, 16};
+    struct model *m = malloc(sizeof *m);
+    uint8_t wanted[HASH_LEN];
+    for (uint64_t seed = 1; seed < 25; seed++) {
+        uint32_t b = bits[seed % 4];
+        struct kv *kv = store(b);
+        memset(m, 0, sizeof *m);
+        m->random = seed;
+        for (int step = 0; step < 60 && m->batch < MODEL_BATCHES; step++) {
+            uint64_t what = draw(&m->random) % 100, back = m->batch - m->committed;
+            if (what < 45) {
+                batch_run(kv, m);
+            } else if (what < 60) {
+                m->batch -= back ? draw(&m->random) % (back + 1) : 0;
+                assert_int_equal(kv_rollback(kv, m->batch, &e), 0);
+            } else if (what < 70) {
+                m->committed += back ? draw(&m->random) % (back + 1) : 0;
+                kv_commit(kv, m->committed);
+            } else if (what < 95) {
+                snapshot_turn(kv, m, b);
+            } else {
+                store_replace(kv, m, b);
+            }
+            for (uint64_t i = 0; i < MODEL_KEYS; i += 7)
+                assert_value(kv, i, m->value[m->batch][i]);
+            if (step % 5 == 0) {
+                digest_of_model(b, m->value[m->batch], wanted);
+                assert_digest(kv, wanted);
+            }
+        }
+        for (unsigned i = 0; i < MODEL_SNAPSHOTS; i++)
+            kv_snapshot_release(m->snapshot[i]);
+        kv_destroy(kv);
+    }
+    free(m);
+}
+
+/* A store that takes another's place may have seen fewer snapshots than that. */
+static void a_store_that_came_in_place_of_another_keeps_its_snapshots(void **state)
+{
+    (void)state;
+    struct kv *kv = store(4), *by = filled(4, 50, 1);
+    struct kv_snapshot *s;
+    uint8_t digest[HASH_LEN], wanted[HASH_LEN];
+    for (int i = 0; i < 10; i++)
+        digest_of(by, wanted); /* takes one and gives it back */
+    change(by, 3, 4);
+    digest_of(by, wanted);
+    change(by, 3, 5);
+    change(by, 3, 4);
+    kv_replace(kv, by, 1);
+    assert_int_equal(kv_snapshot_take(kv, &s, &e), 0);
+    assert_int_equal(kv_batch_begin(kv, 2, &e), 0);
+    change(kv, 3, 9);
+    kv_snapshot_digest(s, digest);
+    assert_memory_equal(digest, wanted, HASH_LEN);
+    kv_snapshot_release(s);
+    kv_destroy(kv);
+}
+
 /* ---- snapshots ---- */
 
 static void a_snapshot_stays_as_it_was_taken(void **state)
@@ -500,6 +664,9 @@ int main(void)
         cmocka_unit_test(a_transaction_sees_its_writes_and_nobody_else_does),
         cmocka_unit_test(a_write_set_is_hashed_in_the_order_of_keys),
         cmocka_unit_test(the_limits_of_a_transaction_hold),
+        cmocka_unit_test(what_a_transaction_writes_over_takes_no_more_memory),
+        cmocka_unit_test(a_store_is_its_model_whatever_happens),
+        cmocka_unit_test(a_store_that_came_in_place_of_another_keeps_its_snapshots),
         cmocka_unit_test(a_snapshot_stays_as_it_was_taken),
         cmocka_unit_test(digests_are_made_while_the_store_goes_on),
     };

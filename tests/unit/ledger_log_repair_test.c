@@ -266,6 +266,119 @@ static void a_repair_that_is_cut_off_forgets_nothing_that_was_signed(void **stat
     repair_is_cut_anywhere(true, "segment-", 0);
 }
 
+/* ---- damage in the vote log ---- */
+
+/* What certificates there were is nowhere else; which views were signed in, the segments say. */
+static void a_damaged_vote_log_makes_the_replica_wait_for_the_others(void **state)
+{
+    (void)state;
+    static const uint64_t places[] = {3, 100, 4100, 5000};
+    struct disk *d = malloc(sizeof *d);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        bool whole = false;
+        for (uint64_t again = 1; !whole; again++) {
+            struct ledger_log *log;
+            uint64_t lsn;
+            marked_log(d, true);
+            byte_spoil(file_named(d, "votes-"), places[i]);
+            d->random = again;
+            d->fail_at = d->operations + again;
+            whole = open_log(d, &log, false) == 0;
+            if (whole) {
+                assert_true(found.votes_damaged && found.quarantine && !found.corrupt);
+                assert_non_null(file_named(d, "damaged-votes-"));
+                assert_int_equal(ledger_log_close(log, false, &e), 0);
+            }
+            disk_restart(d, again % 2 ? DISK_CUT_NOTHING : DISK_CUT_KILLED);
+            /* From there on it is a log like any other, but for the quarantine. */
+            for (int life = 0; life < 2; life++) {
+                if (open_log(d, &log, false))
+                    fail_msg("%llu: %s", (unsigned long long)again, e.text);
+                assert_true(found.quarantine);
+                assert_int_equal(ledger_log_end(log), 60);
+                assert_int_equal(replayed(log).mark, 60);
+                assert_int_equal(vote_append(log, LEDGER_RECORD_CERTIFICATE, 70, 50, &lsn), 0);
+                assert_durable(log, lsn);
+                assert_int_equal(replayed(log).certificate, 70);
+                if (life)
+                    assert_int_equal(ledger_log_rejoined(log, &e), 0);
+                assert_int_equal(ledger_log_close(log, true, &e), 0);
+            }
+            assert_int_equal(open_log(d, &log, false), 0);
+            assert_false(found.quarantine || found.votes_damaged);
+            assert_int_equal(ledger_log_close(log, true, &e), 0);
+            disk_free(d);
+        }
+    }
+    free(d);
+}
+
+static void without_votes_and_marks_it_must_return_under_a_new_key(void **state)
+{
+    (void)state;
+    struct disk *d = malloc(sizeof *d);
+    struct ledger_log *log;
+    marked_log(d, true);
+    byte_spoil(file_named(d, "votes-"), 4100);
+    byte_spoil(file_named(d, "segment-"), last_record(d) + LOG_RECORD_HEAD);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(open_log(d, &log, false), -ATOLL_ECORRUPT);
+        assert_non_null(strstr(e.text, "new key"));
+        disk_restart(d, DISK_CUT_KILLED);
+    }
+    /* Its ledger can be read all the same. */
+    assert_int_equal(open_log(d, &log, true), 0);
+    assert_int_equal(ledger_log_end(log), 60);
+    assert_int_equal(ledger_log_close(log, false, &e), 0);
+    disk_free(d);
+    free(d);
+}
+
+/* ---- looking on ---- */
+
+static unsigned stale_reads; /* so many reads of a whole segment miss a record in it */
+
+static int stale_read(void *context, int file, uint64_t at, void *data, size_t len,
+                      struct error *error)
+{
+    struct disk *d = context;
+    int rc = disk_read(context, file, at, data, len, error);
+    bool newest = file_named(d, "segment-") == &d->files[file];
+    if (rc == 0 && newest && at == 0 && len == SEGMENT_SIZE - SEGMENT_TAIL && stale_reads > 0) {
+        memset((uint8_t *)data + SEGMENT_HEAD + 64, 0, 512);
+        stale_reads--;
+    }
+    return rc;
+}
+
+static void who_looks_on_takes_no_write_under_way_for_damage(void **state)
+{
+    (void)state;
+    struct disk *d = malloc(sizeof *d);
+    struct log_files files = disk_files(d);
+    struct ledger_log_config config = {.files = &files,
+                                       .pipeline = 2,
+                                       .segment_bytes = SEGMENT_SIZE,
+                                       .machine = "m",
+                                       .threadless = true,
+                                       .read_only = true};
+    struct ledger_log *log;
+    memcpy(config.genesis, genesis, sizeof config.genesis);
+    files.read = stale_read;
+    marked_log(d, false);
+    for (unsigned reads = 2; reads <= 1000; reads += 998) {
+        stale_reads = reads;
+        bool damaged = reads > 2; /* it is never there: that is damage */
+        if (ledger_log_open(&config, &log, &found, &e))
+            fail_msg("%s", e.text);
+        assert_true(found.corrupt == damaged);
+        assert_true((ledger_log_end(log) == 60) == !damaged);
+        assert_int_equal(ledger_log_close(log, false, &e), 0);
+    }
+    disk_free(d);
+    free(d);
+}
+
 /* ---- bounds ---- */
 
 static void a_log_of_many_segments_keeps_few_files_open(void **state)
@@ -334,6 +447,9 @@ int main(void)
         cmocka_unit_test(votes_that_find_no_room_leave_the_log_at_rest),
         cmocka_unit_test(what_a_new_vote_log_leaves_out_is_not_waited_for),
         cmocka_unit_test(a_repair_that_is_cut_off_forgets_nothing_that_was_signed),
+        cmocka_unit_test(a_damaged_vote_log_makes_the_replica_wait_for_the_others),
+        cmocka_unit_test(without_votes_and_marks_it_must_return_under_a_new_key),
+        cmocka_unit_test(who_looks_on_takes_no_write_under_way_for_damage),
         cmocka_unit_test(a_log_of_many_segments_keeps_few_files_open),
         cmocka_unit_test(a_directory_with_too_many_segments_is_refused),
     };

@@ -64,6 +64,47 @@ static void one_body_from_several_connections_is_one_request(void **state)
     cluster_destroy(c);
 }
 
+/* Replies that a client's connection has had so far. */
+static unsigned replies_to(const struct cluster *c, unsigned k)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < c->reply_count; i++)
+        count += c->replies[i].connection == CLUSTER_CLIENT + k;
+    return count;
+}
+
+/* Clients 1 and 2 send what client 0 sends, word for word: at once, later, and one by one. */
+static void who_resends_a_clients_requests_does_not_divert_its_replies(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    struct buffer body = {0};
+    uint8_t req_hash[HASH_LEN];
+    for (uint64_t reqno = 1; reqno <= 6; reqno++) {
+        body.len = 0;
+        cluster_body(c, 0, reqno, 0, &body, req_hash);
+        submit(c, 0, 0, &body);
+        if (reqno % 2) /* while its signature is being checked */
+            submit(c, 1 + reqno / 2 % 2, 0, &body);
+        cluster_run(c);
+        assert_int_equal(replies_to(c, 0), reqno);
+        submit(c, 1, 0, &body);
+        submit(c, 2, 0, &body);
+        cluster_run(c);
+    }
+    /* Who came first goes: the newest has them now, and then whoever asks. */
+    ledger_on_client_gone(c->nodes[0].replica, CLUSTER_CLIENT);
+    unsigned before = replies_to(c, 0);
+    body.len = 0;
+    cluster_body(c, 0, 7, 0, &body, req_hash);
+    submit(c, 3, 0, &body);
+    cluster_run(c);
+    assert_int_equal(replies_to(c, 0), before);
+    assert_true(replies_to(c, 3) > 0);
+    buffer_free(&body);
+    cluster_destroy(c);
+}
+
 static void false_bodies_of_one_request_are_bounded_and_leave_room_for_the_true_one(void **state)
 {
     (void)state;
@@ -238,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_not_refused_for_the_false_signatures_of_others),
         cmocka_unit_test(one_body_from_several_connections_is_one_request),
+        cmocka_unit_test(who_resends_a_clients_requests_does_not_divert_its_replies),
         cmocka_unit_test(false_bodies_of_one_request_are_bounded_and_leave_room_for_the_true_one),
         cmocka_unit_test(false_bodies_in_a_clients_name_do_not_use_up_its_quota),
         cmocka_unit_test(a_replica_that_relays_false_signatures_is_not_heard_for_a_while),

@@ -1,6 +1,7 @@
 /* What a replica's process does beside its loop: signatures and checkpoints. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -382,18 +383,51 @@ static void after_a_start_checkpoints_are_given_from_their_files(void **state)
     kv_destroy(kv);
 }
 
-/* The disk stands still: a FIFO that nobody reads lies where the first file is to be made. */
+/* A disk that stands still: FIFOs that are full lie where files are to be made. */
+struct stuck {
+    int fifos[5];
+    atomic_bool reading, ended;
+};
+
+static void *stuck_run(void *context)
+{
+    struct stuck *d = context;
+    uint8_t drain[4096];
+    while (!atomic_load(&d->ended)) {
+        for (int s = 1; atomic_load(&d->reading) && s <= 4; s++)
+            while (read(d->fifos[s], drain, sizeof drain) > 0)
+                continue;
+        uv_sleep(1);
+    }
+    return NULL;
+}
+
+static void stuck_fill(struct stuck *d, uint64_t s)
+{
+    static const uint8_t zeros[4096];
+    char path[128], temporary[160];
+    path_of(s, path);
+    snprintf(temporary, sizeof temporary, "%s.new", path);
+    assert_int_equal(mkfifo(temporary, 0600), 0);
+    d->fifos[s] = open(temporary, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    assert_true(d->fifos[s] >= 0);
+    while (write(d->fifos[s], zeros, sizeof zeros) > 0)
+        continue;
+}
+
 static void digests_do_not_wait_for_a_disk(void **state)
 {
     (void)state;
+    static struct stuck disk;
     struct checkpoints *c;
     struct kv *kv;
     struct error e;
-    uint8_t digest[HASH_LEN], is[HASH_LEN], drain[4096];
-    char path[128], temporary[160];
-    path_of(1, path);
-    snprintf(temporary, sizeof temporary, "%s.new", path);
-    assert_int_equal(mkfifo(temporary, 0600), 0);
+    uint8_t digest[HASH_LEN], is[HASH_LEN];
+    char path[128];
+    pthread_t reader;
+    for (uint64_t s = 1; s <= 4; s++)
+        stuck_fill(&disk, s);
+    assert_int_equal(pthread_create(&reader, NULL, stuck_run, &disk), 0);
     assert_int_equal(kv_create(genesis.bucket_bits, genesis.bucket_key, &kv, &e), 0);
     assert_int_equal(checkpoints_open(&loop, directory, &genesis, digest_done, NULL, &c, &e), 0);
     for (uint64_t s = 1; s <= 4; s++) {
@@ -401,15 +435,16 @@ static void digests_do_not_wait_for_a_disk(void **state)
         digest_of(kv, is);
         assert_memory_equal(digest, is, HASH_LEN);
     }
-    int fd = open(temporary, O_RDONLY | O_CLOEXEC);
-    assert_true(fd >= 0);
-    while (read(fd, drain, sizeof drain) > 0)
-        continue;
-    close(fd);
+    atomic_store(&disk.reading, true);
     checkpoints_close(c, NULL, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
+    atomic_store(&disk.ended, true);
+    pthread_join(reader, NULL);
     kv_destroy(kv);
+    path_of(1, path); /* what cannot be synchronised is no file */
     assert_int_not_equal(access(path, F_OK), 0);
+    for (int s = 1; s <= 4; s++)
+        close(disk.fifos[s]);
 }
 
 static void what_a_replica_must_know_comes_back_and_nothing_else_does(void **state)

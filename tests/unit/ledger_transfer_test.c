@@ -397,6 +397,46 @@ static bool drop_checkpoints(struct cluster *c, int from, int to, struct buffer 
     return ledger_message_type(slice_of_buffer(message)) != LEDGER_MESSAGE_CHECKPOINT;
 }
 
+struct loss {
+    int who; /* is not heard by replica 3 any more once it has given it a piece */
+    bool lost;
+    unsigned given[64]; /* by number on the wire: how often it came */
+};
+
+static bool lose_after_a_piece(struct cluster *c, int from, int to, struct buffer *message)
+{
+    struct loss *loss = c->tamper_context;
+    struct ledger_chunk chunk;
+    struct error e;
+    if (to != 3 || (loss->lost && from == loss->who))
+        return !(to == 3 && from == loss->who);
+    if (ledger_chunk_decode(slice_of_buffer(message), &chunk, &e) || chunk.chunk == 0)
+        return true;
+    assert_true(chunk.chunk < 64);
+    loss->given[chunk.chunk]++;
+    loss->lost = loss->lost || from == loss->who;
+    return true;
+}
+
+static void what_a_lost_peer_has_given_is_kept(void **state)
+{
+    (void)state;
+    struct loss loss = {.who = 0}; /* he is the first to be asked */
+    struct cluster *c = cluster_without_one(60);
+    c->tamper = lose_after_a_piece;
+    c->tamper_context = &loss;
+    cluster_start_node(c, 3);
+    cluster_pass(c, 4 * SECOND);
+    assert_true(loss.lost);
+    assert_int_equal(c->nodes[3].jumps, 1);
+    assert_caught_up(c, 3);
+    assert_int_equal(loss.given[1], 1);
+    assert_int_equal(loss.given[2], 1);
+    for (unsigned i = 3; i < 64; i++)
+        assert_true(loss.given[i] <= 1);
+    cluster_destroy(c);
+}
+
 static void a_checkpoint_that_nobody_has_is_given_up_for_a_newer_one(void **state)
 {
     (void)state;
@@ -468,6 +508,7 @@ int main(void)
         cmocka_unit_test(whoever_sends_a_false_chunk_is_named_and_left),
         cmocka_unit_test(one_who_says_another_origin_is_not_believed),
         cmocka_unit_test(false_history_is_left_out),
+        cmocka_unit_test(what_a_lost_peer_has_given_is_kept),
         cmocka_unit_test(a_checkpoint_that_nobody_has_is_given_up_for_a_newer_one),
         cmocka_unit_test(when_nobody_keeps_a_checkpoint_history_is_executed),
         cmocka_unit_test(it_is_fetched_across_a_change_of_views),

@@ -37,6 +37,7 @@ struct request {
 /* What one round measured. CPU times in microseconds per transaction. */
 struct round {
     double rate, p50, p95, p99;
+    double pause; /* the longest time without an answer, in milliseconds */
     double loop, verify, log, checkpoint, other, clients;
     double idle, foreign; /* of the machine's processors, in percent: at rest; with others' work */
     uint64_t done, refused;
@@ -96,6 +97,8 @@ static void loads_counts(const struct loads *all, struct load_counts *sum)
         sum->done += one.done;
         sum->refused += one.refused;
         sum->cpu_ns += one.cpu_ns;
+        if (one.pause_ns > sum->pause_ns)
+            sum->pause_ns = one.pause_ns;
     }
 }
 
@@ -189,6 +192,7 @@ static void round_measure(const struct cluster *c, const struct loads *all, int6
                         .p50 = samples_quantile(&latencies, 0.5) / 1e3,
                         .p95 = samples_quantile(&latencies, 0.95) / 1e3,
                         .p99 = samples_quantile(&latencies, 0.99) / 1e3,
+                        .pause = (double)last.pause_ns / 1e6,
                         .loop = (double)(after.loop_ns - before.loop_ns) * us,
                         .verify = (double)(after.verify_ns - before.verify_ns) * us,
                         .log = (double)(after.log_ns - before.log_ns) * us,
@@ -256,6 +260,11 @@ static double of_p99(const struct round *r)
     return r->p99;
 }
 
+static double of_pause(const struct round *r)
+{
+    return r->pause;
+}
+
 static double of_loop(const struct round *r)
 {
     return r->loop;
@@ -304,6 +313,7 @@ static const struct {
     {"latency p50", "p50_ms", "ms", of_p50},
     {"latency p95", "p95_ms", "ms", of_p95},
     {"latency p99", "p99_ms", "ms", of_p99},
+    {"longest time without an answer", "pause_ms", "ms", of_pause},
     {"CPU per tx: protocol, execution, network of all replicas", "cpu_loop_us", "us", of_loop},
     {"CPU per tx: signatures at all replicas", "cpu_verify_us", "us", of_verify},
     {"CPU per tx: log of all replicas", "cpu_log_us", "us", of_log},
@@ -407,8 +417,8 @@ static int rounds_measure(const struct request *r, const struct cluster *c,
         struct round *one = &rounds->each[rounds->count++];
         round_measure(c, &all, r->round_ns, one);
         if (!r->json)
-            fprintf(stderr, "round %u: %.0f tx/s, p50 %.2f ms, p99 %.2f ms\n", rounds->count,
-                    one->rate, one->p50, one->p99);
+            fprintf(stderr, "round %u: %.0f tx/s, p50 %.2f ms, p99 %.2f ms; others had %.0f %%\n",
+                    rounds->count, one->rate, one->p50, one->p99, one->foreign);
     }
     loads_stop(&all, s);
     return 0;

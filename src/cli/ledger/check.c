@@ -15,11 +15,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct walk {
+    struct ledger_checker *checker;
+    const char *path;
+    bool begun;
+};
+
 static int entry_take(void *context, uint64_t position, uint8_t type, struct slice payload,
                       struct error *e)
 {
-    (void)position;
-    return ledger_checker_entry(context, type, payload, e);
+    struct walk *w = context;
+    if (!w->begun && position != 0)
+        return error_set(e, ATOLL_EINVAL,
+                         "%s begins at entry %" PRIu64
+                         ", but a ledger is checked from its genesis on",
+                         w->path, position);
+    w->begun = true;
+    return ledger_checker_entry(w->checker, type, payload, e);
 }
 
 static void counts_print(const struct ledger_checker_counts *c, double seconds, bool json)
@@ -108,17 +120,12 @@ static int source_check(const struct source *s, const struct buffer *genesis, bo
 {
     struct ledger_checker *checker;
     struct ledger_checker_counts counts;
-    struct fragment_head head;
     int rc = ledger_checker_create(slice_of_buffer(genesis), &checker, e);
     if (rc != 0)
         return rc;
     int64_t begin = clock_monotonic_ns();
-    rc = source_visit(s, 0, UINT64_MAX, &head, entry_take, checker, e);
-    if (rc == 0 && head.first != 0)
-        rc =
-            error_set(e, ATOLL_EINVAL,
-                      "%s begins at entry %" PRIu64 ", but a ledger is checked from its genesis on",
-                      s->path, head.first);
+    struct walk walk = {checker, s->path, false};
+    rc = source_visit(s, 0, UINT64_MAX, NULL, entry_take, &walk, e);
     if (rc == 0)
         rc = ledger_checker_finish(checker, e);
     ledger_checker_counts(checker, &counts);
@@ -185,17 +192,18 @@ const struct command command_ledger_check = {
     .name = "ledger check",
     .usage = "[OPTIONS] DIR|FILE",
     .summary = "check a whole ledger offline",
-    .description = "Checks every hash, signature and rule of order of a ledger: a replica's "
-                   "directory (it may be\n"
-                   "running) or a file of `atoll ledger export`. Outputs are not recomputed. "
-                   "Proofs that the\n"
-                   "replica keeps in DIR/proofs, of others that signed two different things, are "
-                   "checked and shown.\n\n"
-                   "Exit code: 0 when it keeps to the rules, or\n"
-                   "  1    it does not, or is of another genesis; the first entry that is wrong is "
-                   "named\n"
-                   "  2    the command line is wrong\n"
-                   "  125  it, or the genesis, cannot be read\n"
-                   "  126  the genesis is not a usable one",
+    .description =
+        "Checks every hash, signature and rule of order of a ledger: a replica's "
+        "directory (it may be\n"
+        "running) or a file of `atoll ledger export`. Outputs are not recomputed. "
+        "Proofs that the\n"
+        "replica keeps in DIR/proofs, of others that signed two different things, are "
+        "checked and shown.\n\n"
+        "Exit code: 0 when it keeps to the rules, or\n"
+        "  1    it does not, is damaged, or is of another genesis: the first wrong entry is "
+        "named\n"
+        "  2    the command line is wrong\n"
+        "  125  it, or the genesis, cannot be read\n"
+        "  126  the genesis is not a usable one",
     .run = check_run,
 };

@@ -364,8 +364,8 @@ static int receipts_show(const struct request *r, const struct text_list *files,
 
 /* ---- get ---- */
 
-static int get_once(struct http_client *client, const struct url *url, const char *output,
-                    struct error *e)
+static int get_once(struct http_client *client, const struct url *url, bool by_hash,
+                    const char *output, struct error *e)
 {
     const struct http_header accept = http_header_text("accept", "application/octet-stream");
     const struct http_client_request request = {
@@ -375,7 +375,10 @@ static int get_once(struct http_client *client, const struct url *url, const cha
     if (rc == 0 && response.status == 202)
         rc = error_set(e, ATOLL_EAGAIN, "the evidence for it is not complete yet");
     else if (rc == 0 && response.status == 404)
-        rc = error_set(e, ATOLL_ENOENT, "the replica has no such transaction");
+        rc = error_set(e, ATOLL_ENOENT, "%s",
+                       by_hash ? "the replica does not know this hash: it knows those of its last "
+                                 "transactions only; give the INDEX"
+                               : "the replica has no such transaction");
     else if (rc == 0 && response.status != 200)
         rc = error_set(e, ATOLL_EREJECTED, "the replica answers %u: %.*s", response.status,
                        (int)(response.body.len < 300 ? response.body.len : 300),
@@ -402,7 +405,7 @@ static int receipt_get(const struct request *r, const char *which, struct error 
     if (rc != 0)
         return rc;
     for (int i = 0; i < GET_TRIES; i++) {
-        rc = get_once(client, &url, r->output, e);
+        rc = get_once(client, &url, is_hash(which), r->output, e);
         if (rc != -ATOLL_EAGAIN)
             break;
         nanosleep(&(struct timespec){0, GET_PAUSE_NS}, NULL);
@@ -494,8 +497,8 @@ const struct command command_ledger_receipt = {
         "        is asked. Exit code 1 when one does not hold\n"
         "show    tells what is in receipts without checking them\n"
         "get     asks a replica (atoll ledger node --http) for the receipt of a transaction, by\n"
-        "        its index or its request's hash, and waits some seconds for its evidence; or "
-        "takes\n"
-        "        it from a --store",
+        "        its index, or by its request's hash when it is one of the last half a million at\n"
+        "        most that the replica knows so; waits some seconds for its evidence. Or takes it\n"
+        "        from a --store",
     .run = receipt_run,
 };

@@ -164,7 +164,4 @@ void replyx_take(struct ledger_client *, uint16_t from, struct ledger_replyx *);
 
 /* ---- receive.c ---- */
 
-void receipt_take(struct ledger_client *, struct slice bytes);
-void refusal_take(struct ledger_client *, uint16_t from, const struct ledger_refusal *);
-
 #endif

@@ -25,7 +25,7 @@ static bool receipt_holds(struct ledger_client *c, const struct ledger_receipt *
            failed == LEDGER_RULE_MIN_INDEX;
 }
 
-void receipt_take(struct ledger_client *c, struct slice bytes)
+static void receipt_take(struct ledger_client *c, struct slice bytes)
 {
     struct ledger_receipt receipt;
     struct error e;
@@ -93,7 +93,7 @@ static void refusal_busy(struct ledger_client *c, struct call *call, uint16_t fr
     call_schedule(c, call, c->env.now_us(c->env.context), wait < most ? wait : most, false);
 }
 
-void refusal_take(struct ledger_client *c, uint16_t from, const struct ledger_refusal *r)
+static void refusal_take(struct ledger_client *c, uint16_t from, const struct ledger_refusal *r)
 {
     struct call *call = call_of_hash(c, r->req_hash);
     c->counts.refusals++;

@@ -12,8 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PACED_LEVELS 2 /* below, a node's part is a few pages */
+
 struct kv_checkpoint {
     struct kv_snapshot *snapshot;
+    const struct kv_pace *pace; /* while it is opened; may be NULL */
     uint8_t digest[HASH_LEN];
     struct buffer manifest;
     struct kv_object **chunks; /* the nodes to give */
@@ -37,7 +40,10 @@ static int chunk_add(struct kv_checkpoint *c, struct kv_object *object, uint32_t
         c->capacity = capacity;
     }
     uint8_t entry[1 + HASH_LEN] = {KV_CUT_CHUNK};
-    kv_object_hash(c->snapshot->trie, object, level, entry + 1);
+    struct kv_trie *t = c->snapshot->trie;
+    pthread_mutex_lock(&t->hash_mutex);
+    kv_object_hash(t, object, level, entry + 1);
+    pthread_mutex_unlock(&t->hash_mutex);
     c->chunks[c->count++] = object;
     return buffer_append(&c->manifest, entry, sizeof entry) ? 0 : no_memory(e);
 }
@@ -51,6 +57,8 @@ static int cut_append(struct kv_checkpoint *c, struct kv_object *object, uint32_
     if (c->manifest.len > KV_MANIFEST_MAX)
         return error_set(e, ATOLL_ELIMIT, "the store is too large for a checkpoint");
     kv_object_size(object, &pairs, &bytes);
+    if (c->pace && level <= PACED_LEVELS)
+        c->pace->wait(c->pace->context);
     uint8_t kind = pairs == 0 ? KV_CUT_EMPTY : KV_CUT_CHILDREN;
     if (pairs > 0 && KV_CHUNK_HEAD + pairs * KV_RECORD_HEAD + bytes <= KV_CHUNK_MAX)
         return chunk_add(c, object, level, e);
@@ -79,9 +87,7 @@ static int manifest_make(struct kv_checkpoint *c, struct error *e)
     store_u64(head + 24, s->pairs);
     if (!buffer_append(&c->manifest, head, sizeof head))
         return no_memory(e);
-    pthread_mutex_lock(&s->trie->hash_mutex);
     int rc = cut_append(c, s->root, 0, e);
-    pthread_mutex_unlock(&s->trie->hash_mutex);
     if (rc < 0)
         return rc;
     if (c->manifest.len > KV_MANIFEST_MAX)
@@ -90,7 +96,8 @@ static int manifest_make(struct kv_checkpoint *c, struct error *e)
     return 0;
 }
 
-int kv_checkpoint_open(struct kv_snapshot *s, struct kv_checkpoint **out, struct error *e)
+int kv_checkpoint_open(struct kv_snapshot *s, const struct kv_pace *pace,
+                       struct kv_checkpoint **out, struct error *e)
 {
     *out = NULL;
     struct kv_checkpoint *c = malloc(sizeof *c);
@@ -98,13 +105,14 @@ int kv_checkpoint_open(struct kv_snapshot *s, struct kv_checkpoint **out, struct
         kv_snapshot_release(s);
         return no_memory(e);
     }
-    *c = (struct kv_checkpoint){.snapshot = s};
+    *c = (struct kv_checkpoint){.snapshot = s, .pace = pace};
     kv_snapshot_digest(s, c->digest);
     int rc = manifest_make(c, e);
     if (rc < 0) {
         kv_checkpoint_close(c);
         return rc;
     }
+    c->pace = NULL;
     *out = c;
     return 0;
 }

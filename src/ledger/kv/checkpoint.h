@@ -32,9 +32,11 @@
 /* A snapshot prepared for being fetched and kept; holds the snapshot until it is closed. */
 struct kv_checkpoint;
 
-/* Takes the snapshot over, also on failure. Any thread. ATOLL_ENOMEM; ATOLL_ELIMIT when the state
- * is so large that its manifest would pass KV_MANIFEST_MAX (some gigabytes). */
-int kv_checkpoint_open(struct kv_snapshot *, struct kv_checkpoint **, struct error *);
+/* Takes the snapshot over, also on failure. The pace, if any, is called now and then. Any thread.
+ * ATOLL_ENOMEM; ATOLL_ELIMIT when the state is so large that its manifest would pass
+ * KV_MANIFEST_MAX (some gigabytes). */
+int kv_checkpoint_open(struct kv_snapshot *, const struct kv_pace *, struct kv_checkpoint **,
+                       struct error *);
 void kv_checkpoint_close(struct kv_checkpoint *);
 void kv_checkpoint_digest(const struct kv_checkpoint *, uint8_t digest[static HASH_LEN]);
 /* Chunks, the manifest included: numbers 0 … count - 1 can be asked for. */

@@ -32,6 +32,8 @@ int kv_create(uint32_t bucket_bits, const uint8_t bucket_key[static SIPHASH_KEY_
     kv->undo = kv->arena = (struct buffer){0};
     kv->undo_start = kv->committed = 0;
     kv->batch_first = kv->batch_count = kv->write_count = kv->write_bytes = 0;
+    memset(kv->prefetches, 0, sizeof kv->prefetches);
+    kv->prefetch_next = 0;
     int rc = kv_trie_create(&kv->trie, bucket_bits, bucket_key, e);
     if (rc < 0) {
         free(kv);

@@ -11,6 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of what only snapshots that are gone reached, so many objects are freed at a time: all at once
+ * took 20 ms. And so many for each that came to wait meanwhile. */
+#define REAP_LEAST 1024
+#define REAP_SHARE 4
+
 void kv_trie_drop(struct kv_trie *t, struct kv_object *object)
 {
     if (object->birth > t->shared_epoch) {
@@ -19,15 +24,17 @@ void kv_trie_drop(struct kv_trie *t, struct kv_object *object)
     }
     object->retired_next = t->newest->retired;
     t->newest->retired = object;
+    t->retired++;
 }
 
-/* Frees a snapshot that was given back, and what only it reached. */
-static void snapshot_free(struct kv_snapshot *s)
+/* Frees what only this snapshot reached, which was given back, but not more than `most` objects.
+ * Whether that was all. */
+static bool snapshot_empty(struct kv_snapshot *s, uint64_t *most)
 {
     struct kv_snapshot *older = s->older;
-    struct kv_object *next;
-    for (struct kv_object *object = s->retired; object; object = next) {
-        next = object->retired_next;
+    for (; s->retired && *most > 0; --*most) {
+        struct kv_object *object = s->retired;
+        s->retired = object->retired_next;
         if (older && object->birth <= older->epoch) {
             object->retired_next = older->retired;
             older->retired = object;
@@ -35,21 +42,36 @@ static void snapshot_free(struct kv_snapshot *s)
             free(object);
         }
     }
-    free(s);
+    return s->retired == NULL;
 }
 
-void kv_trie_reap(struct kv_trie *t)
+static void reap(struct kv_trie *t, uint64_t most)
 {
     for (struct kv_snapshot **at = &t->newest; *at;) {
         struct kv_snapshot *s = *at;
-        if (atomic_load_explicit(&s->released, memory_order_acquire)) {
-            *at = s->older;
-            snapshot_free(s);
-        } else {
+        if (!atomic_load_explicit(&s->released, memory_order_acquire)) {
             at = &s->older;
+            continue;
         }
+        if (!snapshot_empty(s, &most))
+            break;
+        *at = s->older;
+        free(s);
     }
     t->shared_epoch = t->newest ? t->newest->epoch : 0;
+    t->retired = 0;
+}
+
+/* An object moves through all snapshots at most: that many times what came keeps what waits small.
+ */
+void kv_trie_reap(struct kv_trie *t)
+{
+    reap(t, REAP_LEAST + REAP_SHARE * t->retired);
+}
+
+void kv_trie_reap_all(struct kv_trie *t)
+{
+    reap(t, UINT64_MAX);
 }
 
 int kv_snapshot_take(struct kv *kv, struct kv_snapshot **out, struct error *e)

@@ -72,20 +72,25 @@ static int transaction_write(struct kv *kv, uint8_t table, const void *key, size
     uint32_t index = write_search(kv, table, key, key_len, &found);
     if (!found && kv->write_count == KV_WRITES_MAX)
         return error_set(e, ATOLL_ELIMIT, "a transaction writes at most %d keys", KV_WRITES_MAX);
-    /* What is written over counts again: so the arena is bounded, too. */
+    /* What is written over counts again: so the arena is bounded, too, where it has to grow. */
     if (key_len + value_len > KV_TRANSACTION_BYTES_MAX - kv->write_bytes)
         return error_set(e, ATOLL_ELIMIT, "a transaction writes at most %u bytes",
                          KV_TRANSACTION_BYTES_MAX);
-    size_t at = kv->arena.len;
     uint8_t head[WRITE_HEAD] = {table, value != NULL};
     store_u32(head + 2, (uint32_t)key_len);
     store_u32(head + 6, (uint32_t)value_len);
     size_t len = WRITE_HEAD + key_len + value_len;
-    if (!buffer_reserve(&kv->arena, len))
+    /* In the place of the one before where it fits: otherwise empty ones would fill the arena. */
+    bool fits = found && kv->writes[index].len >= len;
+    size_t at = fits ? kv->writes[index].at : kv->arena.len;
+    if (!fits && !buffer_append(&kv->arena, NULL, len))
         return error_set(e, ATOLL_ENOMEM, "no memory for the writes of a transaction");
-    buffer_append(&kv->arena, head, sizeof head);
-    buffer_append(&kv->arena, key, key_len);
-    buffer_append(&kv->arena, value, value_len);
+    uint8_t *to = kv->arena.data + at;
+    memcpy(to, head, sizeof head);
+    if (key_len > 0)
+        memcpy(to + WRITE_HEAD, key, key_len);
+    if (value_len > 0)
+        memcpy(to + WRITE_HEAD + key_len, value, value_len);
     if (!found) {
         memmove(kv->writes + index + 1, kv->writes + index,
                 (kv->write_count - index) * sizeof kv->writes[0]);

@@ -375,8 +375,8 @@ static void object_leave(struct kv_trie *t, struct kv_object *object, const stru
         const struct kv_page *p = (const struct kv_page *)object;
         bool found;
         unsigned index = page_search(p, name->bytes, name->len, &found);
-        const uint8_t *record = p->data + p->slot[index].offset;
-        if (found && load_u32(record + 2) > KV_INLINE_MAX)
+        const uint8_t *record = found ? p->data + p->slot[index].offset : NULL;
+        if (record && load_u32(record + 2) > KV_INLINE_MAX)
             kv_trie_drop(t, &blob_at(record + KV_RECORD_HEAD + name->len)->object);
     }
     kv_trie_drop(t, object);
@@ -552,7 +552,7 @@ static void object_drop(struct kv_trie *t, struct kv_object *object)
 
 void kv_trie_destroy(struct kv_trie *t)
 {
-    kv_trie_reap(t);
+    kv_trie_reap_all(t);
     assert(!t->newest);
     object_drop(t, t->root);
     t->root = NULL;
@@ -561,13 +561,16 @@ void kv_trie_destroy(struct kv_trie *t)
 
 void kv_trie_replace(struct kv_trie *t, struct kv_trie *by)
 {
-    kv_trie_reap(t);
-    kv_trie_reap(by);
+    kv_trie_reap_all(t);
+    kv_trie_reap_all(by);
     assert(!by->newest && by->bits == t->bits &&
            memcmp(by->bucket_key, t->bucket_key, SIPHASH_KEY_LEN) == 0);
     object_drop(t, t->root);
     /* What comes was made in epochs of the other trie. Where those are too old here, objects count
-     * as shared, and are copied before their first change: that costs, and harms nothing. */
+     * as shared, and are copied before their first change: that costs, and harms nothing. None may
+     * be younger than the next snapshot. */
+    if (by->epoch > t->epoch)
+        t->epoch = by->epoch;
     t->root = by->root;
     t->pairs = by->pairs;
     t->bytes = by->bytes;

@@ -102,6 +102,7 @@ struct kv_trie {
     uint64_t pairs, bytes;
     uint64_t epoch;        /* of objects made now */
     uint64_t shared_epoch; /* of the newest snapshot, 0 = none: older objects are not ours alone */
+    uint64_t retired;      /* objects that came to wait for snapshots since kv_trie_reap */
     struct kv_snapshot *newest; /* then by older */
     pthread_mutex_t hash_mutex;
     uint8_t empty[KV_BUCKET_BITS_MAX + 1][HASH_LEN]; /* hash of 2^i empty buckets */
@@ -178,6 +179,9 @@ unsigned kv_fork_bit(const uint8_t name_hash[static HASH_LEN], uint32_t depth);
 
 /* An object leaves the trie: frees it, or hands it to the newest snapshot that may reach it. */
 void kv_trie_drop(struct kv_trie *, struct kv_object *);
+/* Frees some of what only released snapshots reached; to be called again and again. */
 void kv_trie_reap(struct kv_trie *);
+/* … all of it. */
+void kv_trie_reap_all(struct kv_trie *);
 
 #endif

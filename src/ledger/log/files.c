@@ -67,31 +67,29 @@ static int directory_read(void *context, int file, uint64_t at, void *data, size
                           struct error *e)
 {
     (void)context;
-    for (size_t done = 0; done < len;) {
-        ssize_t got = pread(file, (uint8_t *)data + done, len - done, (off_t)(at + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return error_set_errno(e, ATOLL_EIO, "cannot read the log");
-        if (got == 0)
-            return error_set(e, ATOLL_ERANGE, "a file of the log ends too early");
-        done += (size_t)got;
-    }
-    return 0;
+    int rc = file_read_at(file, data, len, at, e);
+    if (rc == -ATOLL_ESIZE)
+        return error_set(e, ATOLL_ERANGE, "a file of the log ends too early");
+    return rc < 0 ? error_prefix(e, "cannot read the log") : 0;
+}
+
+/* What was written ends at `end`: whole pieces begin their way to the disk at once, so that a
+ * synchronisation finds little to do however long nobody asked for one (async mode: a segment). */
+static void directory_push(int file, uint64_t at, uint64_t end)
+{
+    uint64_t from = at >> PUSH_BITS << PUSH_BITS, to = end >> PUSH_BITS << PUSH_BITS;
+    if (to > from) /* only a hint: errors show when it is synchronised */
+        sync_file_range(file, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE);
 }
 
 static int directory_write(void *context, int file, uint64_t at, const void *data, size_t len,
                            struct error *e)
 {
     (void)context;
-    for (size_t done = 0; done < len;) {
-        ssize_t put = pwrite(file, (const uint8_t *)data + done, len - done, (off_t)(at + done));
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return error_set_errno(e, 0, "cannot write the log");
-        done += (size_t)put;
-    }
+    int rc = file_write_at(file, data, len, at, e);
+    if (rc < 0)
+        return error_prefix(e, "cannot write the log");
+    directory_push(file, at, at + len);
     return 0;
 }
 
@@ -142,6 +140,20 @@ static int directory_list(void *context, void (*visit)(void *visitor, const char
     return 0;
 }
 
+/* The directory's own name is on the disk: with it a power cut would take a log that was signed
+ * for.
+ */
+static int directory_sync_own(struct directory *d, const char *path, struct error *e)
+{
+    int parent = openat(d->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = 0;
+    if (parent < 0 || (fsync(parent) < 0 && errno != EINVAL))
+        rc = error_set_errno(e, ATOLL_EIO, "cannot sync the directory that log %s is in", path);
+    if (parent >= 0)
+        close(parent);
+    return rc;
+}
+
 static int directory_lock(struct directory *d, const char *path, struct error *e)
 {
     d->lock_fd = openat(d->fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -168,6 +180,8 @@ int log_directory_open(const char *path, bool read_only, struct log_files *out, 
         rc = error_set_errno(e, 0, "cannot open directory %s", path);
     else if (!read_only)
         rc = directory_lock(d, path, e);
+    if (rc == 0 && !read_only)
+        rc = directory_sync_own(d, path, e);
     *out = (struct log_files){.context = d,
                               .open = directory_open,
                               .close = directory_close,

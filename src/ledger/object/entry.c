@@ -30,7 +30,8 @@ const char *ledger_entry_name(enum ledger_entry_type type)
     return type_known(type) ? types[type].name : "unknown";
 }
 
-void ledger_entry_hash(enum ledger_entry_type type, struct slice payload,
+/* The entry hash; type is one of the list (asserted). */
+static void entry_hash(enum ledger_entry_type type, struct slice payload,
                        uint8_t out[static HASH_LEN])
 {
     assert(type_known(type));
@@ -44,7 +45,7 @@ void ledger_entry_hash(enum ledger_entry_type type, struct slice payload,
 struct merkle_hash ledger_entry_leaf(enum ledger_entry_type type, struct slice payload)
 {
     uint8_t hash[HASH_LEN];
-    ledger_entry_hash(type, payload, hash);
+    entry_hash(type, payload, hash);
     return merkle_leaf(hash, HASH_LEN);
 }
 

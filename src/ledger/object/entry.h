@@ -52,8 +52,6 @@ enum ledger_record_kind {
 
 /* "genesis", "evidence", …; "unknown" for another number. */
 const char *ledger_entry_name(enum ledger_entry_type);
-/* The entry hash; type is one of the list (asserted). */
-void ledger_entry_hash(enum ledger_entry_type, struct slice payload, uint8_t out[static HASH_LEN]);
 /* The leaf of M (and of G, of a TX). */
 struct merkle_hash ledger_entry_leaf(enum ledger_entry_type, struct slice payload);
 /* Decodes the payload by its type and throws the result away: 0 when it is well formed. TX: its

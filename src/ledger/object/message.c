@@ -79,7 +79,7 @@ bool ledger_message_begin(struct ledger_message_writer *w, struct buffer *out,
     return true;
 }
 
-bool ledger_message_bytes(struct ledger_message_writer *w, struct slice item)
+static bool message_item(struct ledger_message_writer *w, struct slice item)
 {
     uint8_t *at = buffer_extend(w->out, 4 + item.len);
     if (!at)
@@ -370,7 +370,7 @@ bool ledger_content_begin(struct ledger_message_writer *w, struct buffer *out,
 
 bool ledger_content_tx(struct ledger_message_writer *w, struct slice tx)
 {
-    return ledger_message_bytes(w, tx);
+    return message_item(w, tx);
 }
 
 int ledger_content_decode(struct slice message, struct ledger_content *c, struct error *e)
@@ -531,7 +531,7 @@ bool ledger_bodies_begin(struct ledger_message_writer *w, struct buffer *out,
 
 bool ledger_bodies_body(struct ledger_message_writer *w, struct slice body)
 {
-    return ledger_message_bytes(w, body);
+    return message_item(w, body);
 }
 
 int ledger_bodies_decode(struct slice message, struct ledger_list *bodies, struct error *e)

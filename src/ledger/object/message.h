@@ -31,7 +31,8 @@
  *   32 HELLO             list of client key 32               who listens on this connection
  *   33 REQUEST           list of bytes (Body)                requests; members of bundles, too
  *   34 BUNDLE            Bundle
- *   35 FETCH_RECEIPT     req_hash 32                         -> RECEIPT or REFUSAL
+ *   35 FETCH_RECEIPT     req_hash 32                         -> RECEIPT or REFUSAL; the whole
+ *                        request gets the receipt also when it was executed long ago
  *
  *   replica to client
  *   48 REPLY             config u32 | view u64 | seqno u64 | replica u16 | signature 64 | nonce 32
@@ -283,7 +284,8 @@ enum ledger_refusal_reason {
     LEDGER_REFUSAL_BUSY = 1,        /* the pool is full: send again after retry_after_ms */
     LEDGER_REFUSAL_QUOTA = 2,       /* this client has too many requests waiting */
     LEDGER_REFUSAL_PENDING = 3,     /* on its way; a receipt will follow */
-    LEDGER_REFUSAL_UNKNOWN = 4,     /* FETCH_RECEIPT: no such request here */
+    LEDGER_REFUSAL_UNKNOWN = 4,     /* not among the requests that are known by their hash: those
+                                     * that wait and the last executed ones, no older ones */
     LEDGER_REFUSAL_TOO_OLD = 5,     /* reqno below the window: will never be executed (again) */
     LEDGER_REFUSAL_MALFORMED = 6,   /* never acceptable: wrong service, key, size, path */
     LEDGER_REFUSAL_SIGNATURE = 7,   /* its signature is not valid */

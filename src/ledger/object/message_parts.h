@@ -13,6 +13,5 @@ void ledger_read_list(struct ledger_reader *, uint32_t max, size_t item_len,
 /* Begins a message that is a head and a list; an item of bytes for it. False: no memory. */
 bool ledger_message_begin(struct ledger_message_writer *, struct buffer *out,
                           enum ledger_message_type, const void *head, size_t head_len);
-bool ledger_message_bytes(struct ledger_message_writer *, struct slice item);
 
 #endif

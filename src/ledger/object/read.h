@@ -47,8 +47,6 @@ uint32_t ledger_read_count(struct ledger_reader *, uint32_t max, size_t item_len
 /* Parts of objects that stand in other objects, too. */
 void ledger_read_pp_fields(struct ledger_reader *, struct ledger_pp *);
 void ledger_read_pp_signed(struct ledger_reader *, struct ledger_pp *);
-void ledger_read_certificate(struct ledger_reader *, struct ledger_certificate *);
-void ledger_read_new_view_signed(struct ledger_reader *, struct ledger_new_view *);
 /* A replica's number. */
 uint16_t ledger_read_replica(struct ledger_reader *);
 /* Judges the kind of a batch and whether one of it may have as many transactions. */

@@ -124,6 +124,19 @@ void ledger_body_signature(const struct ledger_body *body, const uint8_t hash[st
     out->signature = body->signature;
 }
 
+/* H("atoll.bundle.v1", …): what a client signs for a bundle of these many members and this root. */
+static void bundle_hash(const uint8_t genesis[static HASH_LEN],
+                        const uint8_t client[static ED25519_KEY_LEN], uint32_t count,
+                        const struct merkle_hash *root, uint8_t out[static HASH_LEN])
+{
+    uint8_t fields[HASH_LEN + ED25519_KEY_LEN + 4 + HASH_LEN], *at = fields;
+    at = put_raw(at, genesis, HASH_LEN);
+    at = put_raw(at, client, ED25519_KEY_LEN);
+    at = put_u32(at, count);
+    put_raw(at, root->bytes, HASH_LEN);
+    ledger_hash(LEDGER_TAG_BUNDLE, fields, sizeof fields, out);
+}
+
 /* What the client signed for a member of a bundle. */
 static bool member_hash(struct ledger_body_memo *m, const struct ledger_body *body,
                         const uint8_t req_hash[static HASH_LEN], uint8_t hash[static HASH_LEN])
@@ -135,7 +148,7 @@ static bool member_hash(struct ledger_body_memo *m, const struct ledger_body *bo
         return false;
     if (m->count != body->count || memcmp(m->root.bytes, root.bytes, HASH_LEN) != 0 ||
         memcmp(m->client, client, ED25519_KEY_LEN) != 0) {
-        ledger_bundle_hash(body->request.genesis, client, body->count, &root, m->hash);
+        bundle_hash(body->request.genesis, client, body->count, &root, m->hash);
         m->count = body->count;
         m->root = root;
         memcpy(m->client, client, ED25519_KEY_LEN);
@@ -180,18 +193,6 @@ int ledger_body_check(const struct ledger_body *body, const uint8_t genesis[stat
 
 /* ---- bundles ---- */
 
-void ledger_bundle_hash(const uint8_t genesis[static HASH_LEN],
-                        const uint8_t client[static ED25519_KEY_LEN], uint32_t count,
-                        const struct merkle_hash *root, uint8_t out[static HASH_LEN])
-{
-    uint8_t fields[HASH_LEN + ED25519_KEY_LEN + 4 + HASH_LEN], *at = fields;
-    at = put_raw(at, genesis, HASH_LEN);
-    at = put_raw(at, client, ED25519_KEY_LEN);
-    at = put_u32(at, count);
-    put_raw(at, root->bytes, HASH_LEN);
-    ledger_hash(LEDGER_TAG_BUNDLE, fields, sizeof fields, out);
-}
-
 bool ledger_bundle_encode(const struct ledger_request *requests, uint32_t count,
                           const uint8_t signature[static ED25519_SIGNATURE_LEN], struct buffer *out)
 {
@@ -234,7 +235,7 @@ bool ledger_bundle_hash_of(const struct ledger_request *requests, uint32_t count
     }
     buffer_free(&fields);
     struct merkle_hash root = merkle_frontier_root(&frontier);
-    ledger_bundle_hash(requests->genesis, requests->client, count, &root, out);
+    bundle_hash(requests->genesis, requests->client, count, &root, out);
     return done;
 }
 
@@ -332,7 +333,7 @@ int ledger_bundle_open(const struct ledger_bundle *bundle, struct buffer *out, s
         ends[i] = out->len;
     }
     struct merkle_hash root = merkle_tree_root(tree);
-    ledger_bundle_hash(bundle->genesis, bundle->client, bundle->count, &root, hash);
+    bundle_hash(bundle->genesis, bundle->client, bundle->count, &root, hash);
     merkle_tree_destroy(tree);
     return result;
 }

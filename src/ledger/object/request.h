@@ -128,10 +128,6 @@ int ledger_bundle_decode(struct slice bytes, struct ledger_bundle *, struct erro
 int ledger_bundle_open(const struct ledger_bundle *, struct buffer *out, size_t *ends,
                        uint8_t (*req_hashes)[HASH_LEN], uint8_t hash[static HASH_LEN],
                        struct error *);
-/* H("atoll.bundle.v1", …): what a client signs for a bundle of these many members and this root. */
-void ledger_bundle_hash(const uint8_t genesis[static HASH_LEN],
-                        const uint8_t client[static ED25519_KEY_LEN], uint32_t count,
-                        const struct merkle_hash *root, uint8_t out[static HASH_LEN]);
 /* Appends the bundle of these requests (all of one service and client; asserted). False: no memory.
  */
 bool ledger_bundle_encode(const struct ledger_request *requests, uint32_t count,

@@ -22,7 +22,7 @@ bool ledger_certificate_encode(const struct ledger_certificate *c, struct buffer
     return true;
 }
 
-void ledger_read_certificate(struct ledger_reader *r, struct ledger_certificate *c)
+static void certificate_read(struct ledger_reader *r, struct ledger_certificate *c)
 {
     ledger_read_pp_signed(r, &c->pp);
     c->bits = ledger_read_u64(r);
@@ -36,7 +36,7 @@ void ledger_read_certificate(struct ledger_reader *r, struct ledger_certificate 
 int ledger_certificate_decode(struct slice bytes, struct ledger_certificate *c, struct error *e)
 {
     struct ledger_reader r = ledger_reader_of(bytes, "certificate");
-    ledger_read_certificate(&r, c);
+    certificate_read(&r, c);
     return ledger_read_end(&r, e);
 }
 
@@ -96,7 +96,7 @@ static void plan_read(struct ledger_reader *r, uint64_t seqno, struct ledger_pla
         ledger_read_fail(r, ATOLL_ECORRUPT, "a new view's plan leaves out a batch");
 }
 
-void ledger_read_new_view_signed(struct ledger_reader *r, struct ledger_new_view *nv)
+static void new_view_signed_read(struct ledger_reader *r, struct ledger_new_view *nv)
 {
     nv->config = ledger_read_u32(r);
     nv->view = ledger_read_u64(r);
@@ -118,7 +118,7 @@ void ledger_read_new_view_signed(struct ledger_reader *r, struct ledger_new_view
 int ledger_new_view_decode_signed(struct slice bytes, struct ledger_new_view *nv, struct error *e)
 {
     struct ledger_reader r = ledger_reader_of(bytes, "new view");
-    ledger_read_new_view_signed(&r, nv);
+    new_view_signed_read(&r, nv);
     return ledger_read_end(&r, e);
 }
 
@@ -168,7 +168,7 @@ int ledger_view_change_decode_signed(struct slice bytes, struct ledger_view_chan
     vc->certificate_count = ledger_read_count(&r, LEDGER_PIPELINE_MAX, LEDGER_PP_SIGNED_LEN + 8 + 4,
                                               "it has more certificates than any pipeline holds");
     for (uint32_t i = 0; i < vc->certificate_count; i++) {
-        ledger_read_certificate(&r, &vc->certificates[i]);
+        certificate_read(&r, &vc->certificates[i]);
         continuity_check(&r, vc, i);
     }
     unsigned has_new_view = ledger_read_u8(&r);
@@ -176,7 +176,7 @@ int ledger_view_change_decode_signed(struct slice bytes, struct ledger_view_chan
         ledger_read_fail(&r, ATOLL_ECORRUPT, "whether it has a new view is neither yes nor no");
     vc->has_new_view = has_new_view == 1;
     if (vc->has_new_view)
-        ledger_read_new_view_signed(&r, &vc->nv);
+        new_view_signed_read(&r, &vc->nv);
     vc->stable.seqno = ledger_read_u64(&r);
     ledger_read_copy(&r, vc->stable.ledger_root, HASH_LEN);
     ledger_read_copy(&r, vc->stable.pp_hash, HASH_LEN);

@@ -32,8 +32,6 @@
 #define LEDGER_PLAN_LEN             53
 #define LEDGER_NEW_VIEW_LEN_MAX \
     (4 + 8 + 8 + 32 + 8 + 8 + 4 + LEDGER_PIPELINE_MAX * LEDGER_PLAN_LEN + 32 + 32)
-#define LEDGER_CERTIFICATE_LEN_MAX \
-    (LEDGER_PP_SIGNED_LEN + 8 + 4 + LEDGER_REPLICAS_MAX * LEDGER_CERTIFICATE_VOTE_LEN)
 
 /* ---- certificate ---- */
 

@@ -122,7 +122,6 @@ bool slot_before(const struct ledger_replica *, const struct slot *, struct merk
 struct slot *slot_make_hollow(struct ledger_replica *, const struct ledger_pp *);
 /* Whether only the pp of this batch is kept: its transactions must not be asked for. */
 bool slot_is_hollow(const struct ledger_replica *, const struct slot *);
-void slot_votes_clear(struct ledger_replica *, struct slot *);
 int ledger_end_at(const struct ledger_replica *, uint64_t s, uint64_t *position);
 void rollback_to_batch(struct ledger_replica *, uint64_t s, const struct view_entry *after);
 bool positions_set(struct ledger_replica *, uint64_t s, uint64_t position);
@@ -171,14 +170,10 @@ unsigned vote_unknown(const struct ledger_replica *, const struct slot *,
                       const struct ledger_evidence *, struct ledger_signature *work,
                       unsigned count);
 void floor_raise(struct ledger_replica *, uint64_t s);
-unsigned vote_nonces(const struct ledger_replica *, const struct slot *, uint64_t *bits);
 
 /* stash.c */
 struct candidate *stash_candidates(struct ledger_replica *, const struct stash *);
 struct stash *stash_find(struct ledger_replica *, const uint8_t g[static HASH_LEN]);
-struct stash *stash_put(struct ledger_replica *, uint64_t s, enum ledger_kind, uint64_t first_index,
-                        uint32_t count, const uint8_t g[static HASH_LEN]);
-bool stash_add(struct stash *, struct slice tx);
 void stash_slot(struct ledger_replica *, const struct slot *);
 bool stash_content(struct ledger_replica *, const struct ledger_content *);
 void stashes_free(struct ledger_replica *);

@@ -7,7 +7,7 @@
 
 /* The batch up to which everything survives that this ViewChange's sender prepared: its tip, or the
  * end of the plan behind which the tip stands. (0, 0): nothing. */
-void choice_effective_tip(const struct ledger_view_change *vc, uint64_t *view, uint64_t *s)
+static void choice_effective_tip(const struct ledger_view_change *vc, uint64_t *view, uint64_t *s)
 {
     *view = *s = 0;
     if (!vc->certificate_count)

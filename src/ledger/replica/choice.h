@@ -42,8 +42,6 @@ struct choice {
     uint16_t replica; /* whose ViewChange reports the tip: it has what that rests on */
 };
 
-/* The batch up to which everything survives that the sender prepared. (0, 0): nothing. */
-void choice_effective_tip(const struct ledger_view_change *, uint64_t *view, uint64_t *s);
 /* Whether a ViewChange is complete in itself (§6, binding). Signatures and quorums are checked
  * apart. 0 or ATOLL_EINVAL. */
 int choice_binding_check(const struct choice_terms *, const struct ledger_view_change *,

@@ -77,28 +77,21 @@ static const uint8_t *tx_client(const struct slot *slot, const struct slot_tx *t
     return decoded.body.data + 1 + HASH_LEN;
 }
 
-static uint64_t tx_connection(const struct ledger_replica *r, const struct slot *slot, uint32_t i)
+/* Where the client of a transaction listens: newest, and first if that is another one. */
+static void tx_connections(const struct ledger_replica *r, const struct slot *slot, uint32_t i,
+                           uint64_t *newest, uint64_t *first)
 {
     const uint8_t *key = tx_client(slot, &slot->txs[i]);
     const struct client *c = key ? client_find(r, key) : NULL;
-    return c ? c->connection : 0;
+    *newest = c ? c->connection : 0;
+    *first = c && c->first != c->connection ? c->first : 0;
 }
 
-/* Our nonce for this batch may leave: its clients hear of it. */
-void reply_batch(struct ledger_replica *r, struct slot *slot)
+/* Every connection in the list, which has one for each transaction (0: none), is told of its own.
+ */
+static void reply_each(struct ledger_replica *r, struct slot *slot, const uint64_t *connections)
 {
-    assert(slot->released && slot->own_ready);
     uint32_t count = slot->pp.count;
-    if (count > r->connections_room) {
-        uint64_t *grown = realloc(r->run_connections, count * sizeof *grown);
-        if (!grown)
-            return;
-        r->run_connections = grown;
-        r->connections_room = count;
-    }
-    uint64_t *connections = r->run_connections;
-    for (uint32_t i = 0; i < count; i++)
-        connections[i] = tx_connection(r, slot, i);
     r->reply_stamp++;
     for (uint32_t i = 0; i < count; i++) {
         struct connection *c = connections[i] ? connection_find(r, connections[i]) : NULL;
@@ -117,6 +110,29 @@ void reply_batch(struct ledger_replica *r, struct slot *slot)
         }
         replyx_send(r, &w, c->number);
     }
+}
+
+/* Our nonce for this batch may leave: its clients hear of it. */
+void reply_batch(struct ledger_replica *r, struct slot *slot)
+{
+    assert(slot->released && slot->own_ready);
+    uint32_t count = slot->pp.count;
+    if (count > r->connections_room) {
+        uint64_t *grown = realloc(r->run_connections, 2 * (size_t)count * sizeof *grown);
+        if (!grown)
+            return;
+        r->run_connections = grown;
+        r->connections_room = count;
+    }
+    uint64_t *newest = r->run_connections, *first = newest + count;
+    bool both = false;
+    for (uint32_t i = 0; i < count; i++) {
+        tx_connections(r, slot, i, &newest[i], &first[i]);
+        both = both || first[i];
+    }
+    reply_each(r, slot, newest);
+    if (both)
+        reply_each(r, slot, first);
 }
 
 static bool receipt_write(struct ledger_replica *r, struct slot *slot, uint32_t i)
@@ -199,7 +215,7 @@ static void client_hello(struct ledger_replica *r, uint64_t connection, struct s
         /* Anybody can name any key: what another connection listens for stays its own until a
          * request with a valid signature comes from elsewhere. */
         if (c && !c->connection)
-            client_listen(r, c, connection);
+            client_listen(r, c, connection, false);
         if (c)
             client_unuse(r, c);
     }

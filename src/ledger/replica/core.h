@@ -154,7 +154,6 @@ struct ledger_replica {
     uint64_t signed_new_view;    /* view + 1 of the last NewView we signed */
 
     bool view_timer_set;
-    uint64_t view_timer_at;
     uint64_t retransmit_wait;
     bool retransmit_set, idle_set, idle_due, transfer_timer_set, pace_set;
     uint64_t paced_until; /* no batch that is not full is made before (propose_paced) */
@@ -168,7 +167,7 @@ struct ledger_replica {
     bool checkpoint_seen;  /* the log has come to where the checkpoint stands */
     uint64_t logged_view;  /* of the last NEW_VIEW record read */
     struct buffer logged_new_view;
-    uint64_t *run_connections; /* room for replies */
+    uint64_t *run_connections; /* room for replies: two for each transaction */
     size_t connections_room, *bundle_ends;
 
     struct ledger_status counters;

@@ -88,8 +88,6 @@ void append_failed(struct ledger_replica *);
 /* timer.c */
 void timers_settle(struct ledger_replica *);
 uint64_t view_timer_length(const struct ledger_replica *); /* microseconds */
-bool slot_is_settled(struct ledger_replica *, struct slot *);
 void timer_progress(struct ledger_replica *, bool fresh);
-void retransmit(struct ledger_replica *);
 
 #endif

@@ -54,7 +54,7 @@ static bool client_evict(struct ledger_replica *r)
         for (struct client *c = r->pool.clients[b]; c; c = c->chain) {
             if (c->waiting)
                 continue;
-            c->connection = 0;
+            c->connection = c->first = 0;
             client_unuse(r, c);
             return true;
         }
@@ -98,14 +98,21 @@ void client_unuse(struct ledger_replica *r, struct client *c)
     r->pool.client_count--;
 }
 
-/* The client's replies go to this connection from now on. */
-void client_listen(struct ledger_replica *r, struct client *c, uint64_t connection)
+/* The client's replies go to this connection from now on, too. Proven: a request of his with a
+ * valid signature came from there. */
+void client_listen(struct ledger_replica *r, struct client *c, uint64_t connection, bool proven)
 {
     struct connection *to = connection_find(r, connection);
-    if (!to || c->connection == connection || to->listens == LISTENS_MAX)
+    if (!to)
         return;
-    to->listens++;
-    c->connection = connection;
+    if (c->connection != connection && c->first != connection) {
+        if (to->listens == LISTENS_MAX)
+            return;
+        to->listens++;
+        c->connection = connection;
+    }
+    if (proven && !c->first)
+        c->first = connection;
 }
 
 /* ---- connections ---- */
@@ -154,8 +161,10 @@ void connection_forget(struct ledger_replica *r, uint64_t number)
     for (size_t i = 0; i < r->pool.client_buckets; i++) {
         for (struct client *c = r->pool.clients[i], *next; c; c = next) {
             next = c->chain;
+            if (c->first == number)
+                c->first = 0;
             if (c->connection == number) {
-                c->connection = 0;
+                c->connection = c->first;
                 client_unuse(r, c);
             }
         }

@@ -355,8 +355,8 @@ static bool floor_allows(struct ledger_replica *r, const struct choice *choice)
     return allowed;
 }
 
-bool view_entry_push(struct ledger_replica *r, uint64_t view, uint64_t base, uint64_t start,
-                     const uint8_t hash[static HASH_LEN])
+static bool view_entry_push(struct ledger_replica *r, uint64_t view, uint64_t base, uint64_t start,
+                            const uint8_t hash[static HASH_LEN])
 {
     if (r->view_entry_count == r->view_entry_capacity) {
         size_t capacity = r->view_entry_capacity ? 2 * r->view_entry_capacity : 16;

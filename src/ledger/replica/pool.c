@@ -336,17 +336,33 @@ static void pooled_again(struct ledger_replica *r, struct pooled *p, struct slic
     }
     if (!connection || !slice_equal(p->candidate.body.bytes, bytes))
         return;
-    if (p->state == POOLED_CHECKING && p->connection != connection) {
-        size_t *from = source_checking(r, p->connection, p->peer);
-        size_t *to = source_checking(r, connection, p->peer);
-        if (from)
-            *from -= bytes.len;
-        if (to)
-            *to += bytes.len;
+    if (p->state != POOLED_CHECKING) {
+        p->connection = connection;
+        client_listen(r, p->client, connection, true);
+        return;
     }
+    if (p->connection == connection)
+        return;
+    if (p->connection && connection_find(r, p->connection)) {
+        p->again = connection;
+        return;
+    }
+    size_t *from = source_checking(r, p->connection, p->peer);
+    size_t *to = source_checking(r, connection, p->peer);
+    if (from)
+        *from -= bytes.len;
+    if (to)
+        *to += bytes.len;
     p->connection = connection;
-    if (p->state != POOLED_CHECKING)
-        client_listen(r, p->client, connection);
+}
+
+/* Says no to all whom its entry knows to have sent this body. */
+static void pooled_refuse(struct ledger_replica *r, const struct pooled *p,
+                          enum ledger_refusal_reason reason)
+{
+    client_refuse(r, p->connection, p->candidate.req_hash, reason);
+    if (p->again)
+        client_refuse(r, p->again, p->candidate.req_hash, reason);
 }
 
 /* A request from a client's connection, or (0) relayed by a peer. */
@@ -373,7 +389,7 @@ void pool_admit(struct ledger_replica *r, struct slice bytes, uint64_t connectio
     unsigned objection =
         pool_objection(r, &body, bodies, source_checking(r, connection, peer), &client);
     if (client && connection && !client->connection)
-        client_listen(r, client, connection);
+        client_listen(r, client, connection, false);
     if (objection == LEDGER_REFUSAL_DUPLICATE && reply_receipt(r, connection, req_hash))
         return;
     if (objection == LEDGER_REFUSAL_DUPLICATE && !executed_otherwise(r, &body.request, req_hash)) {
@@ -405,17 +421,19 @@ static void pooled_verified(struct ledger_replica *r, struct pooled *p, bool val
     p->client->checked++;
     if (!valid) {
         source_blame(r, p);
-        client_refuse(r, p->connection, p->candidate.req_hash, LEDGER_REFUSAL_SIGNATURE);
+        pooled_refuse(r, p, LEDGER_REFUSAL_SIGNATURE);
         pool_remove(r, p);
         return;
     }
     if (p->connection)
-        client_listen(r, p->client, p->connection);
+        client_listen(r, p->client, p->connection, true);
+    if (p->again)
+        client_listen(r, p->client, p->again, true);
     if (known || client_table_check(r->kv, q->client, q->reqno) != CLIENT_NEW) {
         pool_remove(r, p); /* waits with another valid signature, or was executed meanwhile: its
                             * replies go to the connection */
     } else if (p->client->checked > r->pool_per_client) {
-        client_refuse(r, p->connection, p->candidate.req_hash, LEDGER_REFUSAL_QUOTA);
+        pooled_refuse(r, p, LEDGER_REFUSAL_QUOTA);
         pool_remove(r, p);
     } else if (p->state == POOLED_PARKED && r->pool.parked.count > PARKED_MAX) {
         pool_remove(r, r->pool.parked.first);

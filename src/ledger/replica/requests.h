@@ -49,6 +49,7 @@ struct pooled {
     uint64_t relayed_at_batches; /* batches committed when this view's primary first got it */
     uint64_t connection;         /* whence this very body came; 0: from a replica, */
     uint16_t peer;               /* … this one */
+    uint64_t again;              /* whence it came last, while it was being checked; 0: no other */
     bool suspect;                /* … which sent bad signatures before: checked apart and last */
     struct client *client;
     struct pooled *chain;           /* in its bucket */
@@ -62,10 +63,13 @@ struct queue {
     size_t count;
 };
 
-/* What we know about a client: on which connection it listens and how many requests wait. */
+/* What we know about a client: on which connections it listens and how many requests wait. Whoever
+ * gets hold of one of its requests can send it, too: so the first connection that brought one with
+ * a valid signature keeps its replies as long as it lives, beside the newest. */
 struct client {
     uint8_t key[ED25519_KEY_LEN];
-    uint64_t connection; /* 0 = none */
+    uint64_t connection; /* the newest; 0 = none, and then no first one either */
+    uint64_t first;      /* 0 = none: no valid signature came from where it listens */
     uint32_t waiting;    /* in the pool, also with signatures that are being checked */
     uint32_t checked;    /* … with valid ones: anybody can send the others in its name */
     struct client *chain;
@@ -118,7 +122,7 @@ bool pool_has_expired(const struct ledger_replica *);
 struct client *client_find(const struct ledger_replica *, const uint8_t *key);
 struct client *client_make(struct ledger_replica *, const uint8_t *key);
 void client_unuse(struct ledger_replica *, struct client *);
-void client_listen(struct ledger_replica *, struct client *, uint64_t connection);
+void client_listen(struct ledger_replica *, struct client *, uint64_t connection, bool proven);
 struct connection *connection_find(const struct ledger_replica *, uint64_t number);
 struct connection *connection_make(struct ledger_replica *, uint64_t number);
 void connection_forget(struct ledger_replica *, uint64_t number);

@@ -21,7 +21,7 @@ struct slot *slot_in_ledger(const struct ledger_replica *r, uint64_t s)
     return slot && slot->in_ledger ? slot : NULL;
 }
 
-void slot_votes_clear(struct ledger_replica *r, struct slot *slot)
+static void slot_votes_clear(struct ledger_replica *r, struct slot *slot)
 {
     memset(slot->votes, 0, r->n * sizeof *slot->votes);
 }

@@ -20,8 +20,9 @@ struct stash *stash_find(struct ledger_replica *r, const uint8_t g[static HASH_L
 
 /* Room for the contents with this G, empty; those not asked for the longest give way. NULL: no
  * memory. */
-struct stash *stash_put(struct ledger_replica *r, uint64_t s, enum ledger_kind kind,
-                        uint64_t first_index, uint32_t count, const uint8_t g[static HASH_LEN])
+static struct stash *stash_put(struct ledger_replica *r, uint64_t s, enum ledger_kind kind,
+                               uint64_t first_index, uint32_t count,
+                               const uint8_t g[static HASH_LEN])
 {
     if (!r->stashes && !(r->stashes = calloc(STASHES, sizeof *r->stashes)))
         return NULL;
@@ -49,7 +50,7 @@ struct stash *stash_put(struct ledger_replica *r, uint64_t s, enum ledger_kind k
     return stash;
 }
 
-bool stash_add(struct stash *stash, struct slice tx)
+static bool stash_add(struct stash *stash, struct slice tx)
 {
     return buffer_append_u32(&stash->entries, (uint32_t)tx.len) &&
            buffer_append(&stash->entries, tx.data, tx.len);

@@ -10,7 +10,7 @@
 #include "ledger/replica/core.h"
 
 /* Whether Q nonces, with the primary's, are here for this batch. */
-bool slot_is_settled(struct ledger_replica *r, struct slot *slot)
+static bool slot_is_settled(struct ledger_replica *r, struct slot *slot)
 {
     return vote_evidence(r, slot);
 }
@@ -129,7 +129,7 @@ static void retransmit_slot(struct ledger_replica *r, struct slot *slot)
 }
 
 /* Says again what may have been lost: nothing depends on a single sending (§5). */
-void retransmit(struct ledger_replica *r)
+static void retransmit(struct ledger_replica *r)
 {
     if (r->view_change_sent > r->view && r->own_view_change_ready)
         view_change_send(r, -1);

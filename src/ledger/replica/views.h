@@ -93,8 +93,6 @@ bool new_view_first_prepare_may_leave(struct ledger_replica *);
 void new_view_check_free(struct new_view_check *);
 void new_view_follow(struct ledger_replica *, const struct ledger_new_view *,
                      struct slice signed_bytes, struct slice vcset, uint64_t start);
-bool view_entry_push(struct ledger_replica *, uint64_t view, uint64_t base, uint64_t start,
-                     const uint8_t hash[static HASH_LEN]);
 
 /* early.c: messages of views that we have not entered */
 void early_hold(struct ledger_replica *, uint16_t from, struct slice message);

@@ -263,7 +263,7 @@ static bool prepare_slot(struct ledger_replica *r, struct slot *slot)
 /* ---- committed ---- */
 
 /* Valid nonces for this batch, and whose. */
-unsigned vote_nonces(const struct ledger_replica *r, const struct slot *slot, uint64_t *bits)
+static unsigned vote_nonces(const struct ledger_replica *r, const struct slot *slot, uint64_t *bits)
 {
     unsigned count = 0;
     *bits = 0;

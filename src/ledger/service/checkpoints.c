@@ -297,7 +297,7 @@ static void job_hash(struct checkpoints *c)
     c->done_end = &j->next;
     uv_async_send(&c->wake);
     pthread_mutex_unlock(&c->lock);
-    if (kv_checkpoint_open(snapshot, &open, &e) != 0)
+    if (kv_checkpoint_open(snapshot, &pace, &open, &e) != 0)
         open = NULL;
     pthread_mutex_lock(&c->lock);
     j->open = open;

@@ -522,7 +522,9 @@ static int log_open(struct ledger_server *s, struct error *e)
     if (found.quarantine)
         say(s,
             "what was signed last may be lost (%s): nothing is signed before the others are ahead",
-            found.corrupt ? "damage" : "the machine stopped without order");
+            found.votes_damaged ? found.what
+            : found.corrupt     ? "damage"
+                                : "the machine stopped without order");
     return 0;
 }
 

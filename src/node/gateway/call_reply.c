@@ -133,7 +133,8 @@ void call_reply(struct exchange *x, const struct call_outcome *o)
         problem_reply(x, o, &headers, &fields);
 }
 
-cJSON *call_status_json(const struct call_outcome *o)
+/* What happened, as JSON, without the output. */
+static cJSON *status_json(const struct call_outcome *o)
 {
     char id[17];
     cJSON *j = cJSON_CreateObject();
@@ -164,5 +165,5 @@ cJSON *call_status_json(const struct call_outcome *o)
 
 void call_status_reply(struct exchange *x, const struct call_outcome *o)
 {
-    exchange_json(x, 200, call_status_json(o));
+    exchange_json(x, 200, status_json(o));
 }

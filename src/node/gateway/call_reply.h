@@ -10,7 +10,5 @@
 void call_reply(struct exchange *, const struct call_outcome *);
 /* What happened, as JSON, without the output. */
 void call_status_reply(struct exchange *, const struct call_outcome *);
-/* The same object. */
-cJSON *call_status_json(const struct call_outcome *);
 
 #endif

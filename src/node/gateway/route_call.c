@@ -19,9 +19,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#define SELECTOR_MAX   64
-#define WAIT_MAX_NS    300000000000ll
-#define INPUT_FILE_MIN MESSAGE_INLINE
+#define SELECTOR_MAX 64
+#define WAIT_MAX_NS  300000000000ll
 
 /* ---- from the request to a call ---- */
 

@@ -21,7 +21,6 @@
 
 #define READ_AT_ONCE    (16ull << 20)
 #define PIECE           (1u << 20)
-#define LIST_MAX        1000u
 #define LIST_BYTES      (512u << 10)
 #define ENTRIES_MAX     1000u
 #define ENTRIES_BYTES   (1u << 20)

@@ -247,7 +247,8 @@ static void stream_log(void *context, const char *line, size_t len)
     faaslet_log(f, 2, line, (uint32_t)len);
 }
 
-int64_t call_cpu_ns(const struct call *c)
+/* Time that the running call has spent on threads. */
+static int64_t call_cpu_ns(const struct call *c)
 {
     return (int64_t)c->run_ns + clock_monotonic_ns() - c->segment_ns;
 }

@@ -167,8 +167,6 @@ void guest_leave(struct guest_thread *);
 void guest_announce(struct worker *);
 /* A call's standard streams. The input is NULL when its file cannot be mapped. */
 struct wasi_streams faaslet_streams(struct faaslet *, struct blob *input);
-/* Time that the running call has spent on threads. */
-int64_t call_cpu_ns(const struct call *);
 /* A host function other than await begins: what this thread kept to itself is announced. */
 void guest_other_call(struct faaslet *);
 

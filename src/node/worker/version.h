@@ -19,7 +19,6 @@
 #define ZYGOTE_LIMIT_NS 10000000000ll
 #define METRICS_MAX     100u /* names of atoll_metric per version */
 #define METRIC_NAME_MAX 64u
-#define SEQUENCE_MAX    3u
 
 enum version_stage { VERSION_LOADING, VERSION_USABLE, VERSION_UNUSABLE };
 

@@ -113,7 +113,7 @@ int wasi_image_take(struct wasi *w, struct wasi_image **out, struct error *e)
     return 0;
 }
 
-struct wasi_image *wasi_image_retain(struct wasi_image *image)
+static struct wasi_image *wasi_image_retain(struct wasi_image *image)
 {
     atomic_fetch_add(&image->references, 1);
     return image;

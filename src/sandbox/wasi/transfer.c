@@ -13,7 +13,9 @@
 #define DATAGRAM_MAX (1u << 20)  /* longer than any that the kernel sends by default */
 #define STREAM_PIECE (64u << 10) /* of several vectors, at a time */
 
-enum host_status transfer_wait(struct host_call *call, const struct descriptor *d, short events)
+/* Parks until the descriptor is ready for events; EAGAIN when the guest asked not to wait. */
+static enum host_status transfer_wait(struct host_call *call, const struct descriptor *d,
+                                      short events)
 {
     return d->flags & WASI_FDFLAG_NONBLOCK ? call_done(call, WASI_EAGAIN)
                                            : call_park(call, d->fd, events);

@@ -7,8 +7,6 @@
 
 #include <sys/types.h>
 
-/* Parks until the descriptor is ready for events; EAGAIN when the guest asked not to wait. */
-enum host_status transfer_wait(struct host_call *, const struct descriptor *, short events);
 /* Ends a transfer by its result: parks on -EAGAIN, else stores the count or gives the error. */
 enum host_status transfer_end(struct host_call *, const struct descriptor *, short events,
                               ssize_t result, uint32_t count_address);

@@ -143,7 +143,6 @@ struct wasi_image;
 int wasi_quiescent(const struct wasi *, struct error *);
 /* Errors as above. Also drops this thread's buffered random bytes. */
 int wasi_image_take(struct wasi *, struct wasi_image **out, struct error *);
-struct wasi_image *wasi_image_retain(struct wasi_image *);
 void wasi_image_release(struct wasi_image *); /* NULL is fine; thread-safe */
 
 /* A world in the image's state, with a tree of its own over the same base (the config's base may be
