@@ -6,8 +6,8 @@
  */
 #include "sandbox/capture.h"
 #include "base/file.h"
-#include "guest.h"
 #include "cli/bench/measure.h"
+#include "guest.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -6,8 +6,8 @@
  * spread that medians of tenths of the run have.
  */
 #define _GNU_SOURCE
-#include "guest.h"
 #include "cli/bench/measure.h"
+#include "guest.h"
 #include "sandbox/proto_image.h"
 #include "sandbox/snapshot.h"
 

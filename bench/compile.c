@@ -8,9 +8,9 @@
 #define _GNU_SOURCE
 #include "engine/compile.h"
 #include "base/file.h"
+#include "cli/bench/measure.h"
 #include "engine/wasm_read.h"
 #include "engine/wasm_validate.h"
-#include "cli/bench/measure.h"
 
 #include <errno.h>
 #include <ftw.h>

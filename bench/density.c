@@ -7,8 +7,8 @@
  *   bench-density [INSTANCES [ATOLL-CC]]
  */
 #define _GNU_SOURCE
-#include "guest.h"
 #include "cli/bench/measure.h"
+#include "guest.h"
 #include "sandbox/snapshot.h"
 
 #include <errno.h>
@@ -43,21 +43,6 @@ struct worker {
 };
 
 /* ---- reading /proc ---- */
-
-/* The sum of the values in KiB of lines "Name:  123 kB" of a file of /proc. */
-static double proc_kib(const char *path, const char *name)
-{
-    char line[512];
-    double value = 0, total = 0;
-    size_t length = strlen(name);
-    FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof line, file))
-        if (strncmp(line, name, length) == 0 && sscanf(line + length, "%lf", &value) == 1)
-            total += value;
-    if (file)
-        fclose(file);
-    return total;
-}
 
 static double maps_count(void)
 {

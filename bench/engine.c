@@ -9,8 +9,8 @@
  * by the compiler to 128 bits before Atoll sees it.
  */
 #define _GNU_SOURCE
-#include "engine/cpu.h"
 #include "cli/bench/measure.h"
+#include "engine/cpu.h"
 #include "peer.h"
 
 #include <dirent.h>

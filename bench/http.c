@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,23 +108,9 @@ static void on_request(void *context, struct http_request *request)
     http_respond(request, &r, &e);
 }
 
-/* A child that ends with this program. */
-static pid_t child(void)
-{
-    pid_t parent = getpid(), pid = fork();
-    if (pid < 0)
-        bench_fail(1, "fork: %s", strerror(errno));
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(1);
-    }
-    return pid;
-}
-
 static pid_t own_start(uint16_t port)
 {
-    pid_t pid = child();
+    pid_t pid = bench_child();
     if (pid)
         return pid;
     static const struct http_handler handler = {.request = on_request};
@@ -168,7 +153,7 @@ static pid_t nginx_start(uint16_t port)
             "  location / { default_type text/plain; return 200 \"hello, world\\n\"; } } }\n",
             directory, directory, directory, directory, directory, directory, port);
     fclose(f);
-    pid_t pid = child();
+    pid_t pid = bench_child();
     if (pid)
         return pid;
     quiet();
@@ -184,7 +169,7 @@ static pid_t node_start(uint16_t port)
              "require('http').createServer((q,r)=>{r.writeHead(200,{'Content-Type':'text/plain',"
              "'Content-Length':13});r.end('hello, world\\n')}).listen(%u,'127.0.0.1')",
              port);
-    pid_t pid = child();
+    pid_t pid = bench_child();
     if (pid)
         return pid;
     quiet();

@@ -4,8 +4,8 @@
  * microseconds. The limit beside it is the kernel's: the same signal path to a native thread in an
  * empty loop, until its handler runs.
  */
-#include "guest.h"
 #include "cli/bench/measure.h"
+#include "guest.h"
 
 #include <pthread.h>
 #include <signal.h>

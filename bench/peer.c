@@ -2,8 +2,8 @@
 #define _GNU_SOURCE
 #include "peer.h"
 
-#include "guest.h"
 #include "cli/bench/measure.h"
+#include "guest.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -5,8 +5,8 @@
  * native program that does nothing, in the same run. Wall time, and CPU time of the measuring
  * thread (for the process it leaves the child's share out).
  */
-#include "guest.h"
 #include "cli/bench/measure.h"
+#include "guest.h"
 #include "sandbox/snapshot.h"
 
 #include <inttypes.h>
@@ -161,21 +161,6 @@ static void sizes_table(struct artefact *artefact)
 struct footprint {
     double private_kib, tables_kib, maps;
 };
-
-/* The value in KiB of a line "Name:  123 kB" of a file of /proc. */
-static double proc_kib(const char *path, const char *name)
-{
-    char line[512];
-    double value = 0, total = 0;
-    size_t length = strlen(name);
-    FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof line, file))
-        if (strncmp(line, name, length) == 0 && sscanf(line + length, "%lf", &value) == 1)
-            total += value;
-    if (file)
-        fclose(file);
-    return total;
-}
 
 static void footprint_read(struct footprint *out)
 {

@@ -160,7 +160,7 @@ const struct command command_invoke = {
     .usage = "[OPTIONS] TENANT/FUNCTION",
     .summary = "call a function of a node",
     .description = "Calls a function and prints its output. A name without a tenant is of the\n"
-                   "tenant \"default\".\n"
+                   "tenant \"default\". --json is for --async; an output is printed as it is.\n"
                    "\n"
                    "Exit codes: 0 the call succeeded, 1 it failed, 3 no node answers, 4 not\n"
                    "permitted, 5 no such function, 6 timed out.",

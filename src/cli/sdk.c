@@ -1,3 +1,4 @@
+/* See sdk.h: by $ATOLL_SDK, beside the installed command, or in the source it was built from. */
 #define _GNU_SOURCE
 #include "cli/sdk.h"
 

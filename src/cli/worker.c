@@ -42,9 +42,8 @@ static int worker_run(int argc, char **argv)
     int descriptors[LINK_DESCRIPTORS];
     for (int i = 0; i < LINK_DESCRIPTORS; i++)
         descriptors[i] = FIRST_DESCRIPTOR + i;
-    struct worker_settings settings = {.threads = (uint32_t)threads,
-                                       .instances_max = (uint32_t)instances,
-                                       .memory_bytes = memory};
+    struct worker_settings settings = {
+        .threads = (uint32_t)threads, .instances_max = (uint32_t)instances, .memory_bytes = memory};
     return worker_main(descriptors, &settings);
 }
 

@@ -8,7 +8,7 @@
  * bits. Limbs have weights 2^51, so a high half counts double. Two bounds:
  *   tight  every limb < 2^51 + 2^18: what every operation gives;
  *   whole  every limb < 2^52: what multiplication and squaring accept.
- * Call only where field_ifma_available() holds (ed25519_ifma.h). Values are those of the portable
+ * Call only where ifma_available() holds (ed25519_ifma.h). Values are those of the portable
  * code modulo p; only the choice of representation may differ.
  */
 #ifndef CRYPTO_ED25519_FIELD_IFMA_H

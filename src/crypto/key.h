@@ -9,11 +9,11 @@
 
 #define KEY_PUBLIC_LEN 32
 #define KEY_SECRET_LEN 64
-#define KEY_MAC_LEN 32
-#define SIGNATURE_LEN 64
+#define KEY_MAC_LEN    32
+#define SIGNATURE_LEN  64
 
-/* $ATOLL_HOME, else $XDG_DATA_HOME/atoll, else $HOME/.local/share/atoll; made when absent. The cache
- * directory is $ATOLL_CACHE, else $XDG_CACHE_HOME/atoll, else $HOME/.cache/atoll. */
+/* $ATOLL_HOME, else $XDG_DATA_HOME/atoll, else $HOME/.local/share/atoll; made when absent. The
+ * cache directory is $ATOLL_CACHE, else $XDG_CACHE_HOME/atoll, else $HOME/.cache/atoll. */
 int home_directory(char *out, size_t cap, struct error *e);
 int cache_directory(char *out, size_t cap, struct error *e);
 

@@ -130,8 +130,8 @@ struct wasm_signature {
     uint32_t param_count, result_count;
 };
 
-/* Where a type's parameters are encoded, decoded when asked for; a module may have a million of them
- * in three bytes each. canonical = lowest index of an equal type. */
+/* Where a type's parameters are encoded, decoded when asked for; a module may have a million of
+ * them in three bytes each. canonical = lowest index of an equal type. */
 struct wasm_type_entry {
     uint32_t offset, canonical;
 };

@@ -33,7 +33,7 @@ struct module_reader {
         bool present;
     } sections[SECTION_COUNT];
     uint32_t defined[4]; /* by enum wasm_kind: how many the module defines */
-    uint8_t section; /* the one that an error is in */
+    uint8_t section;     /* the one that an error is in */
     bool skeleton;
 };
 

@@ -320,8 +320,3 @@ int dirty_collect(struct dirty_tracker *t, struct page_run **runs, size_t *count
     *count = list.count;
     return rc;
 }
-
-enum dirty_method dirty_method(const struct dirty_tracker *t)
-{
-    return t->method;
-}

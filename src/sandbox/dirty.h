@@ -33,6 +33,4 @@ void dirty_stop(struct dirty_tracker *); /* NULL is fine */
  */
 int dirty_collect(struct dirty_tracker *, struct page_run **runs, size_t *count, struct error *e);
 
-enum dirty_method dirty_method(const struct dirty_tracker *);
-
 #endif

@@ -155,7 +155,6 @@ int snapshot_take(struct arena *a, struct snapshot **out, struct error *e)
     if (!s)
         return error_set(e, ATOLL_ENOMEM, "no memory for a snapshot");
     static _Atomic uint64_t serial;
-    s->references = 1;
     s->serial = 1 + atomic_fetch_add(&serial, 1);
     s->keep_pages = SNAPSHOT_KEEP_PAGES;
     s->fd = -1;
@@ -167,15 +166,9 @@ int snapshot_take(struct arena *a, struct snapshot **out, struct error *e)
     return 0;
 }
 
-struct snapshot *snapshot_retain(struct snapshot *s)
-{
-    atomic_fetch_add(&s->references, 1);
-    return s;
-}
-
 void snapshot_release(struct snapshot *s)
 {
-    if (!s || atomic_fetch_sub(&s->references, 1) != 1)
+    if (!s)
         return;
     if (s->view)
         munmap((void *)s->view, s->size);

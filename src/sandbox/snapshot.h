@@ -21,7 +21,6 @@ int arena_quiescent(const struct arena *, struct error *e);
 
 /* Takes a snapshot of an arena that is quiescent (errors as above), which goes on unchanged. */
 int snapshot_take(struct arena *, struct snapshot **out, struct error *e);
-struct snapshot *snapshot_retain(struct snapshot *);
 void snapshot_release(struct snapshot *); /* NULL is fine; thread-safe */
 /* Bytes of the image. */
 uint64_t snapshot_bytes(const struct snapshot *);

@@ -29,7 +29,6 @@ struct placed_instance {
 };
 
 struct snapshot {
-    _Atomic uint32_t references;
     int fd;
     uint64_t serial;     /* of the file, in this process */
     const uint8_t *view; /* the file, mapped for reading */

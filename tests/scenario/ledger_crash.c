@@ -11,6 +11,7 @@
 #include "cli/ledger/source.h"
 #include "ledger/check/checker.h"
 #include "ledger/object/receipt_batch.h"
+#include "ledger_rest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -182,12 +183,6 @@ static bool ledger_holds(const struct cluster *c, uint32_t replica, const struct
     return rc == 0;
 }
 
-/* All replicas have everything: their ends are the same for a while. */
-static void catch_up_wait(void)
-{
-    nap_ms(3000);
-}
-
 int main(int argc, char **argv)
 {
     struct ledger_local_settings settings;
@@ -231,7 +226,10 @@ int main(int argc, char **argv)
     report(left == 0, "every call is answered in the end");
     if (left)
         printf("# %" PRIu64 " are not\n", left);
-    catch_up_wait();
+    good = rest_all(&c, &e);
+    report(good, "the replicas come to rest, each with all of the ledger");
+    if (!good)
+        printf("# %s\n", e.text);
     struct cluster directory = c; /* paths; the processes end here */
     cluster_stop(&c, false);
     printf("# %zu receipts after %u rounds\n", held.count, rounds);

@@ -36,10 +36,29 @@ gone() { rm "$1"; }
 
 refuses 'a genesis that is cut off' 'not a usable genesis' genesis cut 100
 refuses 'a key that is cut off' 'is not a key file' replica.key cut 20
-refuses 'a damaged vote log' 'the vote log cannot be read.*new key' log/votes-00000001 flip 5000
-refuses 'a missing vote log' 'the vote log cannot be read.*new key' log/votes-00000001 gone -
+refuses 'a missing vote log' 'the vote log is missing.*new key' log/votes-00000001 gone -
 refuses 'a missing state file' 'the state file of the log is missing' log/state gone -
 refuses 'a state file that is cut off' 'the state file of the log is damaged' log/state cut 100
+
+waits() { # name pattern file how argument: it says so and starts, and waits for the others
+    local name=$1 pattern=$2 file=$3 how=$4 argument=$5 pid
+    rm -rf "$work/copy"
+    cp -a --sparse=always "$replica" "$work/copy"
+    "$how" "$work/copy/$file" "$argument"
+    "$atoll" ledger node "$work/copy" >"$work/waits.out" 2>"$work/waits.err" &
+    pid=$!
+    for _ in $(seq 80); do
+        grep -q "$pattern" "$work/waits.err" && break
+        sleep 0.25
+    done
+    kill -TERM "$pid"
+    check "$name lets it start" wait "$pid"
+    check "$name is told of" grep -q "$pattern" "$work/waits.err"
+}
+waits 'a damaged vote log' 'the vote log.*is damaged.*nothing is signed before the others are ahead' \
+    log/votes-00000001 flip 5000
+waits 'a vote log with a damaged head' 'the head of votes-00000001 is damaged.*nothing is signed' \
+    log/votes-00000001 flip 60
 
 batches() { # directory: how far there is evidence in it
     ledger check "$1" 2>"$work/null" | sed -n 's/.*evidence for batches up to \([0-9]*\).*/\1/p'

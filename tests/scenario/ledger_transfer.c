@@ -16,6 +16,7 @@
 #include "cli/ledger/load.h"
 #include "cli/ledger/source.h"
 #include "ledger/check/checker.h"
+#include "ledger_rest.h"
 
 #include <glob.h>
 #include <inttypes.h>
@@ -25,12 +26,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define REPLICAS 4u
-#define ACCOUNTS 20000u
-#define INTERVAL 50u
-#define PIPELINE 4u
-#define WAITS    1200 /* of 50 ms */
-#define BURSTS   200  /* of load, until the files lie as they have to */
+#define REPLICAS   4u
+#define ACCOUNTS   20000u
+#define INTERVAL   50u
+#define PIPELINE   4u
+#define WAITS      1200 /* of 50 ms */
+#define FILE_WAITS 2400
+#define BURSTS     10  /* of load, until the files lie as they have to */
+#define EDGE       12u /* batches */
 
 static int failures;
 
@@ -48,47 +51,16 @@ static void nap_ms(unsigned ms)
     nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
 }
 
-/* The last committed batch of a replica; 0 while it does not answer. */
-static uint64_t committed(const struct cluster *c, uint32_t replica)
-{
-    struct cluster_status status;
-    struct error ignored;
-    return cluster_status(c, replica, &status, &ignored) == 0 ? status.batch_committed : 0;
-}
-
 static bool committed_wait(const struct cluster *c, uint32_t replica, uint64_t batch,
                            struct error *e)
 {
     for (int i = 0; i < WAITS; i++) {
-        if (committed(c, replica) >= batch)
+        if (rest_committed(c, replica) >= batch)
             return true;
         nap_ms(50);
     }
     error_set(e, ATOLL_ETIMEDOUT, "replica %u has committed %" PRIu64 " of %" PRIu64 " batches",
-              replica, committed(c, replica), batch);
-    return false;
-}
-
-/* Until no replica commits anything for a second. At rest one may be behind by the last batches:
- * they are EMPTY ones, and nobody misses their commits. */
-static bool rest_wait(const struct cluster *c, struct error *e)
-{
-    uint64_t last[REPLICAS] = {0};
-    for (int i = 0, same = 0; i < WAITS; i++) {
-        bool moved = false;
-        for (uint32_t k = 0; k < REPLICAS; k++) {
-            uint64_t batch = committed(c, k);
-            moved = moved || batch != last[k] || batch == 0;
-            last[k] = batch;
-        }
-        same = moved ? 0 : same + 1;
-        if (same == 20)
-            return true;
-        nap_ms(50);
-    }
-    error_set(e, ATOLL_ETIMEDOUT,
-              "the replicas do not come to rest: %" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64,
-              last[0], last[1], last[2], last[3]);
+              replica, rest_committed(c, replica), batch);
     return false;
 }
 
@@ -150,17 +122,6 @@ static bool ledger_walk(const struct cluster *c, uint32_t replica, bool check, u
     return rc == 0;
 }
 
-static bool history_wait(const struct cluster *c, uint32_t replica, struct error *e)
-{
-    struct merkle_frontier ignored;
-    for (int i = 0; i < WAITS / 4; i++) {
-        if (ledger_walk(c, replica, false, 0, &ignored, e))
-            return true;
-        nap_ms(200);
-    }
-    return false;
-}
-
 /* ---- files ---- */
 
 static bool checkpoint_lies(const struct cluster *c, uint32_t replica, uint64_t s)
@@ -191,7 +152,7 @@ static bool disk_lost(struct cluster *c, struct load *load, unsigned kills, stru
     if (!committed_wait(c, 0, 2 * INTERVAL, e))
         return false;
     cluster_replica_kill(c, victim);
-    if (!committed_wait(c, 0, committed(c, 0) + 6 * INTERVAL, e) || !disk_lose(c, victim))
+    if (!committed_wait(c, 0, rest_committed(c, 0) + 6 * INTERVAL, e) || !disk_lose(c, victim))
         return false;
     load_counts(load, &before);
     for (unsigned i = 0; i < kills; i++) {
@@ -201,7 +162,7 @@ static bool disk_lost(struct cluster *c, struct load *load, unsigned kills, stru
         cluster_replica_kill(c, victim);
     }
     int64_t begun = clock_monotonic_ns();
-    uint64_t goal = committed(c, 0);
+    uint64_t goal = rest_committed(c, 0);
     if (cluster_replica_start(c, victim, e) != 0 || !committed_wait(c, victim, goal, e))
         return false;
     load_counts(load, &after);
@@ -213,52 +174,85 @@ static bool disk_lost(struct cluster *c, struct load *load, unsigned kills, stru
     return true;
 }
 
-/* A little load, then rest: until the last checkpoint and the one before it lie in the files of all
- * but the victim, and the end of the ledger is at neither edge of an interval. */
-static bool files_prepare(struct cluster *c, const struct load_settings *wanted, uint32_t victim,
-                          struct error *e)
+static bool checkpoint_wait(const struct cluster *c, uint32_t victim, uint64_t s, struct error *e)
 {
-    for (int i = 0; i < BURSTS; i++) {
-        struct load *load;
-        if (!rest_wait(c, e))
-            return false;
-        uint64_t last = committed(c, 0), newest = last / INTERVAL * INTERVAL;
-        bool lie = last - newest > 20 && last - newest < 35 && newest > 2 * INTERVAL;
+    for (int i = 0; i < FILE_WAITS; i++) {
+        bool lies = true;
         for (uint32_t k = 0; k < REPLICAS; k++)
-            lie = lie && (k == victim || (checkpoint_lies(c, k, newest) &&
-                                          checkpoint_lies(c, k, newest - INTERVAL)));
-        if (lie)
+            lies = lies && (k == victim || checkpoint_lies(c, k, s));
+        if (lies)
             return true;
-        if (load_start(wanted, &load, e) != 0)
+        nap_ms(50);
+    }
+    error_set(e, ATOLL_ETIMEDOUT, "the file of checkpoint %" PRIu64 " does not come", s);
+    return false;
+}
+
+/* A little load until `batch`, then rest. */
+static bool burst(const struct cluster *c, const struct load_settings *wanted, uint64_t batch,
+                  struct error *e)
+{
+    struct load *load;
+    if (load_start(wanted, &load, e) != 0)
+        return false;
+    bool reached = committed_wait(c, 0, batch, e);
+    load_stop(load, 20000, NULL);
+    return reached && rest_wait(c, e);
+}
+
+/* Until the last checkpoint and the one before it lie in the files of all but the victim, and the
+ * end of the ledger is at neither edge of an interval. A file has all the time that it wants before
+ * the next checkpoint is made. */
+static bool files_prepare(const struct cluster *c, const struct load_settings *wanted,
+                          uint32_t victim, struct error *e)
+{
+    uint64_t before = 0;
+    if (!rest_wait(c, e))
+        return false;
+    for (int i = 0; i < BURSTS; i++) {
+        uint64_t last = rest_committed(c, 0), newest = last / INTERVAL * INTERVAL;
+        bool inside = last - newest >= EDGE && newest + INTERVAL - last >= EDGE;
+        if (inside && !checkpoint_wait(c, victim, newest, e))
             return false;
-        bool moved = committed_wait(c, 0, last + 3, e);
-        load_stop(load, 20000, NULL);
-        if (!moved)
+        if (inside && before != 0 && newest == before + INTERVAL)
+            return true;
+        before = inside ? newest : 0;
+        uint64_t next = last - newest < EDGE ? newest : newest + INTERVAL;
+        if (!burst(c, wanted, next + EDGE, e))
             return false;
     }
     error_set(e, ATOLL_ETIMEDOUT, "two checkpoints in a row never lay in all replicas' files");
     return false;
 }
 
+/* All stop in order and start again; the victim's disk is lost meanwhile (REPLICAS: nobody's). */
+static bool all_restart(struct cluster *c, const char *program, uint32_t victim, struct error *e)
+{
+    char directory[sizeof c->directory];
+    memcpy(directory, c->directory, sizeof directory);
+    cluster_stop(c, false);
+    return (victim == REPLICAS || disk_lose(c, victim)) &&
+           cluster_continue(c, program, directory, LEDGER_LOG_STRICT, e) == 0;
+}
+
 /* All stop; the victim, who leads no view that counts, loses his disk, and all start again. */
-static bool all_stopped(struct cluster *c, const char *program, const struct load_settings *wanted,
+static bool all_stopped(struct cluster *c, const char *program, struct load_settings *wanted,
                         uint32_t *victim, struct error *e)
 {
     struct cluster_status status;
-    char directory[sizeof c->directory];
-    if (cluster_status(c, 0, &status, e) != 0)
+    /* After a busy time files are written at long distances; after a start the first one is at
+     * once. */
+    if (!all_restart(c, program, REPLICAS, e) || !rest_wait(c, e) ||
+        cluster_status(c, 0, &status, e) != 0)
         return false;
+    wanted->genesis = slice_of_buffer(&c->genesis);
     *victim = status.view % REPLICAS == 3 ? 2 : 3;
     if (!files_prepare(c, wanted, *victim, e))
         return false;
-    uint64_t last = committed(c, 0);
-    memcpy(directory, c->directory, sizeof directory);
-    cluster_stop(c, false);
-    if (!disk_lose(c, *victim) ||
-        cluster_continue(c, program, directory, LEDGER_LOG_STRICT, e) != 0 ||
-        !committed_wait(c, *victim, last - PIPELINE, e))
+    uint64_t last = rest_committed(c, 0);
+    if (!all_restart(c, program, *victim, e) || !committed_wait(c, *victim, last - PIPELINE, e))
         return false;
-    if (committed(c, 0) / INTERVAL != last / INTERVAL)
+    if (rest_committed(c, 0) / INTERVAL != last / INTERVAL)
         return error_set(e, ATOLL_EINVAL, "a new checkpoint was made meanwhile"), false;
     if (!took_over(c, *victim))
         return error_set(e, ATOLL_ENOENT, "it executed the whole ledger instead"), false;
@@ -295,16 +289,14 @@ int main(int argc, char **argv)
     uint64_t left = load_stop(load, 20000, NULL);
     error_set(&e, ATOLL_ETIMEDOUT, "%" PRIu64 " are not", left);
     report(left == 0, "every call is answered in the end", &e);
-    good = history_wait(&c, 3, &e);
+    good = rest_whole_wait(&c, 3, &e);
     report(good, "its older ledger came in the background", &e);
     struct load_settings little = wanted;
     uint32_t victim = 3;
-    little.in_flight = 1;
+    little.rate = 60; /* so that bursts end where they should */
     good = good && all_stopped(&c, argv[1], &little, &victim, &e);
     report(good, "after a stop of all, checkpoints come from their files", &e);
-    good = good && rest_wait(&c, &e);
-    for (uint32_t i = 0; i < REPLICAS; i++) /* who was slow under load may have jumped, too */
-        good = good && history_wait(&c, i, &e);
+    good = good && rest_all(&c, &e); /* who was slow under load may have jumped, too */
     report(good, "and all have the older ledger as well", &e);
     struct cluster directory = c; /* paths; the processes end here */
     cluster_stop(&c, false);

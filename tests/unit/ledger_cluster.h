@@ -124,7 +124,7 @@ static inline void cluster_open_genesis(struct cluster *c, unsigned n)
                                .procedures = PROCEDURE_FAMILY_SMALLBANK,
                                .state = slice_of(state, sizeof state)};
     struct ledger_configuration *config = &g.configuration;
-    config->max_batch = 8;
+    config->max_batch = CLUSTER_BATCH;
     config->checkpoint_interval = CLUSTER_C;
     config->view_timeout_us = 1000000;
     config->member_count = 1;

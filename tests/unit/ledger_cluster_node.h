@@ -21,6 +21,9 @@
 #ifndef CLUSTER_C
 #define CLUSTER_C 10
 #endif
+#ifndef CLUSTER_BATCH
+#define CLUSTER_BATCH 8
+#endif
 #define CLUSTER_CLIENT \
     1000 /* connection numbers are this and up: of client k, CLUSTER_CLIENT + k */
 

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "engine/lower_jam.h"
+#include "lower_text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -135,31 +136,6 @@ static void a_load_that_must_not_vanish_stays_so_in_every_copy(void **state)
 #define SPAN  (64u << 10) /* what a nest reaches on either side of address 0 */
 #define SPACE ((size_t)1 << 32)
 #define NESTS 400
-
-struct text {
-    char data[16 << 10];
-    size_t len;
-};
-
-static void __attribute__((format(printf, 2, 3))) text_add(struct text *t, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    int used = vsnprintf(t->data + t->len, sizeof t->data - t->len, format, arguments);
-    va_end(arguments);
-    assert_true(used >= 0 && (size_t)used < sizeof t->data - t->len);
-    t->len += (size_t)used;
-}
-
-static uint64_t random_state;
-
-static uint32_t random_below(uint32_t bound)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (uint32_t)(random_state >> 33) % bound;
-}
 
 static int random_stride(void)
 {

@@ -6,6 +6,8 @@
 #ifndef TESTS_LOWER_LOOPS_H
 #define TESTS_LOWER_LOOPS_H
 
+#include "lower_text.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,33 +61,6 @@ static bool text_changes(const char *text, loop_step *step)
     LLVMDisposeModule(module);
     LLVMContextDispose(context);
     return changed;
-}
-
-/* ---- random texts ---- */
-
-struct text {
-    char data[64 << 10];
-    size_t len;
-};
-
-static void __attribute__((format(printf, 2, 3))) text_add(struct text *t, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    int used = vsnprintf(t->data + t->len, sizeof t->data - t->len, format, arguments);
-    va_end(arguments);
-    assert_true(used >= 0 && (size_t)used < sizeof t->data - t->len);
-    t->len += (size_t)used;
-}
-
-static uint64_t random_state;
-
-static uint32_t random_below(uint32_t bound)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (uint32_t)(random_state >> 33) % bound;
 }
 
 /* ---- memory ---- */

@@ -1,3 +1,4 @@
+/* See node_parts.h. */
 #include "node_parts.h"
 
 #include "node/log.h"

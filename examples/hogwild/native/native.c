@@ -114,7 +114,8 @@ int main(int argc, char **argv)
         return 2;
     }
     if (dataset_make(&data, rows, threads, seed) < 0) {
-        fprintf(stderr, "hogwild-native: not enough memory for %llu rows\n", (unsigned long long)rows);
+        fprintf(stderr, "hogwild-native: not enough memory for %llu rows\n",
+                (unsigned long long)rows);
         return 1;
     }
     printf("%llu rows, %llu items\n", (unsigned long long)rows, (unsigned long long)data.items);

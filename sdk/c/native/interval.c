@@ -1,3 +1,4 @@
+/* See interval.h. */
 #include "interval.h"
 
 #include <stdlib.h>

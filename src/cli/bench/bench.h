@@ -105,8 +105,6 @@ struct bench_memory {
     uint32_t workers;
 };
 void bench_memory(const struct bench_node *, struct bench_memory *);
-/* A child process that dies with this one: 0 in the child. */
-pid_t bench_child(void);
 
 /* ---- modules and programs (sources.c) ---- */
 /* Builds share/atoll/sdk/bench/SOURCE.c into the node's directory; path: room for the module's. */

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -163,4 +165,31 @@ void executable_directory(char *out, size_t size)
     char *slash = strrchr(out, '/');
     if (slash)
         *slash = 0;
+}
+
+double proc_kib(const char *path, const char *name)
+{
+    char line[512];
+    double value = 0, total = 0;
+    size_t length = strlen(name);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, name, length) == 0 && sscanf(line + length, "%lf", &value) == 1)
+            total += value;
+    if (file)
+        fclose(file);
+    return total;
+}
+
+pid_t bench_child(void)
+{
+    pid_t parent = getpid(), pid = fork();
+    if (pid < 0)
+        bench_fail(1, "fork: %s", strerror(errno));
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(1);
+    }
+    return pid;
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* CPU time of the calling thread: on a machine that is shared, wall time measures the neighbours.
  */
@@ -55,6 +56,12 @@ void environment_verdict(void);
 
 /* Directory of the running executable, without a trailing slash. */
 void executable_directory(char *out, size_t size);
+
+/* The sum of the values in KiB of the lines "Name:  123 kB" of a file of /proc; 0 when there are
+ * none. name has its colon. */
+double proc_kib(const char *path, const char *name);
+/* fork, of a child that is killed when this program ends: 0 in it. Exits when it fails. */
+pid_t bench_child(void);
 
 /* Prints to stderr "program: message" and exits with 2 (usage) or 1 (the world). */
 _Noreturn void bench_fail(int status, const char *format, ...)

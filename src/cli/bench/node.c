@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,19 +52,6 @@ static void directory_make(char out[64])
 }
 
 /* ---- processes ---- */
-
-pid_t bench_child(void)
-{
-    pid_t parent = getpid(), pid = fork();
-    if (pid < 0)
-        bench_fail(1, "fork: %s", strerror(errno));
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(1);
-    }
-    return pid;
-}
 
 static void node_exec(const struct bench_node *n, const char *const *settings, int output)
 {

@@ -153,6 +153,5 @@ struct kv_pace {
 };
 /* Does most of what kv_snapshot_digest has to do, bit by bit. Any thread. */
 void kv_snapshot_hash(struct kv_snapshot *, const struct kv_pace *);
-uint64_t kv_snapshot_pairs(const struct kv_snapshot *);
 
 #endif

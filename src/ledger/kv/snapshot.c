@@ -125,8 +125,3 @@ void kv_snapshot_digest(struct kv_snapshot *s, uint8_t digest[static HASH_LEN])
     pthread_mutex_unlock(&s->trie->hash_mutex);
     kv_store_hash(s->trie->bits, s->pairs, root, digest);
 }
-
-uint64_t kv_snapshot_pairs(const struct kv_snapshot *s)
-{
-    return s->pairs;
-}

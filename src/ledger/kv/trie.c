@@ -79,7 +79,7 @@ static struct kv_blob *blob_at(const uint8_t *value)
     return blob;
 }
 
-struct kv_record kv_page_record(const struct kv_page *p, unsigned index)
+static struct kv_record page_record(const struct kv_page *p, unsigned index)
 {
     const uint8_t *at = p->data + p->slot[index].offset;
     struct kv_record r = {.name = at + KV_RECORD_HEAD, .name_len = load_u16(at)};
@@ -595,7 +595,7 @@ bool kv_trie_find(const struct kv_trie *t, const struct kv_name *name, struct kv
     unsigned index = page_find(p, name);
     if (index == p->count)
         return false;
-    *out = kv_page_record(p, index).value;
+    *out = page_record(p, index).value;
     return true;
 }
 
@@ -658,7 +658,7 @@ void kv_object_each(const struct kv_object *object, kv_record_visit *visit, void
     } else {
         const struct kv_page *p = (const struct kv_page *)object;
         for (unsigned i = 0; i < p->count; i++) {
-            struct kv_record r = kv_page_record(p, i);
+            struct kv_record r = page_record(p, i);
             visit(context, &r);
         }
     }

@@ -148,7 +148,6 @@ bool kv_trie_put(struct kv_trie *, const struct kv_name *, const uint8_t *value,
 
 /* Which bits of a bucket's number a child of a branch stands for, at this level from the root. */
 uint32_t kv_level_bits(uint32_t bits, uint32_t level);
-struct kv_record kv_page_record(const struct kv_page *, unsigned index);
 /* Calls visit for every record below an object (NULL: none). */
 typedef void kv_record_visit(void *context, const struct kv_record *);
 void kv_object_each(const struct kv_object *, kv_record_visit *, void *context);
@@ -175,7 +174,7 @@ void kv_fork_hash(const uint8_t sides[static 2][HASH_LEN], uint8_t digest[static
 /* A bit of SHA-256(name). */
 unsigned kv_fork_bit(const uint8_t name_hash[static HASH_LEN], uint32_t depth);
 
-/* ---- snapshots (kv_snapshot.c) ---- */
+/* ---- snapshots (snapshot.c) ---- */
 
 /* An object leaves the trie: frees it, or hands it to the newest snapshot that may reach it. */
 void kv_trie_drop(struct kv_trie *, struct kv_object *);

@@ -240,7 +240,7 @@ static void segment_break(struct opening *o, size_t i, uint64_t at, const char *
     o->set_aside = i + 1;
 }
 
-bool log_all_zero(const uint8_t *bytes, uint64_t len)
+static bool all_zero(const uint8_t *bytes, uint64_t len)
 {
     return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, (size_t)len - 1) == 0);
 }
@@ -270,7 +270,7 @@ static void last_judge(struct opening *o, size_t i, const struct buffer *bytes, 
     else if (good_behind(s, bytes, at))
         segment_break(o, i, at, "records behind it are good");
     else
-        o->torn = !log_all_zero(bytes->data + at, bytes->len - at);
+        o->torn = !all_zero(bytes->data + at, bytes->len - at);
     if (o->found->corrupt)
         signed_salvage(o->log, bytes->data, bytes->len, at, s->salt);
 }
@@ -480,7 +480,7 @@ static int votes_scan(struct opening *o, const struct buffer *bytes, struct erro
     if ((v->generation == state->vote_generation && at < state->vote_offset) || vouched > at)
         votes_damaged(o, "the vote log, generation %llu, is damaged at byte %llu",
                       (unsigned long long)v->generation, (unsigned long long)at);
-    o->votes_torn = !log_all_zero(bytes->data + at, bytes->len - at);
+    o->votes_torn = !all_zero(bytes->data + at, bytes->len - at);
     return 0;
 }
 

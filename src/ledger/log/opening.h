@@ -42,6 +42,5 @@ int log_votes_examine(struct opening *, struct error *);
 int log_segments_examine(struct opening *, struct error *);
 /* The name of a segment that was set aside. */
 void log_aside_name(const struct found_name *, char name[static LOG_NAME_MAX]);
-bool log_all_zero(const uint8_t *bytes, uint64_t len);
 
 #endif

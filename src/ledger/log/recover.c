@@ -361,7 +361,8 @@ static int start_count(struct opening *o, bool fresh, struct error *e)
         state->quarantine = true;
     state->votes_damaged = false;
     o->found->quarantine = state->quarantine;
-    o->found->starts = ++state->starts;
+    state->starts += state->starts < STATE_COUNT_MAX;
+    o->found->starts = state->starts;
     state->clean = false;
     state->async = log->config.mode == LEDGER_LOG_ASYNC;
     memcpy(state->machine, log->machine, sizeof state->machine);

@@ -8,7 +8,6 @@
 #define VERSION    1u
 #define MACHINE_AT 96
 #define CRC_AT     (STATE_SLOT - 4)
-#define COUNT_MAX  (UINT64_C(1) << 62)
 
 enum { FLAG_CLEAN = 1, FLAG_ASYNC = 2, FLAG_QUARANTINE = 4, FLAG_VOTES = 8, FLAGS = 15 };
 
@@ -51,8 +50,7 @@ bool state_slot_read(const uint8_t slot[static STATE_SLOT], const uint8_t genesi
                              .quarantine = flags & FLAG_QUARANTINE,
                              .votes_damaged = flags & FLAG_VOTES};
     memcpy(s->machine, slot + MACHINE_AT, STATE_MACHINE_SIZE);
-    /* Neither ever gets near this by counting. */
-    return s->generation <= COUNT_MAX && s->starts <= COUNT_MAX;
+    return s->generation <= STATE_COUNT_MAX && s->starts <= STATE_COUNT_MAX;
 }
 
 bool state_file_choose(const uint8_t slots[static 2 * STATE_SLOT], const uint8_t genesis[static 32],

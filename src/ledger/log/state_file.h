@@ -19,6 +19,7 @@
 #define STATE_FILE         "state"
 #define STATE_SLOT         4096u
 #define STATE_MACHINE_SIZE 64
+#define STATE_COUNT_MAX    (UINT64_C(1) << 62) /* no counter goes beyond; none ever gets near */
 
 struct state_slot {
     uint64_t generation, starts;

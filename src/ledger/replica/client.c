@@ -117,6 +117,8 @@ void reply_batch(struct ledger_replica *r, struct slot *slot)
 {
     assert(slot->released && slot->own_ready);
     uint32_t count = slot->pp.count;
+    if (count == 0)
+        return;
     if (count > r->connections_room) {
         uint64_t *grown = realloc(r->run_connections, 2 * (size_t)count * sizeof *grown);
         if (!grown)

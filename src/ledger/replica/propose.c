@@ -2,12 +2,13 @@
  * The primary: cuts batches, executes them early, and proposes them (§5).
  *
  * A batch is closed when the pipeline has room and enough requests wait for its place in it: one
- * when nothing is under way, max_batch / P more with every batch that is (propose_worth). There is
- * no delay by the clock: what waits goes at the latest when the batches before it are committed. A
- * batch costs signatures and messages whatever its size, so many small ones at a time would take
- * the processors from those that are under way. A batch has max_batch transactions at most. Batches
- * that a NewView plans come first, with the contents it names. When nothing waits, EMPTY batches
- * bring the evidence of the others into the ledger, and then stop.
+ * when nothing is under way, max_batch / P more with every batch that is (propose_worth). After a
+ * large batch the next one also waits a few milliseconds for more (propose_paced). A batch costs
+ * signatures and messages whatever its size, so many small ones at a time would take the processors
+ * from those that are under way. What waits goes at the latest when the batches before it are
+ * committed and that time is over. A batch has max_batch transactions at most. Batches that a
+ * NewView plans come first, with the contents it names. When nothing waits, EMPTY batches bring the
+ * evidence of the others into the ledger, and then stop.
  */
 #include "ledger/replica/core.h"
 

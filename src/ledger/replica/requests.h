@@ -99,7 +99,7 @@ struct pool {
     size_t client_buckets, client_count;
     size_t client_hand; /* the bucket from which the next client is forgotten for another */
     struct connection **connections;
-    size_t connection_buckets, connection_count;
+    size_t connection_count;
 };
 
 /* pool.c */

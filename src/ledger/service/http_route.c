@@ -396,8 +396,10 @@ void route_request_receipt(struct http_view *v, struct http_request *r,
     else if (!v->replied)
         view_problem(v, r, 503, "this replica is too busy to look; ask again, or another");
     else if (v->refusals && v->refusal.reason != LEDGER_REFUSAL_PENDING)
-        view_problem(v, r, 404, "this replica knows no such request by its hash, as it does its last half a million "
-                     "at most; give the transaction's index: /v1/tx/{index}/receipt");
+        view_problem(
+            v, r, 404,
+            "this replica knows no such request by its hash, as it does its last half a million "
+            "at most; give the transaction's index: /v1/tx/{index}/receipt");
     else
         receipt_later(v, r);
 }

@@ -85,7 +85,8 @@ struct file_record {
 struct directory_record {
     struct name *names; /* sorted */
     uint32_t count, capacity, parent;
-    char *shared; /* its path among the shared files; of the base's directories see shared_path */
+    char *shared; /* its path among the shared files; of the base's directories see node_shared_path
+                   */
     bool publishes, opaque; /* opaque: no shared files show through */
 };
 
