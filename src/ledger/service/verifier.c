@@ -19,7 +19,7 @@
 #define THREADS_MAX 16u
 #define TOGETHER    2048u /* signatures put into one sum; a larger job is taken alone */
 /* Patient jobs wait so long at most; until so many signatures wait; when so many are expected. */
-#define GATHER_NS       2000000
+#define GATHER_NS       1000000
 #define GATHER_FULL     96u
 #define GATHER_EXPECTED 12
 
