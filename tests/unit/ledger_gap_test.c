@@ -267,6 +267,42 @@ static void a_second_jump_from_one_place_goes_on_where_the_first_was(void **stat
     free(d);
 }
 
+/* A stop after a jump, before its first entry: whoever starts again knows of it by where it leads,
+ * and takes it back. */
+static void a_jump_with_no_entry_behind_it_is_seen_and_taken_back(void **state)
+{
+    (void)state;
+    struct disk *d = calloc(1, sizeof *d);
+    struct ledger_log *log;
+    struct merkle_frontier goal = frontier_at(GOAL);
+    uint64_t lsn;
+    uint8_t payload[LEDGER_ROLLBACK_LEN];
+    ledger_rollback_encode(HAD, payload);
+    struct slice part = slice_of(payload, sizeof payload);
+    assert_int_equal(open_log(d, &log, false), 0);
+    assert_int_equal(append_to(log, HAD), 0);
+    assert_int_equal(ledger_log_jump(log, &goal, &e), 0);
+    uint8_t mark[LEDGER_SIGNED_LEN];
+    ledger_signed_encode(&(struct ledger_signed){.what = LEDGER_SIGNED_PREPARE, .seqno = 1}, mark);
+    struct slice signed_mark = slice_of(mark, sizeof mark);
+    assert_int_equal(
+        ledger_log_append(log, LEDGER_RECORD_SIGNED, 0, 0, NULL, &signed_mark, 1, &lsn, &e), 0);
+    for (int life = 0; life < 2; life++) {
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+        disk_restart(d, DISK_CUT_NOTHING);
+        assert_int_equal(open_log(d, &log, false), 0);
+        assert_int_equal(ledger_log_end(log), life ? HAD + 5 : GOAL);
+        assert_int_equal(ledger_log_jumped(log), life ? 0 : GOAL);
+        assert_int_equal(
+            ledger_log_append(log, LEDGER_RECORD_ROLLBACK, 0, HAD, NULL, &part, 1, &lsn, &e), 0);
+        assert_int_equal(append_to(log, HAD + 5), 0);
+    }
+    assert_there(log, 0, HAD + 5);
+    assert_int_equal(ledger_log_close(log, true, &e), 0);
+    disk_free(d);
+    free(d);
+}
+
 static void a_rollback_undoes_the_jump(void **state)
 {
     (void)state;
@@ -462,6 +498,7 @@ int main(void)
         cmocka_unit_test(what_lies_between_is_missing_until_it_comes),
         cmocka_unit_test(a_false_history_does_not_fill_the_gap),
         cmocka_unit_test(a_second_jump_from_one_place_goes_on_where_the_first_was),
+        cmocka_unit_test(a_jump_with_no_entry_behind_it_is_seen_and_taken_back),
         cmocka_unit_test(a_rollback_undoes_the_jump),
         cmocka_unit_test(a_jump_can_be_taken_back_at_once),
         cmocka_unit_test(a_part_of_another_history_is_no_part_of_this_one),

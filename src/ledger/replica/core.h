@@ -132,7 +132,8 @@ struct ledger_replica {
     unsigned search_turn;
     uint64_t searched_at;
     struct buffer search_read;
-    uint64_t install_given_up; /* the last checkpoint that nobody would give us */
+    uint64_t install_given_up; /* the last checkpoint that nobody would give us, or that the
+                                   log had no place for */
     uint64_t silent; /* nothing is signed up to this batch: it vouched for a checkpoint of others */
     uint64_t install_known; /* a batch that is committed, as evidence said */
     bool abstain_doubt;     /* what we signed may stand in what is still missing of the ledger */

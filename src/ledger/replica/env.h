@@ -127,7 +127,8 @@ struct ledger_env {
      *
      * jump: the log goes on at `at`, beyond the end of the ledger; the entries between are missing,
      * and read() refuses them, until history() has brought them. As durable as a record appended
-     * now. A ROLLBACK to the end before undoes it. 0, or what append may return.
+     * now. A ROLLBACK to the end before undoes it. 0, or what append may return: then nothing has
+     * changed, and the replica executes history from there on.
      *
      * gap: what is missing of the oldest gap: the frontier before its first missing entry, and the
      * one behind its last. False: nothing is missing.

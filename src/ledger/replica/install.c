@@ -49,6 +49,15 @@ void install_stop(struct ledger_replica *r)
     *in = (struct install){.fragment.generation = generation};
 }
 
+/* No checkpoint up to this one is taken over: history is executed. */
+static void install_give_up(struct ledger_replica *r, uint64_t s)
+{
+    r->install_given_up = s;
+    install_stop(r);
+    r->catching_up = true;
+    r->retransmit_wait = RETRANSMIT_FIRST_US;
+}
+
 /* ---- asking ---- */
 
 /* On the wire chunk 0 is the origin, the chunks of the store follow. */
@@ -177,12 +186,8 @@ void install_again(struct ledger_replica *r)
     if (!in->active)
         return;
     if (now >= in->progress_at + INSTALL_STALL_US) {
-        /* Nobody keeps it any more. Evidence of a later batch may name a newer one; until then
-         * history is executed. */
-        r->install_given_up = in->s;
-        install_stop(r);
-        r->catching_up = true;
-        r->retransmit_wait = RETRANSMIT_FIRST_US;
+        /* Nobody keeps it any more; evidence of a later batch may name a newer one. */
+        install_give_up(r, in->s);
         return;
     }
     in->turn = (in->turn + 1) % r->n;
@@ -481,7 +486,7 @@ static void install_apply(struct ledger_replica *r, const struct stop *stop)
     if (r->env.jump(r->env.context, &c.origin, &e)) {
         kv_destroy(store);
         snprintf(r->refusal, sizeof r->refusal, "the log cannot jump: %.200s", e.text);
-        replica_stop(r, r->refusal);
+        install_give_up(r, UINT64_MAX);
         return;
     }
     checkpoint_enter(r, &c, store, offset);

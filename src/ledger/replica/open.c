@@ -482,16 +482,19 @@ int ledger_start(struct ledger_replica *r, struct error *e)
         return error_set(e, ATOLL_ECORRUPT, "the replica's log: %s", r->stopped);
     if (!r->checkpoint_seen || (r->hollow && r->last < r->hollow + 2 * r->pipeline))
         return corrupt(e, "its ledger does not hold the batch of this checkpoint for good");
-    start_rooted(r);
     abandoned_start(r);
     r->started = true;
     if (r->position == 0)
         append_entry(r, LEDGER_ENTRY_GENESIS, slice_of_buffer(&r->genesis_bytes), NULL);
-    if (!whole || r->recover_hole) { /* what is not whole was never signed; a gap is left */
+    /* What is not whole was never signed. A jump may be there with nothing behind it, or without
+     * the checkpoint that it led to. */
+    bool jumped = r->env.jumped && r->env.jumped(r->env.context) > r->position;
+    if (!whole || r->recover_hole || jumped) {
         uint8_t payload[LEDGER_ROLLBACK_LEN];
         ledger_rollback_encode(r->position, payload);
         append_record(r, LEDGER_RECORD_ROLLBACK, r->position, slice_of(payload, sizeof payload));
     }
+    start_rooted(r);
     rule_abstain(r, r->view);
     start_batches(r);
     start_votes(r);
