@@ -20,4 +20,5 @@ check 'the state is read' grep -q 'shared memory for all functions' "$out"
 check 'the words are counted' grep -qx '5641 words' "$out"
 check 'without a directory there is no text' grep -qx 'it was given no directory' "$out"
 check 'the stopped program went on to its end' grep -qx '20000 of 20000 rounds' "$out"
+check 'the receipts of the ledger hold' test "$(grep -c 'rcpt: valid$' "$out")" -gt 20
 finish
