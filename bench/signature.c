@@ -1,16 +1,18 @@
 /*
- * bench-signature: how fast are signatures and Merkle trees checked and built?
+ * bench-signature: how fast are signatures made and checked, and Merkle trees built?
  *
- * 120-byte messages under 8 keys, as the ledger's requests are. Single checks of ours beside those
- * of libsodium and OpenSSL; batches of both kernels, in rows of the same run. Every round takes
- * each contestant once, so that a neighbour's load meets them all; figures are medians over the
- * rounds of CPU time of the thread, the spread is that of the quarter and three-quarter points.
+ * 120-byte messages under 8 keys, as the ledger's requests are. Signing and single checks of ours
+ * beside those of libsodium and OpenSSL; batches of both kernels, in rows of the same run. Every
+ * round takes each contestant once, so that a neighbour's load meets them all; figures are medians
+ * over the rounds of CPU time of the thread, the spread is that of the quarter and three-quarter
+ * points.
  *
  *   bench-signature [ROUNDS]        (9)
  */
 #include "cli/bench/measure.h"
 
 #include "crypto/ed25519_batch.h"
+#include "crypto/ed25519_sign.h"
 #include "crypto/merkle.h"
 
 #include <openssl/evp.h>
@@ -29,15 +31,17 @@
 static uint8_t public_keys[KEYS][ED25519_KEY_LEN];
 static uint8_t signatures[MESSAGES][ED25519_SIGNATURE_LEN], messages[MESSAGES][MESSAGE_LEN];
 static struct ed25519_item items[MESSAGES];
+static uint8_t secret[KEYS][crypto_sign_SECRETKEYBYTES]; /* libsodium's: seed and public key */
+static struct ed25519_signer signers[KEYS];
 static EVP_PKEY *openssl_keys[KEYS];
 
 static void messages_sign(void)
 {
-    uint8_t secret[KEYS][crypto_sign_SECRETKEYBYTES];
     for (size_t i = 0; i < KEYS; i++) {
         crypto_sign_keypair(public_keys[i], secret[i]);
+        ed25519_signer_init(&signers[i], secret[i]);
         openssl_keys[i] =
-            EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public_keys[i], ED25519_KEY_LEN);
+            EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, secret[i], ED25519_SEED_LEN);
         if (!openssl_keys[i])
             bench_fail(1, "OpenSSL takes no Ed25519 key");
     }
@@ -47,6 +51,33 @@ static void messages_sign(void)
         items[i] =
             (struct ed25519_item){public_keys[i % KEYS], signatures[i], messages[i], MESSAGE_LEN};
     }
+}
+
+/* ---- signing: the same signature by all ---- */
+
+static bool sign_ours(size_t i)
+{
+    uint8_t out[ED25519_SIGNATURE_LEN];
+    ed25519_sign(&signers[i % KEYS], messages[i], MESSAGE_LEN, out);
+    return memcmp(out, signatures[i], sizeof out) == 0;
+}
+
+static bool sign_sodium(size_t i)
+{
+    uint8_t out[ED25519_SIGNATURE_LEN];
+    crypto_sign_detached(out, NULL, messages[i], MESSAGE_LEN, secret[i % KEYS]);
+    return memcmp(out, signatures[i], sizeof out) == 0;
+}
+
+static bool sign_openssl(size_t i)
+{
+    uint8_t out[ED25519_SIGNATURE_LEN];
+    size_t len = sizeof out;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool good = EVP_DigestSignInit(context, NULL, NULL, NULL, openssl_keys[i % KEYS]) == 1 &&
+                EVP_DigestSign(context, out, &len, messages[i], MESSAGE_LEN) == 1;
+    EVP_MD_CTX_free(context);
+    return good && memcmp(out, signatures[i], sizeof out) == 0;
 }
 
 /* ---- single checks ---- */
@@ -74,7 +105,7 @@ static bool check_openssl(size_t i)
 
 struct contestant {
     const char *name;
-    bool (*check)(size_t);
+    bool (*one)(size_t); /* signs or checks one message */
     enum ed25519_kernel kernel;
     size_t batch;
     struct ed25519_batch *room;
@@ -85,8 +116,8 @@ static void singles_run(struct contestant *c)
 {
     int64_t start = measure_thread_ns();
     for (size_t i = 0; i < SINGLES; i++)
-        if (!c->check(i))
-            bench_fail(1, "%s refuses a good signature", c->name);
+        if (!c->one(i))
+            bench_fail(1, "%s: a wrong signature, or a good one refused", c->name);
     samples_add(&c->each_ns, (double)(measure_thread_ns() - start) / SINGLES);
 }
 
@@ -116,11 +147,36 @@ static void contestant_print(struct contestant *c, double libsodium_ns)
            samples_quantile(&c->each_ns, 0.75) / 1e3);
 }
 
+static void contestants_print(const char *title, struct contestant *list, size_t count)
+{
+    double libsodium_ns = samples_median(&list[0].each_ns);
+    printf("%-16s %6s %10s %9s %10s   %s\n", title, "batch", "per s", "us each", "libsodium/",
+           "quartiles us");
+    for (size_t i = 0; i < count; i++) {
+        contestant_print(&list[i], libsodium_ns);
+        ed25519_batch_destroy(list[i].room);
+        samples_free(&list[i].each_ns);
+    }
+}
+
+static void signing_measure(int rounds)
+{
+    struct contestant list[] = {{.name = "libsodium", .one = sign_sodium},
+                                {.name = "OpenSSL", .one = sign_openssl},
+                                {.name = "ours", .one = sign_ours}};
+    size_t count = sizeof list / sizeof *list;
+    for (int round = 0; round < rounds; round++)
+        for (size_t i = 0; i < count; i++)
+            singles_run(&list[i]);
+    contestants_print("signer", list, count);
+    printf("\n");
+}
+
 static void signatures_measure(int rounds)
 {
-    struct contestant list[32] = {{.name = "libsodium", .check = check_sodium},
-                                  {.name = "OpenSSL", .check = check_openssl},
-                                  {.name = "single", .check = check_ours}};
+    struct contestant list[32] = {{.name = "libsodium", .one = check_sodium},
+                                  {.name = "OpenSSL", .one = check_openssl},
+                                  {.name = "single", .one = check_ours}};
     size_t count = 3;
     static const enum ed25519_kernel kernels[] = {ED25519_KERNEL_PORTABLE, ED25519_KERNEL_IFMA};
     static const char *const names[] = {"batch, portable", "batch, IFMA"};
@@ -142,15 +198,8 @@ static void signatures_measure(int rounds)
     }
     for (int round = 0; round < rounds; round++)
         for (size_t i = 0; i < count; i++)
-            list[i].check ? singles_run(&list[i]) : batch_run(&list[i]);
-    printf("%-16s %6s %10s %9s %10s   %s\n", "verifier", "batch", "per s", "us each", "libsodium/",
-           "quartiles us");
-    double libsodium_ns = samples_median(&list[0].each_ns);
-    for (size_t i = 0; i < count; i++) {
-        contestant_print(&list[i], libsodium_ns);
-        ed25519_batch_destroy(list[i].room);
-        samples_free(&list[i].each_ns);
-    }
+            list[i].one ? singles_run(&list[i]) : batch_run(&list[i]);
+    contestants_print("verifier", list, count);
 }
 
 /* ---- trees ---- */
@@ -225,6 +274,7 @@ int main(int count, char **arguments)
         bench_fail(1, "libsodium cannot start");
     environment_print();
     messages_sign();
+    signing_measure(rounds);
     signatures_measure(rounds);
     trees_measure(rounds);
     for (size_t i = 0; i < KEYS; i++)

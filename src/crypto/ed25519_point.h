@@ -9,7 +9,8 @@
  *   limb i of   lane 0: Y - X | lane 1: Y + X | lane 2: 2d·T | lane 3: 2·Z      (32 bytes, i = 0 …
  * 4)
  *
- * Variable time: only verification uses this.
+ * Caching, adding, doubling and encoding take the same steps for all points, because signing uses
+ * them. The rest takes variable time: only verification uses it.
  */
 #ifndef CRYPTO_ED25519_POINT_H
 #define CRYPTO_ED25519_POINT_H

@@ -1,10 +1,11 @@
-/* See secret.h. Everything here is libsodium's; the parameters of Argon2id lie in the file, so that
+/* See secret.h. All but signing is libsodium's; the parameters of Argon2id lie in the file, so that
  * they can grow without making old files unreadable, and are bounded when read. */
 #define _GNU_SOURCE
 #include "crypto/secret.h"
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "crypto/ed25519_sign.h"
 #include "crypto/kdf.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ _Static_assert(crypto_pwhash_SALTBYTES == 16 &&
                "the layout of secret.h");
 
 struct secret {
-    struct key_pair pair;
+    struct ed25519_signer signer;
     uint8_t seed[SECRET_SEED_LEN];
 };
 
@@ -48,7 +49,7 @@ int secret_from_seed(const uint8_t seed[static SECRET_SEED_LEN], struct secret *
     if (rc != 0)
         return rc;
     memcpy((*out)->seed, seed, SECRET_SEED_LEN);
-    crypto_sign_seed_keypair((*out)->pair.public_key, (*out)->pair.secret_key, seed);
+    ed25519_signer_init(&(*out)->signer, seed);
     return 0;
 }
 
@@ -71,13 +72,13 @@ void secret_destroy(struct secret *s)
 
 const uint8_t *secret_public(const struct secret *s)
 {
-    return s->pair.public_key;
+    return s->signer.public_key;
 }
 
 void secret_sign(const struct secret *s, const void *data, size_t len,
                  uint8_t out[static SIGNATURE_LEN])
 {
-    sign_detached(&s->pair, data, len, out);
+    ed25519_sign(&s->signer, data, len, out);
 }
 
 void secret_derive(const struct secret *s, const char *label, uint8_t *out, size_t out_len)

@@ -1,0 +1,218 @@
+/*
+ * See ed25519_base.h. The multiples in the table are affine, as (y - x, y + x, 2d·x·y), so that an
+ * addition takes seven multiplications (Hisil, Wong, Carter, Dawson, 2008, for a = -1 and Z = 1).
+ */
+#include "crypto/ed25519_base.h"
+
+#include "crypto/ed25519_field_ifma.h"
+#include "crypto/ed25519_ifma.h"
+
+#include <pthread.h>
+#include <sodium.h>
+
+#define STEPS     8 /* digits of a lane */
+#define MULTIPLES 8 /* of a power: what the size of a digit may be */
+#define POWERS    (STEPS * IFMA_LANES)
+#define AFFINE    3
+
+/* Multiple k + 1 of the powers that step j takes: limb by limb of the three coordinates, one lane
+ * for each power. */
+struct entry {
+    _Alignas(64) uint64_t limb[AFFINE][FIELD_LIMBS][IFMA_LANES];
+};
+
+struct affine8 {
+    struct field8 of[AFFINE]; /* y - x, y + x, 2d·x·y */
+};
+
+struct point8 {
+    struct field8 x, y, z, t;
+};
+
+static pthread_once_t table_once = PTHREAD_ONCE_INIT;
+static struct entry table[STEPS][MULTIPLES];
+
+/* ---- the table, of public values ---- */
+
+static void entry_set(unsigned power, unsigned multiple, const struct point *p,
+                      const struct field *inverse)
+{
+    struct field x = field_multiply(&p->x, inverse), y = field_multiply(&p->y, inverse);
+    struct field xy = field_multiply(&x, &y), sum = field_add(&y, &x);
+    const struct field value[AFFINE] = {field_subtract(&y, &x), field_carry(sum),
+                                        field_multiply(&xy, &field_2d)};
+    struct entry *at = &table[power % STEPS][multiple];
+    for (int c = 0; c < AFFINE; c++)
+        for (int i = 0; i < FIELD_LIMBS; i++)
+            at->limb[c][i][power / STEPS] = value[c].limb[i];
+}
+
+/* The multiples 1 … 8 of one power; the inverses of their Z by one inversion (Montgomery). */
+static void power_fill(unsigned power, const struct point *of)
+{
+    struct point multiple[MULTIPLES];
+    struct field before[MULTIPLES]; /* the product of all Z below */
+    struct point_lanes step = point_cache(of);
+    multiple[0] = *of;
+    before[0] = field_one;
+    for (int k = 1; k < MULTIPLES; k++) {
+        multiple[k] = point_add(&multiple[k - 1], &step);
+        before[k] = field_multiply(&before[k - 1], &multiple[k - 1].z);
+    }
+    struct field all = field_multiply(&before[MULTIPLES - 1], &multiple[MULTIPLES - 1].z);
+    struct field inverse = field_invert(&all);
+    for (unsigned k = MULTIPLES; k-- > 0;) {
+        struct field own = field_multiply(&inverse, &before[k]);
+        entry_set(power, k, &multiple[k], &own);
+        inverse = field_multiply(&inverse, &multiple[k].z);
+    }
+}
+
+static void table_fill(void)
+{
+    struct point power = point_base;
+    for (unsigned p = 0; p < POWERS; p++) {
+        power_fill(p, &power);
+        for (int i = 0; i < 4; i++)
+            power = point_double(&power);
+    }
+}
+
+/* ---- of secret values ---- */
+
+/* Digits of base 16 from -8 to 7, the last one to 8. */
+static void digits_make(const uint8_t s[static 32], int8_t digits[static POWERS])
+{
+    int carry = 0;
+    for (int p = 0; p < POWERS - 1; p++) {
+        int nibble = (s[p / 2] >> p % 2 * 4 & 15) + carry;
+        carry = (nibble + 8) >> 4;
+        digits[p] = (int8_t)(nibble - carry * 16);
+    }
+    digits[POWERS - 1] = (int8_t)((s[31] >> 4) + carry);
+}
+
+/* |digit|·16^p·B in every lane, the neutral element for 0: reads everything, keeps one. */
+IFMA_INLINE struct affine8 multiple_select(const struct entry *entries, __m512i size)
+{
+    struct affine8 out;
+    const __m512i zero = _mm512_setzero_si512(), one = _mm512_set1_epi64(1);
+#pragma clang loop unroll(full)
+    for (int c = 0; c < AFFINE; c++)
+#pragma clang loop unroll(full)
+        for (int i = 0; i < FIELD_LIMBS; i++)
+            out.of[c].limb[i] = c < 2 && i == 0 ? one : zero;
+#pragma clang loop unroll(full)
+    for (int k = 0; k < MULTIPLES; k++) {
+        __mmask8 here = _mm512_cmpeq_epi64_mask(size, _mm512_set1_epi64(k + 1));
+#pragma clang loop unroll(full)
+        for (int c = 0; c < AFFINE; c++)
+#pragma clang loop unroll(full)
+            for (int i = 0; i < FIELD_LIMBS; i++)
+                out.of[c].limb[i] = _mm512_mask_mov_epi64(out.of[c].limb[i], here,
+                                                          _mm512_load_si512(entries[k].limb[c][i]));
+    }
+    return out;
+}
+
+/* The negative where the mask says so: y - x and y + x change places, 2d·x·y its sign. */
+IFMA_INLINE struct affine8 affine_negate(struct affine8 q, __mmask8 negative)
+{
+    struct affine8 out;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < FIELD_LIMBS; i++) {
+        __m512i a = q.of[0].limb[i], b = q.of[1].limb[i], t = q.of[2].limb[i];
+        out.of[0].limb[i] = _mm512_mask_mov_epi64(a, negative, b);
+        out.of[1].limb[i] = _mm512_mask_mov_epi64(b, negative, a);
+        out.of[2].limb[i] = _mm512_mask_sub_epi64(t, negative, field8_twice_p(i), t);
+    }
+    out.of[2] = field8_carry(out.of[2]);
+    return out;
+}
+
+IFMA_INLINE struct field8 field8_add(const struct field8 *a, const struct field8 *b)
+{
+    struct field8 out;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < FIELD_LIMBS; i++)
+        out.limb[i] = _mm512_add_epi64(a->limb[i], b->limb[i]);
+    return field8_carry(out);
+}
+
+IFMA_INLINE struct field8 field8_subtract(const struct field8 *a, const struct field8 *b)
+{
+    struct field8 out;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < FIELD_LIMBS; i++)
+        out.limb[i] = _mm512_sub_epi64(_mm512_add_epi64(a->limb[i], field8_twice_p(i)), b->limb[i]);
+    return field8_carry(out);
+}
+
+IFMA_INLINE struct point8 point8_add(const struct point8 *p, const struct affine8 *q)
+{
+    struct field8 difference = field8_subtract(&p->y, &p->x), sum = field8_add(&p->y, &p->x);
+    struct field8 a = field8_multiply(&difference, &q->of[0]);
+    struct field8 b = field8_multiply(&sum, &q->of[1]);
+    struct field8 c = field8_multiply(&p->t, &q->of[2]), d = field8_add(&p->z, &p->z);
+    struct field8 e = field8_subtract(&b, &a), f = field8_subtract(&d, &c);
+    struct field8 g = field8_add(&d, &c), h = field8_add(&b, &a);
+    return (struct point8){field8_multiply(&e, &f), field8_multiply(&g, &h),
+                           field8_multiply(&f, &g), field8_multiply(&e, &h)};
+}
+
+IFMA_INLINE struct field lane_of(const struct field8 *from, int lane)
+{
+    struct field out;
+    for (int i = 0; i < FIELD_LIMBS; i++) {
+        _Alignas(64) uint64_t lanes[IFMA_LANES];
+        _mm512_store_si512(lanes, from->limb[i]);
+        out.limb[i] = lanes[lane];
+    }
+    /* The vector bound is a little wider than that of tight elements. */
+    return field_carry(out);
+}
+
+IFMA_INLINE struct point point_of(const struct point8 *from, int lane)
+{
+    return (struct point){lane_of(&from->x, lane), lane_of(&from->y, lane), lane_of(&from->z, lane),
+                          lane_of(&from->t, lane)};
+}
+
+static IFMA_TARGET void lanes_multiply(const int8_t digits[static POWERS],
+                                       struct point out[static IFMA_LANES])
+{
+    const __m512i zero = _mm512_setzero_si512(), one = _mm512_set1_epi64(1);
+    struct point8 sum;
+    for (int i = 0; i < FIELD_LIMBS; i++) {
+        sum.x.limb[i] = sum.t.limb[i] = zero;
+        sum.y.limb[i] = sum.z.limb[i] = i == 0 ? one : zero;
+    }
+    __m512i left = _mm512_loadu_si512(digits); /* a lane's digits, its first one lowest */
+    for (int j = 0; j < STEPS; j++) {
+        __m512i digit = _mm512_srai_epi64(_mm512_slli_epi64(left, 56), 56);
+        left = _mm512_srli_epi64(left, 8);
+        struct affine8 q = multiple_select(table[j], _mm512_abs_epi64(digit));
+        q = affine_negate(q, _mm512_movepi64_mask(digit));
+        sum = point8_add(&sum, &q);
+    }
+    for (int lane = 0; lane < IFMA_LANES; lane++)
+        out[lane] = point_of(&sum, lane);
+}
+
+void ifma_base_multiply(const uint8_t s[static 32], uint8_t out[static 32])
+{
+    int8_t digits[POWERS];
+    struct point lanes[IFMA_LANES];
+    pthread_once(&table_once, table_fill);
+    digits_make(s, digits);
+    lanes_multiply(digits, lanes);
+    for (int half = IFMA_LANES / 2; half > 0; half /= 2) {
+        for (int i = 0; i < half; i++) {
+            struct point_lanes other = point_cache(&lanes[i + half]);
+            lanes[i] = point_add(&lanes[i], &other);
+        }
+    }
+    point_encode(&lanes[0], out);
+    sodium_memzero(digits, sizeof digits);
+    sodium_memzero(lanes, sizeof lanes);
+}
