@@ -20,6 +20,7 @@ help:
 	@echo 'make clean        remove the build directories'
 
 $(BUILD)/build.ninja:
+	@command -v meson >/dev/null || { echo 'meson is missing: `make deps` installs what the build needs' >&2; exit 1; }
 	CC=$(CC) meson setup $(BUILD)
 
 deps:

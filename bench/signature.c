@@ -12,6 +12,7 @@
 #include "cli/bench/measure.h"
 
 #include "crypto/ed25519_batch.h"
+#include "crypto/ed25519_known.h"
 #include "crypto/ed25519_sign.h"
 #include "crypto/merkle.h"
 
@@ -33,6 +34,7 @@ static uint8_t signatures[MESSAGES][ED25519_SIGNATURE_LEN], messages[MESSAGES][M
 static struct ed25519_item items[MESSAGES];
 static uint8_t secret[KEYS][crypto_sign_SECRETKEYBYTES]; /* libsodium's: seed and public key */
 static struct ed25519_signer signers[KEYS];
+static struct ed25519_known *known_keys[KEYS];
 static EVP_PKEY *openssl_keys[KEYS];
 
 static void messages_sign(void)
@@ -40,6 +42,9 @@ static void messages_sign(void)
     for (size_t i = 0; i < KEYS; i++) {
         crypto_sign_keypair(public_keys[i], secret[i]);
         ed25519_signer_init(&signers[i], secret[i]);
+        struct error e;
+        if (ed25519_known_create(public_keys[i], &known_keys[i], &e) != 0)
+            bench_fail(1, "%s", e.text);
         openssl_keys[i] =
             EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, secret[i], ED25519_SEED_LEN);
         if (!openssl_keys[i])
@@ -85,6 +90,11 @@ static bool sign_openssl(size_t i)
 static bool check_ours(size_t i)
 {
     return ed25519_verify(items[i].public_key, messages[i], MESSAGE_LEN, signatures[i]);
+}
+
+static bool check_known(size_t i)
+{
+    return ed25519_known_verify(known_keys[i % KEYS], messages[i], MESSAGE_LEN, signatures[i]);
 }
 
 static bool check_sodium(size_t i)
@@ -176,8 +186,9 @@ static void signatures_measure(int rounds)
 {
     struct contestant list[32] = {{.name = "libsodium", .one = check_sodium},
                                   {.name = "OpenSSL", .one = check_openssl},
-                                  {.name = "single", .one = check_ours}};
-    size_t count = 3;
+                                  {.name = "single", .one = check_ours},
+                                  {.name = "known key", .one = check_known}};
+    size_t count = 4;
     static const enum ed25519_kernel kernels[] = {ED25519_KERNEL_PORTABLE, ED25519_KERNEL_IFMA};
     static const char *const names[] = {"batch, portable", "batch, IFMA"};
     static const size_t sizes[] = {4, 16, 64, 128, 512, 1024, 4096};
@@ -277,8 +288,10 @@ int main(int count, char **arguments)
     signing_measure(rounds);
     signatures_measure(rounds);
     trees_measure(rounds);
-    for (size_t i = 0; i < KEYS; i++)
+    for (size_t i = 0; i < KEYS; i++) {
         EVP_PKEY_free(openssl_keys[i]);
+        ed25519_known_destroy(known_keys[i]);
+    }
     environment_verdict();
     return 0;
 }

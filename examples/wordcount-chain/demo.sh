@@ -11,7 +11,8 @@ work=$(mktemp -d)
 node=
 trap '[ -z "$node" ] || kill "$node" 2>/dev/null || :; rm -rf "$work"' EXIT
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; else bold='' plain=''; fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 
 say '1. a node:  atoll up --data node-data'
 "$atoll" up --data "$work/data" --listen 127.0.0.1:0 >"$work/url" 2>"$work/log" &

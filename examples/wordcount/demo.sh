@@ -12,7 +12,8 @@ rounds=${3:-20000}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; else bold='' plain=''; fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 now() { date +%s%N; }
 milliseconds() { echo $((($(now) - $1) / 1000000)); }
 # What goes to the guest as a file lies in its own directory.

@@ -264,7 +264,9 @@ struct atoll_limits {
     uint64_t memory_bytes;  /* memory.grow stops here; default 512 MiB, at most 2.5 GiB, or 4 GiB
                                with no_window */
     uint64_t stack_bytes;   /* of guest code; default 1 MiB, 64 KiB to 64 MiB */
-    uint32_t table_entries; /* table.grow stops here; default 10 million */
+    uint32_t table_entries; /* of all tables together, 32 bytes each: a module that begins with more
+                               is refused (-ATOLL_ELIMIT), table.grow stops here; default: as many
+                               as fit into memory_bytes, at least 65,536, at most 10 million */
     bool no_window;         /* memory may grow into the window: regions cannot be mapped */
 };
 

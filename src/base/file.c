@@ -135,8 +135,7 @@ static void directory_of(const char *path, char out[static PATH_MAX])
         snprintf(out, PATH_MAX, "%.*s", (int)(slash - path), path);
 }
 
-/* Makes the rename itself durable. */
-static int directory_sync(const char *path, struct error *e)
+int file_name_sync(const char *path, struct error *e)
 {
     char directory[PATH_MAX];
     directory_of(path, directory);
@@ -189,7 +188,7 @@ int file_replace(const char *path, const void *data, size_t len, mode_t mode, st
         unlink(temporary);
         return result;
     }
-    return directory_sync(path, e);
+    return file_name_sync(path, e);
 }
 
 int directory_make(const char *path, mode_t mode, struct error *e)

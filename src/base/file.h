@@ -18,6 +18,8 @@ int file_read_fd(int fd, const char *name, size_t max_len, struct buffer *out, s
  * After a crash at any moment path holds the old bytes or the new ones. -ATOLL_ETYPE when path is a
  * directory, a device or anything else that is no regular file: that stays as it is. */
 int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct error *e);
+/* Makes the name of a file that was made or renamed durable: fsync of its directory. */
+int file_name_sync(const char *path, struct error *e);
 /* Writes everything, across short writes and EINTR. */
 int file_write_all(int fd, const void *data, size_t len, struct error *e);
 /* The same at an offset of a file; the descriptor's position stays. A failure may leave a part. */

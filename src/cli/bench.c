@@ -96,6 +96,8 @@ const struct command command_bench = {
         "A bar that is missed is told and no error. On a machine that is busy with\n"
         "other things the table says so: such figures are not final.\n"
         "\n"
-        "Exit code: 0, or 2 when the command line is wrong.",
+        "Exit code: 0, or\n"
+        "  1    a node does not start, or something cannot be measured\n"
+        "  2    the command line is wrong",
     .run = bench_run,
 };

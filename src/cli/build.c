@@ -13,10 +13,12 @@
 #include "base/file.h"
 #include "cli/options.h"
 #include "cli/report.h"
+#include "cli/scratch.h"
 #include "cli/sdk.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,12 +219,20 @@ static bool tools_check(void)
 
 static int compiler_run(const struct arguments *a)
 {
-    pid_t child = fork();
+    struct error e;
+    const char *scratch =
+        scratch_directory(&e); /* the compiler leaves its object files when killed */
+    if (scratch == NULL) {
+        fprintf(stderr, "atoll build: %s\n", e.text);
+        return EXIT_ATOLL;
+    }
+    pid_t child = child_fork(SIGTERM);
     if (child < 0) {
         fprintf(stderr, "atoll build: cannot start %s: %s\n", a->items[0], strerror(errno));
         return EXIT_ATOLL;
     }
     if (child == 0) {
+        setenv("TMPDIR", scratch, 1);
         execvp(a->items[0], a->items);
         fprintf(stderr, "atoll build: cannot run %s: %s (install clang-19 and lld-19)\n",
                 a->items[0], strerror(errno));
@@ -231,6 +241,7 @@ static int compiler_run(const struct arguments *a)
     int status;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
+    scratch_remove();
     if (WIFSIGNALED(status)) {
         fprintf(stderr, "atoll build: %s was killed by signal %d\n", a->items[0], WTERMSIG(status));
         return EXIT_ATOLL;

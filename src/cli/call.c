@@ -168,7 +168,7 @@ const struct command command_call = {
                    "  cancel ID  end it, and the calls it has chained\n"
                    "  graph ID   which calls it has chained, as a tree\n"
                    "\n"
-                   "ID is what `atoll invoke --async` prints and --time shows.\n"
-                   "Exit codes as those of `atoll invoke`.",
+                   "ID is what `atoll invoke --async` prints and --time shows." CLIENT_EXITS(
+                       "the call failed"),
     .run = call_run,
 };

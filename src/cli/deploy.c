@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include "cli/client.h"
+#include "cli/scratch.h"
 
 #include "base/file.h"
 #include "node/manifest.h"
@@ -15,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -34,7 +36,6 @@ struct request {
 struct parcel {
     char name[2 * NAME_MAX_LEN + 2]; /* tenant/function */
     char module_path[PATH_MAX];
-    char folder[PATH_MAX / 2]; /* made for the module, to be removed; "" = none */
     struct buffer manifest, module;
 };
 
@@ -51,7 +52,7 @@ static int sources_build(const char *const *sources, size_t count, const char *o
     arguments[n++] = out;
     arguments[n] = NULL;
     int status;
-    pid_t child = fork();
+    pid_t child = child_fork(SIGTERM);
     if (child == 0) {
         execv("/proc/self/exe", (char *const *)arguments);
         _exit(EXIT_ATOLL);
@@ -190,15 +191,13 @@ static int file_pack(const struct request *r, const char *path, struct parcel *p
         return EXIT_OK;
     }
     /* The linker writes the module's file name into it: equal sources shall give equal modules. */
-    const char *folder = getenv("TMPDIR");
-    snprintf(p->folder, sizeof p->folder, "%s/atoll-XXXXXX", folder ? folder : "/tmp");
-    if (mkdtemp(p->folder) == NULL) {
-        fprintf(stderr, "atoll: cannot make %s: %s\n", p->folder, strerror(errno));
-        p->folder[0] = 0;
+    struct error e;
+    const char *folder = scratch_directory(&e);
+    if (folder == NULL) {
+        report_error(&e);
         return EXIT_ATOLL;
     }
-    snprintf(p->module_path, sizeof p->module_path, "%s/%s.wasm", p->folder,
-             strchr(p->name, '/') + 1);
+    snprintf(p->module_path, sizeof p->module_path, "%s/%s.wasm", folder, strchr(p->name, '/') + 1);
     return sources_build(&path, 1, p->module_path);
 }
 
@@ -307,10 +306,7 @@ static int function_deploy(const struct request *r, const char *path)
     int exit_code = parcel_pack(r, path, &p);
     if (exit_code == EXIT_OK)
         exit_code = parcel_send(r, &p);
-    if (p.folder[0]) {
-        unlink(p.module_path);
-        rmdir(p.folder);
-    }
+    scratch_remove();
     buffer_free(&p.manifest);
     buffer_free(&p.module);
     return exit_code;
@@ -337,20 +333,24 @@ static int deploy_run(int argc, char **argv)
     return status;
 }
 
-const struct command command_deploy = {
-    .name = "deploy",
-    .usage = "[OPTIONS] DIR|FILE.wasm|FILE.c",
-    .summary = "put a function onto a node",
-    .description =
-        "Uploads a function; the node validates and compiles it, runs its constructors,\n"
-        "keeps an image of it, and then moves the alias: the next call uses the new\n"
-        "version. When anything fails, the old version stays and the stage that failed\n"
-        "is named.\n"
-        "\n"
-        "DIR holds atoll.yaml and FUNCTION.wasm, or C sources from which that is built\n"
-        "first. A single module or source is deployed with a manifest of defaults.\n"
-        "\n"
-        "Exit codes: 0 deployed, 1 refused by the node, 3 no node answers, 4 not\n"
-        "permitted; 126 the manifest is wrong; those of `atoll build`.",
-    .run = deploy_run,
+const struct command command_deploy =
+    {
+        .name = "deploy",
+        .usage = "[OPTIONS] DIR|FILE.wasm|FILE.c",
+        .summary = "put a function onto a node",
+        .description =
+            "Uploads a function; the node validates and compiles it, runs its constructors,\n"
+            "keeps an image of it, and then moves the alias: the next call uses the new\n"
+            "version. When anything fails, the old version stays and the stage that failed\n"
+            "is named.\n"
+            "\n"
+            "DIR holds atoll.yaml and FUNCTION.wasm, or C sources from which that is built\n"
+            "first. A single module or source is deployed with a manifest of "
+            "defaults." CLIENT_EXITS("the node refused, and says at which stage; the sources do "
+                                     "not compile") "\n"
+                                                    "  125  Atoll, the compiler or the system "
+                                                    "failed\n"
+                                                    "  126  the manifest is wrong\n"
+                                                    "  127  a file cannot be read",
+        .run = deploy_run,
 };

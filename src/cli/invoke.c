@@ -159,10 +159,12 @@ const struct command command_invoke = {
     .name = "invoke",
     .usage = "[OPTIONS] TENANT/FUNCTION",
     .summary = "call a function of a node",
-    .description = "Calls a function and prints its output. A name without a tenant is of the\n"
-                   "tenant \"default\". --json is for --async; an output is printed as it is.\n"
-                   "\n"
-                   "Exit codes: 0 the call succeeded, 1 it failed, 3 no node answers, 4 not\n"
-                   "permitted, 5 no such function, 6 timed out.",
+    .description =
+        "Calls a function and prints its output. A name without a tenant is of the\n"
+        "tenant \"default\". --json is for --async; an output is printed as it is.\n"
+        "\n"
+        "For example:\n"
+        "  atoll invoke greeting -d Ada --time\n"
+        "  atoll invoke shop/order --async -d @order.json" CLIENT_EXITS("the call failed"),
     .run = invoke_run,
 };

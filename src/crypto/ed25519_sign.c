@@ -1,8 +1,7 @@
 /* See ed25519_sign.h. */
 #include "crypto/ed25519_sign.h"
 
-#include "crypto/ed25519_base.h"
-#include "crypto/ed25519_ifma.h"
+#include "crypto/ed25519_fixed.h"
 
 #include <assert.h>
 #include <sodium.h>
@@ -17,7 +16,10 @@ static void base_multiply(enum ed25519_base with, const uint8_t scalar[static 32
                           uint8_t out[static 32])
 {
     if (with == ED25519_BASE_IFMA) {
-        ifma_base_multiply(scalar, out);
+        const struct fixed_table *table = fixed_table_base();
+        struct point multiple = ifma_fixed_sum(&table, &scalar, 1);
+        point_encode(&multiple, out);
+        sodium_memzero(&multiple, sizeof multiple);
         return;
     }
     int failed = crypto_scalarmult_ed25519_base_noclamp(out, scalar);

@@ -1,8 +1,8 @@
 /*
  * Signing with Ed25519 (RFC 8032, section 5.1.6) in constant time: the multiple of the base point
- * by vectors where the processor has them (ed25519_base.h), about three times as fast as libsodium,
- * else by libsodium; everything else by libsodium. The signatures are those of RFC 8032, bit for
- * bit.
+ * by vectors where the processor has them (ed25519_fixed.h), about three times as fast as
+ * libsodium, else by libsodium; everything else by libsodium. The signatures are those of RFC 8032,
+ * bit for bit.
  */
 #ifndef CRYPTO_ED25519_SIGN_H
 #define CRYPTO_ED25519_SIGN_H

@@ -137,11 +137,15 @@ int secret_write(const struct secret *s, const char *path, const char *passphras
         rc = error_set_errno(e, errno == EEXIST ? ATOLL_EEXIST : 0, "the key file %s", path);
     } else {
         rc = file_write_all(fd, bytes, len, e);
-        if (rc == 0 && fsync(fd) != 0)
+        if (rc != 0)
+            rc = error_prefix(e, "the key file %s", path);
+        else if (fsync(fd) != 0)
             rc = error_set_errno(e, ATOLL_EIO, "the key file %s", path);
         close(fd);
         if (rc != 0)
             unlink(path);
+        else
+            rc = file_name_sync(path, e);
     }
     sodium_memzero(bytes, sizeof bytes);
     return rc;

@@ -15,7 +15,8 @@
 #define PAGE           4096u
 #define DEFAULT_MEMORY (512ull << 20)
 #define DEFAULT_STACK  (1ull << 20)
-#define DEFAULT_TABLE  10000000u
+#define TABLE_LEAST    65536u    /* entries allowed however little memory is */
+#define TABLE_MOST     10000000u /* unless more are asked for */
 
 _Static_assert(offsetof(struct context, host_rsp) == CONTEXT_HOST_RSP, "gate.h");
 _Static_assert(offsetof(struct context, guest_rsp) == CONTEXT_GUEST_RSP, "gate.h");
@@ -29,6 +30,15 @@ _Static_assert(ARENA_BASE - ARENA_GATE == GATE_TO_B, "gate.h");
 
 /* ---- arenas ---- */
 
+/* Tables are memory of the guest, too: they may take as much again. */
+static uint32_t table_entries_default(uint64_t memory_bytes)
+{
+    uint64_t fit = memory_bytes / sizeof(struct function_record);
+    if (fit < TABLE_LEAST)
+        return TABLE_LEAST;
+    return fit < TABLE_MOST ? (uint32_t)fit : TABLE_MOST;
+}
+
 static int limits_settle(const struct arena_limits *given, struct arena_limits *out,
                          struct error *e)
 {
@@ -37,12 +47,12 @@ static int limits_settle(const struct arena_limits *given, struct arena_limits *
         out->memory_bytes = DEFAULT_MEMORY;
     if (!out->stack_bytes)
         out->stack_bytes = DEFAULT_STACK;
-    if (!out->table_entries)
-        out->table_entries = DEFAULT_TABLE;
     out->stack_bytes = align_up(out->stack_bytes, PAGE);
     uint64_t ceiling = out->no_window ? 4ull << 30 : WINDOW_START;
     if (out->memory_bytes > ceiling)
         out->memory_bytes = ceiling;
+    if (!out->table_entries)
+        out->table_entries = table_entries_default(out->memory_bytes);
     if (out->stack_bytes > ARENA_STACK_MAX || out->stack_bytes < ARENA_STACK_MIN)
         return error_set(e, ATOLL_EINVAL, "a stack of %llu bytes is outside [%llu KiB, %llu MiB]",
                          (unsigned long long)out->stack_bytes, ARENA_STACK_MIN >> 10,

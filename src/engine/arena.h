@@ -183,6 +183,8 @@ struct memory_view {
 struct memory_view instance_memory_view(const struct instance *);
 struct table_descriptor *instance_table(const struct instance *, uint32_t table);
 struct function_record *table_entries(const struct instance *, const struct table_descriptor *);
+/* Whether the arena's limit leaves room for so many more entries in all its tables together. */
+bool arena_table_room(const struct arena *, uint64_t more);
 /* Runs built-in gate `number`; slots as abi.h lists. 0 = done, else the trap's kind, or
  * BUILTIN_PARK. */
 #define BUILTIN_PARK (-1)

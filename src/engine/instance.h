@@ -17,7 +17,9 @@ struct instance;
 struct arena_limits {
     uint64_t memory_bytes;  /* memory.grow stops here; <= 4 GiB */
     uint64_t stack_bytes;   /* native stack; ARENA_STACK_MIN to ARENA_STACK_MAX */
-    uint32_t table_entries; /* table.grow stops here (and at the reserved capacity) */
+    uint32_t table_entries; /* of all tables together, 32 bytes each: a module that begins with more
+                               is refused, table.grow stops here (and at the reserved capacity).
+                               Default: as many as fit into memory_bytes, 65,536 to 10 million */
     bool no_window;         /* memory may grow beyond WINDOW_START; regions cannot be mapped */
 };
 

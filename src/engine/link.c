@@ -12,12 +12,19 @@
 
 /* ---- imports ---- */
 
+#define NAME_SHOWN 200 /* bytes of an import's name in a message */
+
+static int name_shown(struct wasm_span name)
+{
+    return name.len < NAME_SHOWN ? (int)name.len : NAME_SHOWN;
+}
+
 static int link_refuse(const struct instance *i, const struct wasm_import *import, struct error *e,
                        const char *why)
 {
     const struct wasm_module *m = &i->artefact->module;
-    return error_set(e, ATOLL_ELINK, "%s: %.*s.%.*s", why, (int)(import->module.len % 200),
-                     (const char *)m->bytes + import->module.offset, (int)(import->name.len % 200),
+    return error_set(e, ATOLL_ELINK, "%s: %.*s.%.*s", why, name_shown(import->module),
+                     (const char *)m->bytes + import->module.offset, name_shown(import->name),
                      (const char *)m->bytes + import->name.offset);
 }
 
@@ -119,6 +126,20 @@ static int imports_check(const struct instance *i, const struct link_import *lin
         if (!import_matches(i, import, &links[k]))
             return link_refuse(i, import, e, "incompatible import type");
     }
+    return 0;
+}
+
+static int tables_check(const struct arena *a, const struct wasm_module *m, struct error *e)
+{
+    uint64_t entries = 0;
+    for (uint32_t t = m->imported_tables; t < m->table_count; t++)
+        entries += m->tables[t].limits.min;
+    if (entries && !arena_table_room(a, entries))
+        return error_set(
+            e, ATOLL_ELIMIT,
+            "the module begins with %llu table entries, but with those of linked "
+            "modules there may be %u; raise the memory limit, or declare smaller tables",
+            (unsigned long long)entries, a->limits.table_entries);
     return 0;
 }
 
@@ -255,6 +276,8 @@ int instance_create(struct arena *a, struct artefact *artefact, const struct lin
     i->arena = a;
     i->artefact = artefact;
     int rc = imports_check(i, links, e);
+    if (rc == 0)
+        rc = tables_check(a, &artefact->module, e);
     if (rc == 0)
         rc = arena_add(a, i, e);
     if (rc < 0) {

@@ -31,11 +31,6 @@ enum relation {
     RELATION_ANY,   /* any of the four at run time */
 };
 
-static uint32_t magnitude(int32_t value)
-{
-    return value < 0 ? 0u - (uint32_t)value : (uint32_t)value;
-}
-
 /* ---- at compile time ---- */
 
 bool access_same_place(const struct nest_access *a, const struct nest_access *b)

@@ -29,6 +29,12 @@ bool sum_is_parallel(const struct sum *, const struct sum *);
 
 /* The right operand, when it is constant; of a shift, by what that multiplies. */
 bool sum_scale(LLVMValueRef value, uint32_t *by);
+/* How far a step goes, whatever its direction. */
+static inline uint32_t magnitude(int32_t step)
+{
+    return step < 0 ? 0u - (uint32_t)step : (uint32_t)step;
+}
+
 /* By what constant a phi grows when `next` is what it becomes. */
 bool sum_counter_step(LLVMValueRef phi, LLVMValueRef next, uint32_t *step);
 

@@ -37,11 +37,6 @@
 #define OFFSET_MAX   (1ll << 33)
 #define STRIDE_MAX   (1 << 20) /* times 2^38 rounds: an i64 */
 
-static uint32_t magnitude(int32_t value)
-{
-    return value < 0 ? 0u - (uint32_t)value : (uint32_t)value;
-}
-
 /* ---- accesses ---- */
 
 void twin_begin(struct twin *t, struct loop *loop, uint32_t copies)

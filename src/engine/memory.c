@@ -159,13 +159,36 @@ int instance_memory_init(struct instance *i, uint32_t segment, uint32_t to, uint
 
 /* ---- tables ---- */
 
+/* False: linking it failed half way. */
+static bool instance_is_mapped(const struct instance *i)
+{
+    return i->artefact->options.link == LINK_PRIMARY ? i == i->arena->primary : i->vm != NULL;
+}
+
+/* Of all tables of all modules. */
+static uint64_t arena_table_entries(const struct arena *a)
+{
+    uint64_t entries = 0;
+    for (uint32_t k = 0; k < a->instance_count; k++) {
+        const struct instance *i = a->instances[k];
+        const struct wasm_module *m = &i->artefact->module;
+        for (uint32_t t = m->imported_tables; instance_is_mapped(i) && t < m->table_count; t++)
+            entries += instance_table(i, t)->size;
+    }
+    return entries;
+}
+
+bool arena_table_room(const struct arena *a, uint64_t more)
+{
+    uint64_t entries = arena_table_entries(a), limit = a->limits.table_entries;
+    return entries <= limit && more <= limit - entries;
+}
+
 static int32_t table_grow(struct instance *i, uint32_t table, uint64_t reference, uint32_t delta)
 {
     struct table_descriptor *d = instance_table(i, table);
     uint64_t old = d->size;
-    uint64_t limit =
-        d->limit < i->arena->limits.table_entries ? d->limit : i->arena->limits.table_entries;
-    if (old > limit || delta > limit - old)
+    if (delta > d->limit - old || (delta && !arena_table_room(i->arena, delta)))
         return -1;
     struct function_record entry = entry_of(i, table, reference);
     struct function_record *entries = table_entries(i, d);

@@ -156,7 +156,8 @@ static int table_set(const struct load *l, const struct instance *i, uint32_t ta
     *at += sizeof head;
     const uint8_t *pairs = *at;
     *at += (size_t)head.pairs * sizeof(struct proto_pair);
-    if (head.size > d->limit || (head.size > d->size && head.size > l->arena->limits.table_entries))
+    if (head.size > d->limit ||
+        (head.size > d->size && !arena_table_room(l->arena, head.size - d->size)))
         return error_set(e, ATOLL_ELIMIT,
                          "a table of the proto-image has %u entries, more than "
                          "are allowed here",

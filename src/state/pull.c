@@ -254,7 +254,8 @@ void chunks_need(struct pending *p, uint64_t off, uint64_t len, void (*then)(str
 
 static void ensure_end(struct pending *p)
 {
-    pending_result(p, 0);
+    pending_answer(p, &(struct state_answer){
+                          .fd = -1, .reply = {.moved = p->moved, .number = p->request.len}});
 }
 
 void ensure_start(struct pending *p)

@@ -39,7 +39,8 @@ enum state_op {
                              0, slot, gen, size, version; a descriptor unless it is that one */
     STATE_OP_CLOSE,   /* value, flags (STATE_CLOSE_MAPPED): the call has no handle of it any more;
                          no answer */
-    STATE_OP_ENSURE,  /* value, off, len: pull what is missing. Answer: moved */
+    STATE_OP_ENSURE,  /* value, off, len: pull what is missing. Answer: moved; number: len, for the
+                         value may have grown before the answer is read */
     STATE_OP_PULL,    /* value, off, len (0: to the end), flags (STATE_PULL_DISCARD). moved */
     STATE_OP_PUSH,    /* value, off, len (0: to the end), flags (enum state_push), version.
                          Result: the new version; moved */

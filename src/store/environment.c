@@ -24,14 +24,16 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#define FORMAT_MAGIC  0x3174676c6c6f7461ull /* "atollgt1" */
-#define READERS_SPARE 8                     /* beside one for each reader thread */
-#define MAP_BYTES_MAX (1ull << 46)
-#define FORMAT_KEY    "format"
-#define SEQUENCE_KEY  "sequence"
-#define OPEN_FLAGS    (MDB_NOTLS | MDB_NORDAHEAD)
+#define FORMAT_MAGIC    0x3174676c6c6f7461ull /* "atollgt1" */
+#define READERS_SPARE   8                     /* beside one for each reader thread */
+#define MAP_BYTES_MAX   (1ull << 46)
+#define DISK_FULL_BYTES (1ull << 20)
+#define FORMAT_KEY      "format"
+#define SEQUENCE_KEY    "sequence"
+#define OPEN_FLAGS      (MDB_NOTLS | MDB_NORDAHEAD)
 
 enum log_kind { LOG_PUT = 1, LOG_DELETE = 2 };
 #define LOG_HEAD 8u
@@ -509,6 +511,15 @@ void batch_abort(struct batch *b)
     b->broken = 0;
 }
 
+/* LMDB tells of a write that the disk had room for half of as of a broken disk. */
+static bool disk_full(MDB_env *env)
+{
+    const char *path;
+    struct statvfs disk;
+    return mdb_env_get_path(env, &path) == 0 && statvfs(path, &disk) == 0 &&
+           disk.f_bavail * disk.f_frsize < DISK_FULL_BYTES;
+}
+
 int batch_commit(struct batch *b, struct error *e)
 {
     assert(!b->broken);
@@ -518,6 +529,8 @@ int batch_commit(struct batch *b, struct error *e)
         int number = mdb_txn_commit(txn);
         if (number) {
             b->broken = number;
+            if (number == EIO && disk_full(b->environment->env))
+                number = ENOSPC;
             return environment_error(e, number, "writing the store to disk");
         }
     }

@@ -511,6 +511,13 @@ static bool commit_due(const struct writer *w, bool inbox_empty)
     return batch_dirty(w) && ((w->batch_urgent && inbox_empty) || now_ns() >= w->batch_until);
 }
 
+/* An empty transaction holds LMDB's lock for writers, for which other programs (mdb_copy) wait. */
+static void writer_rest(struct writer *w)
+{
+    if (!w->stuck && !w->garbage && !batch_dirty(w))
+        batch_abort(&w->batch);
+}
+
 static void *writer_run(void *argument)
 {
     struct writer *w = argument;
@@ -525,6 +532,7 @@ static void *writer_run(void *argument)
         writer_pass_time(w);
         if (commit_due(w, inbox_empty))
             writer_commit(w);
+        writer_rest(w);
         writer_publish(w);
     }
     lock_cancel_all(w->locks);

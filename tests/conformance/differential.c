@@ -1,7 +1,7 @@
 /*
  * differential: Atoll against other engines on random modules.
  *
- * For each seed it makes a valid module (generator.h), runs it in four configurations of Atoll, in
+ * For each seed it makes a valid module (generator.h), runs it in five configurations of Atoll, in
  * V8 (through Node) and in wasm-interp, and compares every result, trap and hash of memory; and it
  * damages the module a few times (mutation.h) and compares whether Atoll, V8 and, where those two
  * differ, wasm-validate accept it. What Atoll accepts it also compiles and runs; nothing may crash.

@@ -15,10 +15,11 @@
 #define SUBJECT_PATIENCE   20000 /* microseconds for a damaged module's function */
 
 const struct subject_configuration subject_configurations[SUBJECT_CONFIGURATIONS] = {
-    {"exact-quick", MODE_EXACT, TIER_QUICK, false},
-    {"exact-opt", MODE_EXACT, TIER_OPT, false},
-    {"fast-quick", MODE_FAST, TIER_QUICK, true},
-    {"fast-opt", MODE_FAST, TIER_OPT, true},
+    {"exact-quick", MODE_EXACT, TIER_QUICK, false, LINK_PRIMARY},
+    {"exact-opt", MODE_EXACT, TIER_OPT, false, LINK_PRIMARY},
+    {"fast-quick", MODE_FAST, TIER_QUICK, true, LINK_PRIMARY},
+    {"fast-opt", MODE_FAST, TIER_OPT, true, LINK_PRIMARY},
+    {"linked-opt", MODE_EXACT, TIER_OPT, false, LINK_OTHER},
 };
 
 static const char *trap_class(enum trap_kind kind)
@@ -64,7 +65,7 @@ static int subject_options(const uint8_t *wasm, size_t len,
         .tier = configuration->tier,
         .mode = configuration->mode,
         .cpu = CPU_V3,
-        .link = LINK_PRIMARY,
+        .link = configuration->link,
         .tail_calls = (m.features & WASM_FEATURE_TAIL_CALL) != 0,
     };
     wasm_module_free(&m);

@@ -13,9 +13,10 @@ struct subject_configuration {
     const char *name;
     uint8_t mode, tier;
     bool fast;
+    uint8_t link; /* enum link_mode: LINK_OTHER checks bounds explicitly */
 };
 
-#define SUBJECT_CONFIGURATIONS 4u
+#define SUBJECT_CONFIGURATIONS 5u
 extern const struct subject_configuration subject_configurations[SUBJECT_CONFIGURATIONS];
 
 /* Runs module n (a file) in every configuration and appends records to the transcript file, flushed

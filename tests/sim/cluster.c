@@ -26,7 +26,9 @@ static void genesis_fill(struct sim_cluster *c, struct ledger_genesis *g, uint8_
     smallbank_state_encode((uint64_t)(SIM_BANK_SLOTS - 1) * c->bank_groups, SIM_BANK_SAVINGS,
                            SIM_BANK_CHECKING, state);
     g->state = slice_of(state, SMALLBANK_STATE_LEN);
-    configuration->max_batch = (uint32_t)sim_random_range(r, 1, 12);
+    configuration->max_batch =
+        (uint32_t)(sim_random_chance(r, 100) ? sim_random_range(r, SIM_BATCH_USUAL + 1, 64)
+                                             : sim_random_range(r, 1, SIM_BATCH_USUAL));
     configuration->checkpoint_interval =
         2 * g->pipeline + (uint32_t)sim_random_below(r, sim_random_chance(r, 500) ? 8 : 200);
     configuration->view_timeout_us =
@@ -113,6 +115,26 @@ static void machines_open(struct sim_cluster *c)
     assert(c->machines <= SIM_MACHINES_MAX);
 }
 
+/* Pools that a few requests fill: who waits is refused, and a primary that starves a client is
+ * left. */
+static void pools_draw(struct sim_cluster *c)
+{
+    if (!sim_random_chance(setup_of(c), 200))
+        return;
+    c->pool_bytes = sim_random_range(setup_of(c), 8 << 10, 64 << 10);
+    c->pool_per_client = (uint32_t)sim_random_range(setup_of(c), 2, 40);
+}
+
+/* Some clients speak with a single replica, a correct one. */
+static void reach_draw(struct sim_cluster *c, unsigned client)
+{
+    unsigned only = (unsigned)sim_random_below(setup_of(c), c->replicas);
+
+    c->reach[client] = UINT64_MAX;
+    if (sim_random_chance(setup_of(c), 100) && c->machine[only].correct)
+        c->reach[client] = UINT64_C(1) << only;
+}
+
 static void cluster_open(struct sim_cluster *c)
 {
     struct sim_random *r;
@@ -128,6 +150,7 @@ static void cluster_open(struct sim_cluster *c)
     c->stormy = sim_random_chance(r, 350);
     c->clocks_differ = sim_random_chance(r, 300);
     c->bank_groups = (unsigned)sim_random_range(r, 1, 4);
+    pools_draw(c);
     c->stage_high_us = (uint32_t)sim_random_skewed(r, 100, 20000);
     faulty_draw(c);
     genesis_make(c);
@@ -139,8 +162,10 @@ static void cluster_open(struct sim_cluster *c)
     /* The last endpoint is the adversary's own. */
     sim_network_open(&c->network, &c->world, c->machines + c->clients + 1, delay,
                      delay * (uint32_t)sim_random_range(r, 1, 12), deliver, c);
-    for (unsigned i = 0; i < c->clients; i++)
+    for (unsigned i = 0; i < c->clients; i++) {
+        reach_draw(c, i);
         c->client[i] = sim_client_create(c, i, (unsigned)sim_random_range(r, 4, 25));
+    }
 }
 
 static bool clients_done(const struct sim_cluster *c)
@@ -160,10 +185,11 @@ static bool histories_whole(const struct sim_cluster *c)
     return true;
 }
 
-/* One may come late, with nothing. */
+/* One may come late, with nothing: one of five times, and mostly where others lie about history. */
 static void machines_start(struct sim_cluster *c)
 {
-    unsigned late = (unsigned)sim_random_below(setup_of(c), 5 * c->machines);
+    bool lies = c->adversary->tricks >> SIM_TRICK_BAD_HISTORY & 1;
+    unsigned late = (unsigned)sim_random_below(setup_of(c), (lies ? 1 : 5) * c->machines);
 
     for (unsigned i = 0; i < c->machines && !c->world.stopped; i++)
         if (i == late)

@@ -33,6 +33,7 @@
 #define SIM_REQUESTS_MAX    64 /* of one client */
 #define SIM_CHECKPOINTS_MAX 3
 #define SIM_PENDING_MAX     64 /* digests being computed */
+#define SIM_BATCH_USUAL     12 /* transactions at most; rarely more */
 
 struct sim_witness;
 struct sim_adversary;
@@ -119,7 +120,10 @@ struct sim_cluster {
     uint64_t faulty_set;                   /* bitmap of replicas */
     bool async;                            /* durability of pp, Prepare, certificates */
     bool clocks_differ;
-    bool stormy; /* many short faults of the network: view after view */
+    bool stormy;         /* many short faults of the network: view after view */
+    uint64_t pool_bytes; /* of a replica, 0: plenty; requests of a client in it */
+    uint32_t pool_per_client;
+    uint64_t reach[SIM_CLIENTS_MAX]; /* bitmap: the machines that a client knows of */
     /* Loss of messages between replicas by their type, in a thousand, on their way to a set. */
     uint16_t typed_loss[LEDGER_MESSAGE_RELAY + 1];
     uint64_t typed_to;

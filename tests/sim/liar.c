@@ -1,8 +1,9 @@
 /*
  * A client who lies: two signatures of one request, requests that can never run (min_index), that
  * are not signed, that another client signed, numbers used twice, bundles with a foreign member,
- * keys of small order, garbage. Any run may have one; it is no replica and does not count as
- * faulty.
+ * keys of small order, garbage; and who asks for more than others: requests too large to travel
+ * with their batch, and so many at a time that they fill pools and batches. Any run may have one;
+ * it is no replica and does not count as faulty.
  */
 #include "adversary.h"
 
@@ -19,9 +20,14 @@ enum lie {
     LIE_SMALL_KEY,
     LIE_BUNDLE, /* whole, or with a member that was not signed with it */
     LIE_GARBAGE,
-    LIE_FAIR, /* none: something to build on */
+    LIE_LARGE, /* true, and only named in the batch that it comes into */
+    LIE_CROWD, /* many true ones at a time */
+    LIE_FAIR,  /* none: something to build on */
     LIES,
 };
+
+#define LARGE_MAX 12288
+#define CROWD_MAX 80
 
 static const char *const lie_name[LIES + 1] = {
     [LIE_OTHER_SIGNATURE] = "another signature of the same request",
@@ -32,6 +38,8 @@ static const char *const lie_name[LIES + 1] = {
     [LIE_SMALL_KEY] = "a key of small order",
     [LIE_BUNDLE] = "a bundle, with or without a foreign member",
     [LIE_GARBAGE] = "garbage",
+    [LIE_LARGE] = "a request that batches only name",
+    [LIE_CROWD] = "many requests at a time",
     [LIE_FAIR] = "none: something to build on",
 };
 
@@ -105,8 +113,34 @@ static void bundle_message(struct sim_adversary *a, struct buffer *message)
     buffer_free(&bundle);
 }
 
+/* As many as a batch of this service may hold, or a few. */
+static void crowd_message(struct sim_adversary *a, struct buffer *message)
+{
+    struct sim_random *r = sim_adversary_random(a);
+    bool large_batches = a->cluster->genesis.configuration.max_batch > SIM_BATCH_USUAL;
+    uint64_t count = large_batches ? sim_random_range(r, 20, CROWD_MAX) : sim_random_range(r, 2, 4);
+    struct ledger_message_writer writer;
+    struct buffer body = {0};
+
+    if (!ledger_bodies_begin(&writer, message, LEDGER_MESSAGE_REQUEST))
+        abort();
+    while (count--) {
+        struct ledger_request request;
+        uint8_t args[8];
+
+        body.len = 0;
+        request_make(a, &request, ++a->lie_number, args);
+        body_make(a, &request, false, LIAR_KEY, &body);
+        if (!ledger_bodies_body(&writer, slice_of_buffer(&body)))
+            abort();
+    }
+    ledger_message_end(&writer);
+    buffer_free(&body);
+}
+
 void sim_lie(struct sim_adversary *a, struct buffer *message)
 {
+    static uint8_t large[LARGE_MAX]; /* one thread */
     struct sim_random *r = sim_adversary_random(a);
     struct ledger_request request;
     struct buffer body = {0};
@@ -122,6 +156,7 @@ void sim_lie(struct sim_adversary *a, struct buffer *message)
     request_make(a, &request, reqno, args);
     switch (lie) {
     case LIE_BUNDLE: bundle_message(a, message); return;
+    case LIE_CROWD: crowd_message(a, message); return;
     case LIE_GARBAGE:
         sim_random_fill(r, junk, sizeof junk);
         junk[0] = (uint8_t)sim_random_range(r, LEDGER_MESSAGE_HELLO, LEDGER_MESSAGE_REFUSAL);
@@ -131,6 +166,10 @@ void sim_lie(struct sim_adversary *a, struct buffer *message)
     case LIE_OTHER_SIGNATURE:
         request = a->told;
         request.args = slice_of(a->told_args, a->told.args.len);
+        break;
+    case LIE_LARGE:
+        memcpy(large, args, sizeof args);
+        request.args = slice_of(large, sim_random_range(r, LEDGER_INLINE_MAX, LARGE_MAX));
         break;
     case LIE_NEVER: request.min_index = UINT64_MAX - sim_random_below(r, 2); break;
     case LIE_UNSIGNED: signer = LIAR_KEY + 1; break;

@@ -66,6 +66,8 @@ static void dial_plan(struct sim_cluster *c, unsigned client, unsigned machine, 
 void sim_line_dial(struct sim_cluster *c, unsigned client)
 {
     for (unsigned m = 0; m < c->machines; m++) {
+        if (!(c->reach[client] >> m & 1))
+            continue;
         line_of(c, client, m)->backoff_us = BACKOFF_FIRST_US;
         dial_plan(c, client, m, 0);
     }

@@ -304,6 +304,8 @@ static int core_try(struct sim_machine *m, uint64_t below, uint64_t *from, struc
         .replica = m->replica,
         .nonce_key = {(uint8_t)(m->replica + 1), 7},
         .quarantine = m->quarantine,
+        .pool_bytes = m->cluster->pool_bytes,
+        .pool_per_client = m->cluster->pool_per_client,
     };
     int rc;
 

@@ -64,7 +64,7 @@ static const char usage[] =
     "  --hash           prints the hash of each seed's event log\n"
     "  --coverage A-B   runs these seeds and prints how often which fault, trick and lie acted\n"
     "                   (status 1 when one of them never did)\n"
-    "  --n N            replicas (default: 4 mostly, sometimes 5 to 10)\n"
+    "  --n N            replicas (default: 4 mostly, sometimes 5 to 10, or 13)\n"
     "  --faulty K       of them lie (default: drawn from 0 to f)\n"
     "  --trick NAME     the only thing they do (default: drawn); `--trick list` lists them\n"
     "  --crypto MODE    real or fast signatures (default fast)\n"
@@ -82,7 +82,9 @@ static void seed_options(const struct task *task, uint64_t seed, struct sim_opti
     options->seed = seed;
     sim_random_seed(&r, seed, 1000);
     if (task->draw_replicas)
-        options->replicas = sim_random_chance(&r, 850) ? 4 : (unsigned)sim_random_range(&r, 5, 10);
+        options->replicas = sim_random_chance(&r, 850)   ? 4
+                            : sim_random_chance(&r, 950) ? (unsigned)sim_random_range(&r, 5, 10)
+                                                         : 13;
     faulty_max = (options->replicas - 1) / 3;
     if (task->draw_faulty)
         options->faulty = (unsigned)sim_random_below(&r, faulty_max + 1);

@@ -277,6 +277,35 @@ static void a_message_that_was_touched_left_out_or_repeated_ends_the_channel(voi
     }
 }
 
+static void room_for_large_messages_is_given_back(void **state)
+{
+    (void)state;
+    static const uint8_t large[LEDGER_MESSAGE_MAX];
+    const uint16_t roles[] = {CHANNEL_CLIENT, 0};
+    for (int k = 0; k < 2; k++) {
+        size_t spare = 2 * (k == 0 ? CHANNEL_SPARE : CHANNEL_SPARE_REPLICA);
+        struct pair p;
+        struct error e;
+        struct slice part = slice_of(large, sizeof large);
+        pair_open(&p, roles[k], 1, 1);
+        assert_int_equal(shake(&p, SIZE_MAX), 0);
+        assert_int_equal(channel_send(p.initiator, &part, 1, &e), 0);
+        /* What waits counts, sent or half received. */
+        assert_true(channel_held(p.initiator) >= sizeof large);
+        const struct buffer *out = channel_outgoing(p.initiator);
+        size_t half = out->len / 2;
+        assert_int_equal(channel_receive(p.responder, out->data, half, hear, &p.at_responder, &e),
+                         0);
+        assert_true(channel_held(p.responder) >= half);
+        channel_sent(p.initiator, half);
+        assert_int_equal(carry(p.initiator, p.responder, SIZE_MAX, &p.at_responder), 0);
+        assert_int_equal(p.at_responder.count, 1);
+        assert_true(channel_held(p.responder) <= spare);
+        assert_true(channel_held(p.initiator) <= 2 * CHANNEL_SPARE_REPLICA);
+        pair_close(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +315,7 @@ int main(void)
         cmocka_unit_test(another_ledger_is_told_apart),
         cmocka_unit_test(every_bit_of_a_handshake_counts),
         cmocka_unit_test(a_message_that_was_touched_left_out_or_repeated_ends_the_channel),
+        cmocka_unit_test(room_for_large_messages_is_given_back),
     };
     return cmocka_run_group_tests_name("ledger_channel", tests, keys_make, keys_drop);
 }

@@ -5,9 +5,11 @@
 #define CLUSTER_REAL_SIGNATURES
 #include "ledger_cluster.h"
 
+#include "crypto/secret.h"
 #include "ledger/check/checker.h"
 #include "ledger/check/fragment.h"
 #include "ledger/check/lookup.h"
+#include "ledger/check/signatures.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -46,7 +48,9 @@ static int story_make(void **state)
     cluster_cut(c, 0, true);
     cluster_request(c, 1, -1, hash);
     cluster_pass(c, 4000000);
-    cluster_requests(c, 2, -1, 3);
+    for (unsigned i = 0; i < 3; i++)
+        cluster_request(c, 2, -1, hash); /* together: more than one in a batch */
+    cluster_run(c);
     cluster_pass(c, 300000);
     struct cluster_node *node = &c->nodes[1];
     made.count = cluster_status(c, 1).next_position;
@@ -190,8 +194,21 @@ static void a_ledger_that_correct_replicas_made_passes(void **state)
     uint8_t root[HASH_LEN];
     ledger_root(made.cluster->nodes[1].replica, root);
     assert_memory_equal(counts.root, root, HASH_LEN);
+    unsigned new_views = 0;
+    bool together = false;
+    for (size_t i = 0; i < c.count; i++) {
+        new_views += c.entries[i].type == LEDGER_ENTRY_NEW_VIEW;
+        together |= c.entries[i].type == LEDGER_ENTRY_PP && pp_at(&c, i).count > 1;
+    }
+    assert_true(together);
+    assert_int_equal(counts.entries, c.count);
     assert_int_equal(counts.transactions, 16);
-    assert_true(counts.new_views >= 1 && counts.view >= 1);
+    assert_true(counts.new_views == new_views && new_views >= 1 && counts.view >= 1);
+    assert_true(counts.batches >= counts.seqno && counts.batches < c.count);
+    /* Of every batch the primary's, of every transaction its client's, of evidence Q - 1; and those
+     * of view changes. */
+    uint64_t least = counts.batches + counts.transactions + 2 * counts.proven;
+    assert_in_range(counts.signatures, least + 7, least + 200);
     assert_true(counts.proven + CLUSTER_P == counts.seqno && counts.seqno > CLUSTER_C);
     ledger_checker_destroy(checker);
     copy_close(&c);
@@ -237,7 +254,20 @@ static void digest_other(struct ledger_pp *pp)
 }
 static void root_other(struct ledger_pp *pp)
 {
-    pp->batch_root[9] ^= 1;
+    pp->batch_root[HASH_LEN - 1] ^= 1;
+}
+static void previous_ends_otherwise(struct ledger_pp *pp)
+{
+    pp->previous[HASH_LEN - 1] ^= 1;
+}
+static void history_ends_otherwise(struct ledger_pp *pp)
+{
+    pp->ledger_root[HASH_LEN - 1] ^= 1;
+}
+static void configuration_begins(struct ledger_pp *pp)
+{
+    pp->kind = LEDGER_KIND_START_CFG;
+    pp->count = 0;
 }
 
 static void checkpoint_early(struct ledger_pp *pp)
@@ -289,6 +319,9 @@ static void every_rule_of_a_pp_is_named(void **state)
         {LEDGER_KIND_CHECKPOINT, 0, root_other, "not its own"},
         {LEDGER_KIND_EMPTY, 15, root_other, "not its own"},
         {LEDGER_KIND_NORMAL, 3, configuration_changed, "changes the configuration"},
+        {LEDGER_KIND_NORMAL, 3, configuration_begins, "changes the configuration"},
+        {LEDGER_KIND_NORMAL, 3, previous_ends_otherwise, "another predecessor"},
+        {LEDGER_KIND_NORMAL, 3, history_ends_otherwise, "another history"},
         {LEDGER_KIND_NORMAL, 3, too_many, "9 transactions in a batch"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
@@ -367,6 +400,11 @@ static void missing_and_false_evidence_is_named(void **state)
     named(&c, at, "instead of");
     copy_close(&c);
 
+    copy_open(&c); /* of this batch, but of another view */
+    c.entries[at].bytes.data[0] ^= 1;
+    named(&c, at, "not for batch");
+    copy_close(&c);
+
     copy_open(&c); /* one bit of its last nonce: the Prepare that it opens is another one */
     c.entries[at].bytes.data[c.entries[at].bytes.len - 1] ^= 1;
     named(&c, at, "a Prepare in the evidence is not valid");
@@ -427,6 +465,8 @@ static void every_rule_of_a_transaction_is_named(void **state)
     } rules[] = {
         {900, 0, 1, false, false, "stands where"},
         {900, 1000, 0, false, false, "wanted an index above 1000"},
+        {900, 6, 0, false, false, "wanted an index above 6 stands at 6"},
+        {900, 5, 0, false, false, NULL},
         {1, 0, 0, false, false, "was executed before"},
         {900, 0, 0, true, false, "a request"},
         {900, 0, 0, false, true, "the client's signature is not valid"},
@@ -485,12 +525,102 @@ static void entries_out_of_place_are_named(void **state)
     copy_close(&c);
 }
 
+static void an_entry_that_is_not_what_its_type_says_is_named(void **state)
+{
+    (void)state;
+    for (uint8_t type = LEDGER_ENTRY_EVIDENCE; type <= LEDGER_ENTRY_NEW_VIEW; type++) {
+        struct copy c;
+        copy_open(&c);
+        size_t at = entry_find(&c, type, 0, 0);
+        c.entries[at].bytes.len--;
+        if (type != LEDGER_ENTRY_VCSET) /* looked into when its NewView comes */
+            named(&c, at, "cannot be read");
+        else
+            named(&c, at + 1, "another history");
+        copy_close(&c);
+    }
+}
+
+/* A ledger of one batch with a request of client 0, under a genesis with this access list. */
+static int listed_feed(const uint8_t *clients, uint32_t count, struct error *e)
+{
+    struct cluster *cluster = made.cluster;
+    struct ledger_genesis genesis = cluster->genesis, kept = cluster->genesis;
+    struct buffer bytes = {0}, body = {0}, tx_bytes = {0};
+    struct ledger_checker *checker;
+    uint8_t hash[HASH_LEN], pp_bytes[LEDGER_PP_SIGNED_LEN];
+    genesis.configuration.clients = clients;
+    genesis.configuration.client_count = count;
+    assert_true(ledger_genesis_encode(&genesis, &bytes));
+    assert_int_equal(ledger_genesis_decode(slice_of_buffer(&bytes), &genesis, e), 0);
+    memcpy(cluster->genesis.hash, genesis.hash, HASH_LEN);
+    cluster_body(cluster, 0, 1, 0, &body, hash);
+    cluster->genesis = kept;
+    struct ledger_tx tx = {.index = 1, .body = slice_of_buffer(&body)};
+    assert_true(ledger_tx_encode(&tx, &tx_bytes));
+    struct merkle_hash genesis_leaf =
+        ledger_entry_leaf(LEDGER_ENTRY_GENESIS, slice_of_buffer(&bytes));
+    struct merkle_hash tx_leaf = ledger_entry_leaf(LEDGER_ENTRY_TX, slice_of_buffer(&tx_bytes));
+    struct ledger_pp pp = {.seqno = 1, .kind = LEDGER_KIND_NORMAL, .first_index = 1, .count = 1};
+    memcpy(pp.ledger_root, genesis_leaf.bytes, HASH_LEN);
+    memcpy(pp.batch_root, tx_leaf.bytes, HASH_LEN);
+    memcpy(pp.previous, genesis.hash, HASH_LEN);
+    ledger_pp_hash(&pp, hash);
+    cluster_sign(cluster->public_key[0], hash, pp.signature);
+    ledger_pp_encode_signed(&pp, pp_bytes);
+    assert_int_equal(ledger_checker_create(slice_of_buffer(&bytes), &checker, e), 0);
+    int rc = ledger_checker_entry(checker, LEDGER_ENTRY_GENESIS, slice_of_buffer(&bytes), e);
+    if (rc == 0)
+        rc = ledger_checker_entry(checker, LEDGER_ENTRY_PP, slice_of(pp_bytes, sizeof pp_bytes), e);
+    if (rc == 0)
+        rc = ledger_checker_entry(checker, LEDGER_ENTRY_TX, slice_of_buffer(&tx_bytes), e);
+    if (rc == 0)
+        rc = ledger_checker_finish(checker, e);
+    ledger_checker_destroy(checker);
+    buffer_free(&bytes);
+    buffer_free(&body);
+    buffer_free(&tx_bytes);
+    return rc;
+}
+
+static void only_clients_on_the_access_list_have_transactions(void **state)
+{
+    (void)state;
+    struct error e;
+    struct ledger_tx tx;
+    struct ledger_body body;
+    struct copy c;
+    uint8_t other[ED25519_KEY_LEN] = {5};
+    copy_open(&c); /* the key of client 0: that of the first transaction */
+    size_t at = entry_find(&c, LEDGER_ENTRY_TX, 0, 0);
+    assert_int_equal(ledger_tx_decode(slice_of_buffer(&c.entries[at].bytes), &tx, &e), 0);
+    assert_int_equal(ledger_body_decode(tx.body, &body, &e), 0);
+    if (listed_feed(NULL, 0, &e) != 0 || listed_feed(body.request.client, 1, &e) != 0)
+        fail_msg("%s", e.text);
+    assert_int_equal(listed_feed(other, 1, &e), -ATOLL_ECORRUPT);
+    assert_non_null(strstr(e.text, "not on the access list"));
+    copy_close(&c);
+}
+
 static void nothing_is_taken_after_a_broken_rule(void **state)
 {
     (void)state;
     struct ledger_checker *checker;
     struct error e;
     struct slice genesis = slice_of_buffer(&made.cluster->genesis_bytes);
+    const uint8_t unknown[] = {0, LEDGER_ENTRY_NEW_VIEW + 1};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ledger_checker_create(genesis, &checker, &e), 0);
+        assert_int_equal(ledger_checker_entry(checker, unknown[i], genesis, &e), -ATOLL_ECORRUPT);
+        assert_non_null(strstr(e.text, "unknown type"));
+        assert_int_equal(ledger_checker_entry(checker, LEDGER_ENTRY_GENESIS, genesis, &e),
+                         -ATOLL_EINVAL);
+        ledger_checker_destroy(checker);
+    }
+    assert_int_equal(ledger_checker_create(genesis, &checker, &e), 0); /* nothing is no ledger */
+    assert_int_equal(ledger_checker_finish(checker, &e), -ATOLL_ECORRUPT);
+    assert_int_equal(ledger_checker_finish(checker, &e), -ATOLL_EINVAL);
+    ledger_checker_destroy(checker);
     assert_int_equal(ledger_checker_create(genesis, &checker, &e), 0);
     assert_int_equal(ledger_checker_entry(checker, LEDGER_ENTRY_TX, genesis, &e), -ATOLL_ECORRUPT);
     assert_int_equal(ledger_checker_entry(checker, LEDGER_ENTRY_GENESIS, genesis, &e),
@@ -515,6 +645,18 @@ static void nv_put(struct copy *c, size_t at, struct ledger_new_view *nv, uint64
 static void nv_view(struct ledger_new_view *nv)
 {
     nv->view += 1;
+}
+static void nv_view_again(struct ledger_new_view *nv)
+{
+    nv->view = 0;
+}
+static void nv_root_end(struct ledger_new_view *nv)
+{
+    nv->ledger_root[HASH_LEN - 1] ^= 1;
+}
+static void nv_base_end(struct ledger_new_view *nv)
+{
+    nv->base_pp_hash[HASH_LEN - 1] ^= 1;
 }
 static void nv_root(struct ledger_new_view *nv)
 {
@@ -541,8 +683,10 @@ static void every_rule_of_a_new_view_is_named(void **state)
         void (*change)(struct ledger_new_view *);
         const char *words;
     } rules[] = {
-        {nv_view, "a new view"},  {nv_root, "another history"}, {nv_base, "not where it stands"},
-        {nv_vcset, "a new view"}, {nv_plan, "a new view"},
+        {nv_view, "a new view"},          {nv_root, "another history"},
+        {nv_base, "not where it stands"}, {nv_vcset, "a new view"},
+        {nv_plan, "a new view"},          {nv_view_again, "view 0 follows view 0"},
+        {nv_root_end, "another history"}, {nv_base_end, "not where it stands"},
     };
     struct copy c;
     struct error e;
@@ -739,6 +883,143 @@ static void every_transaction_is_found_and_its_receipt_holds(void **state)
     copy_close(&c);
 }
 
+/* What reading gives instead of an entry. */
+struct spoilt {
+    struct copy copy;
+    size_t at;   /* the entry that cannot be read; SIZE_MAX: none */
+    bool failed; /* it was asked for */
+};
+
+static int spoilt_read(void *context, uint64_t position, struct buffer *out, uint8_t *type,
+                       struct error *e)
+{
+    struct spoilt *s = context;
+    if (position != s->at)
+        return story_read(&s->copy, position, out, type, e);
+    s->failed = true;
+    *type = LEDGER_ENTRY_PP;
+    return error_set(e, ATOLL_EIO, "it cannot be read");
+}
+
+static int receipt_of(struct spoilt *s, uint64_t index, struct error *e)
+{
+    struct ledger_entry_source source = {s, spoilt_read, s->copy.count};
+    struct ledger_lookup found = {0};
+    struct buffer receipt = {0};
+    int rc = ledger_lookup_tx(&source, index, &found, e);
+    if (rc == 0)
+        rc = ledger_lookup_receipt(&source, &made.cluster->genesis, &found, &receipt, e);
+    buffer_free(&receipt);
+    ledger_lookup_free(&found);
+    return rc;
+}
+
+static void what_cannot_be_read_or_makes_no_sense_gives_no_receipt(void **state)
+{
+    (void)state;
+    struct error e;
+    struct spoilt s = {.at = SIZE_MAX};
+    copy_open(&s.copy);
+    size_t pp = pp_find(&s.copy, LEDGER_KIND_NORMAL, 3), end = s.copy.count;
+    uint64_t index = pp_at(&s.copy, pp).first_index;
+    assert_int_equal(receipt_of(&s, index, &e), 0);
+    for (s.at = 0; s.at < end; s.at++) { /* whatever is asked for and fails is told */
+        s.failed = false;
+        int rc = receipt_of(&s, index, &e);
+        assert_int_equal(rc, s.failed ? -ATOLL_EIO : 0);
+    }
+    s.at = SIZE_MAX;
+    s.copy.entries[pp + 1].bytes.len = 7; /* a transaction without an index */
+    assert_int_equal(receipt_of(&s, index, &e), -ATOLL_ECORRUPT);
+    copy_close(&s.copy);
+
+    copy_open(&s.copy); /* a transaction without a batch */
+    s.copy.entries[pp].type = LEDGER_ENTRY_VCSET;
+    assert_int_equal(receipt_of(&s, index, &e), -ATOLL_ECORRUPT);
+    assert_non_null(strstr(e.text, "has no batch"));
+    copy_close(&s.copy);
+
+    copy_open(&s.copy); /* evidence of fewer than its bits say */
+    size_t evidence = entry_find(&s.copy, LEDGER_ENTRY_EVIDENCE, pp, CLUSTER_P - 1);
+    s.copy.entries[evidence].bytes.data[16] ^= 8;
+    assert_int_equal(receipt_of(&s, index, &e), -ATOLL_ECORRUPT);
+    copy_close(&s.copy);
+
+    copy_open(&s.copy); /* a batch that is said to be longer than it is */
+    struct ledger_pp longer = pp_at(&s.copy, pp);
+    longer.count++;
+    pp_put(&s.copy, pp, &longer);
+    assert_true(receipt_of(&s, index, &e) < 0);
+    copy_close(&s.copy);
+}
+
+/* ---- signatures, many at once ---- */
+
+static void signature_make(uint64_t number, struct secret *secret, struct ledger_signature *out,
+                           uint8_t signature[static ED25519_SIGNATURE_LEN])
+{
+    hash_sha256(&number, sizeof number, out->hash);
+    secret_sign(secret, out->hash, HASH_LEN, signature);
+    out->public_key = secret_public(secret);
+    out->signature = signature;
+}
+
+static void a_signature_is_taken_once_only_when_all_of_it_is_the_same(void **state)
+{
+    (void)state;
+    struct check_signatures *gathered;
+    struct check_subject subject = {1, 2, "a signature"};
+    struct ledger_signature one, changed;
+    struct secret *secret, *other;
+    uint8_t signature[ED25519_SIGNATURE_LEN], bad[ED25519_SIGNATURE_LEN];
+    struct error e;
+    assert_int_equal(secret_generate(&secret, &e), 0);
+    assert_int_equal(secret_generate(&other, &e), 0);
+    assert_int_equal(check_signatures_create(&gathered, &e), 0);
+    signature_make(1, secret, &one, signature);
+    for (int what = 0; what < 4; what++) {
+        changed = one;
+        memcpy(bad, signature, sizeof bad);
+        bad[what == 3 ? 40 : 0] ^= what == 2 || what == 3;
+        changed.signature = bad;
+        changed.hash[HASH_LEN - 1] ^= what == 0;
+        changed.public_key = what == 1 ? secret_public(other) : one.public_key;
+        assert_int_equal(check_signatures_add(gathered, &one, subject, &e), 0);
+        assert_int_equal(check_signatures_add(gathered, &one, subject, &e), 0);
+        assert_int_equal(check_signatures_flush(gathered, &e), 0);
+        assert_int_equal(check_signatures_add(gathered, &one, subject, &e), 0);
+        assert_int_equal(check_signatures_add(gathered, &changed, subject, &e), 0);
+        assert_int_equal(check_signatures_flush(gathered, &e), -ATOLL_ECORRUPT);
+        assert_int_equal(check_signatures_flush(gathered, &e), 0); /* nothing is left */
+    }
+    check_signatures_destroy(gathered);
+    secret_destroy(secret);
+    secret_destroy(other);
+}
+
+static void thousands_of_signatures_are_checked_on_the_way(void **state)
+{
+    (void)state;
+    struct check_signatures *gathered;
+    struct ledger_signature one;
+    struct secret *secret;
+    uint8_t signature[ED25519_SIGNATURE_LEN];
+    struct error e;
+    int rc = 0;
+    assert_int_equal(secret_generate(&secret, &e), 0);
+    assert_int_equal(check_signatures_create(&gathered, &e), 0);
+    for (uint64_t i = 0; i < 6000 && rc == 0; i++) {
+        signature_make(i, secret, &one, signature);
+        signature[7] ^= i == 2500;
+        rc = check_signatures_add(gathered, &one, (struct check_subject){i, i, "one"}, &e);
+    }
+    assert_int_equal(rc, -ATOLL_ECORRUPT);
+    assert_int_equal(e.offset, 2500);
+    check_signatures_destroy(gathered);
+    check_signatures_destroy(NULL);
+    secret_destroy(secret);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -749,12 +1030,17 @@ int main(void)
         cmocka_unit_test(missing_and_false_evidence_is_named),
         cmocka_unit_test(every_rule_of_a_transaction_is_named),
         cmocka_unit_test(entries_out_of_place_are_named),
+        cmocka_unit_test(an_entry_that_is_not_what_its_type_says_is_named),
+        cmocka_unit_test(only_clients_on_the_access_list_have_transactions),
         cmocka_unit_test(nothing_is_taken_after_a_broken_rule),
         cmocka_unit_test(every_rule_of_a_new_view_is_named),
         cmocka_unit_test(a_fragment_comes_back_as_it_was),
         cmocka_unit_test(a_fragment_that_is_cut_or_changed_anywhere_is_refused),
         cmocka_unit_test(a_fragment_that_is_thrown_away_leaves_what_was_there),
         cmocka_unit_test(every_transaction_is_found_and_its_receipt_holds),
+        cmocka_unit_test(what_cannot_be_read_or_makes_no_sense_gives_no_receipt),
+        cmocka_unit_test(a_signature_is_taken_once_only_when_all_of_it_is_the_same),
+        cmocka_unit_test(thousands_of_signatures_are_checked_on_the_way),
     };
     if (sodium_init() < 0 || mkdtemp(directory) == NULL)
         return 1;

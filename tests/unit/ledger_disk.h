@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DISK_FILES  256
 #define DISK_SECTOR 512
 
 enum disk_cut {
@@ -37,10 +36,13 @@ struct disk_file {
     char name[LOG_NAME_MAX];         /* as the process sees it; "": removed */
     char durable_name[LOG_NAME_MAX]; /* as the disk has it */
     struct buffer now, durable;
+    uint64_t released;            /* bytes whose room was given back */
+    uint64_t bad_from, bad_until; /* the disk does not give these */
 };
 
 struct disk {
-    struct disk_file files[DISK_FILES];
+    struct disk_file *files;
+    int file_count, file_capacity;
     struct disk_write *writes; /* not synchronised */
     size_t write_count, write_capacity;
     uint64_t operations, fail_at; /* fail_at: the power is gone from this one on; 0: never */
@@ -70,10 +72,37 @@ static inline bool disk_dark(struct disk *d, struct error *e)
 
 static inline struct disk_file *disk_named(struct disk *d, const char *name)
 {
-    for (int i = 0; i < DISK_FILES; i++)
+    for (int i = d->file_count; i-- > 0;)
         if (d->files[i].used && strcmp(d->files[i].name, name) == 0)
             return &d->files[i];
     return NULL;
+}
+
+/* The last file whose name begins so; NULL: there is none. */
+static inline struct disk_file *disk_file_named(const struct disk *d, const char *prefix)
+{
+    struct disk_file *last = NULL;
+    for (int i = 0; i < d->file_count; i++) {
+        struct disk_file *f = &d->files[i];
+        if (f->used && f->name[0] && strncmp(f->name, prefix, strlen(prefix)) == 0 &&
+            (!last || strcmp(f->name, last->name) > 0))
+            last = f;
+    }
+    return last;
+}
+
+/* A place in the table of files. */
+static inline int disk_place(struct disk *d)
+{
+    for (int i = 0; i < d->file_count; i++)
+        if (!d->files[i].used)
+            return i;
+    if (d->file_count == d->file_capacity) {
+        d->file_capacity = d->file_capacity ? 2 * d->file_capacity : 16;
+        d->files = realloc(d->files, (size_t)d->file_capacity * sizeof *d->files);
+        assert(d->files);
+    }
+    return d->file_count++;
 }
 
 static inline int disk_opened(struct disk *d, int file)
@@ -95,14 +124,10 @@ static int disk_open(void *context, const char *name, bool create, struct error 
         return disk_opened(d, (int)(f - d->files));
     if (!create)
         return error_set(e, ATOLL_ENOENT, "there is no %s", name);
-    for (int i = 0; i < DISK_FILES; i++) {
-        if (d->files[i].used)
-            continue;
-        d->files[i] = (struct disk_file){.used = true};
-        snprintf(d->files[i].name, LOG_NAME_MAX, "%s", name);
-        return disk_opened(d, i);
-    }
-    return error_set(e, ATOLL_ELIMIT, "too many files");
+    int i = disk_place(d);
+    d->files[i] = (struct disk_file){.used = true};
+    snprintf(d->files[i].name, LOG_NAME_MAX, "%s", name);
+    return disk_opened(d, i);
 }
 
 static void disk_close(void *context, int file)
@@ -126,28 +151,59 @@ static inline void disk_extend(struct buffer *b, uint64_t bytes)
         abort();
 }
 
+static inline uint64_t disk_file_taken(const struct disk_file *f)
+{
+    return f->used && f->name[0] ? f->now.len - f->released : 0;
+}
+
+/* Bytes of the disk that files take. */
+static inline uint64_t disk_taken(const struct disk *d)
+{
+    uint64_t all = 0;
+    for (int i = 0; i < d->file_count; i++)
+        all += disk_file_taken(&d->files[i]);
+    return all;
+}
+
 /* Sizes are taken to be durable at once: what a file is made of is what can be lost. */
 static int disk_allocate(void *context, int file, uint64_t bytes, struct error *e)
 {
     struct disk *d = context;
-    uint64_t all = bytes;
     if (disk_dark(d, e))
         return -ATOLL_EIO;
-    for (int i = 0; i < DISK_FILES; i++)
-        all += d->files[i].used && i != file && d->files[i].name[0] ? d->files[i].now.len : 0;
+    if (d->files[file].now.len >= bytes && d->files[file].released == 0)
+        return 0;
+    uint64_t all = bytes + disk_taken(d) - disk_file_taken(&d->files[file]);
     if (d->room > 0 && all > d->room)
         return error_set(e, ATOLL_ELIMIT, "no room");
+    d->files[file].released = 0;
     disk_extend(&d->files[file].now, bytes);
     disk_extend(&d->files[file].durable, bytes);
     return 0;
 }
 
+/* Only what was never written may go. */
+static void disk_release(void *context, int file, uint64_t from, uint64_t to)
+{
+    struct disk *d = context;
+    struct disk_file *f = &d->files[file];
+    struct error ignored;
+    if (disk_dark(d, &ignored) || to <= from)
+        return;
+    for (uint64_t at = from; at < to; at++)
+        assert(f->now.data[at] == 0);
+    f->released = to - from;
+}
+
 static int disk_read(void *context, int file, uint64_t at, void *data, size_t len, struct error *e)
 {
     struct disk *d = context;
-    const struct buffer *b = &d->files[file].now;
+    const struct disk_file *f = &d->files[file];
+    const struct buffer *b = &f->now;
     if (at > b->len || len > b->len - at)
         return error_set(e, ATOLL_ERANGE, "behind the end");
+    if (at < f->bad_until && at + len > f->bad_from)
+        return error_set(e, ATOLL_EIO, "a bad place of the disk");
     if (len > 0)
         memcpy(data, b->data + at, len);
     return 0;
@@ -174,6 +230,8 @@ static int disk_write_bytes(void *context, int file, uint64_t at, const void *da
     disk_extend(&d->files[file].now, at + len);
     disk_extend(&d->files[file].durable, at + len);
     memcpy(d->files[file].now.data + at, data, len);
+    if (at < d->files[file].bad_until && at + len > d->files[file].bad_from)
+        d->files[file].bad_from = d->files[file].bad_until = 0; /* mended by writing to it */
     return last ? -ATOLL_EIO : 0;
 }
 
@@ -222,7 +280,8 @@ static int disk_remove(void *context, const char *name, struct error *e)
     struct disk_file *f = disk_named(d, name);
     if (disk_dark(d, e))
         return -ATOLL_EIO;
-    assert(f);
+    if (!f)
+        return error_set(e, ATOLL_ENOENT, "there is no %s", name);
     f->name[0] = '\0';
     return 0;
 }
@@ -240,7 +299,7 @@ static int disk_sync_names(void *context, struct error *e)
     struct disk *d = context;
     if (disk_dark(d, e))
         return -ATOLL_EIO;
-    for (int i = 0; i < DISK_FILES; i++) {
+    for (int i = 0; i < d->file_count; i++) {
         memcpy(d->files[i].durable_name, d->files[i].name, LOG_NAME_MAX);
         if (d->files[i].used && !d->files[i].name[0])
             disk_forget(d, i);
@@ -253,7 +312,7 @@ static int disk_list(void *context, void (*visit)(void *visitor, const char *nam
 {
     struct disk *d = context;
     (void)e;
-    for (int i = 0; i < DISK_FILES; i++)
+    for (int i = 0; i < d->file_count; i++)
         if (d->files[i].used && d->files[i].name[0])
             visit(visitor, d->files[i].name);
     return 0;
@@ -266,6 +325,7 @@ static inline struct log_files disk_files(struct disk *d)
                               .close = disk_close,
                               .size = disk_size,
                               .allocate = disk_allocate,
+                              .release = disk_release,
                               .read = disk_read,
                               .write = disk_write_bytes,
                               .sync = disk_sync,
@@ -308,7 +368,7 @@ static inline void disk_restart(struct disk *d, enum disk_cut cut)
     }
     d->write_count = 0;
     bool names = cut == DISK_CUT_KILLED || (cut != DISK_CUT_NOTHING && disk_draw(d) % 2);
-    for (int i = 0; i < DISK_FILES; i++) {
+    for (int i = 0; i < d->file_count; i++) {
         struct disk_file *f = &d->files[i];
         if (!f->used)
             continue;
@@ -326,10 +386,12 @@ static inline void disk_free(struct disk *d)
     for (size_t i = 0; i < d->write_count; i++)
         free(d->writes[i].bytes);
     free(d->writes);
-    for (int i = 0; i < DISK_FILES; i++) {
+    for (int i = 0; i < d->file_count; i++) {
         buffer_free(&d->files[i].now);
         buffer_free(&d->files[i].durable);
     }
+    free(d->files);
+    *d = (struct disk){0};
 }
 
 #endif

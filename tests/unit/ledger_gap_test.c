@@ -407,7 +407,7 @@ static void a_part_that_is_damaged_keeps_nobody_from_looking(void **state)
     assert_int_equal(fill(log, 1000), 0);
     assert_int_equal(ledger_log_close(log, true, &e), 0);
     disk_restart(d, DISK_CUT_NOTHING);
-    for (int i = 0; i < DISK_FILES; i++) {
+    for (int i = 0; i < d->file_count; i++) {
         struct disk_file *f = &d->files[i];
         if (f->used && strncmp(f->name, "part-", 5) == 0 && strstr(f->name, "-segment-"))
             f->now.data[50] ^= 1;
@@ -417,6 +417,251 @@ static void a_part_that_is_damaged_keeps_nobody_from_looking(void **state)
     assert_missing(log, HAD);
     assert_there(log, GOAL, END);
     assert_int_equal(ledger_log_close(log, false, &e), 0);
+    disk_free(d);
+    free(d);
+}
+
+/* ---- many of them ---- */
+
+static uint64_t bytes_read;
+
+static int counted_read(void *context, int file, uint64_t at, void *data, size_t len,
+                        struct error *why)
+{
+    bytes_read += len;
+    return disk_read(context, file, at, data, len, why);
+}
+
+/* As a replica opens its log: what is old is believed. */
+static void open_believing(struct disk *d, struct ledger_log **log, bool read_only)
+{
+    struct log_files files = disk_files(d);
+    struct ledger_log_found found;
+    files.read = counted_read;
+    struct ledger_log_config config = {.files = &files,
+                                       .pipeline = 2,
+                                       .segment_bytes = SEGMENT_SIZE,
+                                       .machine = "m",
+                                       .threadless = true,
+                                       .read_only = read_only,
+                                       .check_from = UINT64_MAX};
+    memcpy(config.genesis, genesis, sizeof config.genesis);
+    bytes_read = 0;
+    if (ledger_log_open(&config, log, &found, &e))
+        fail_msg("%s", e.text);
+    assert_false(found.corrupt);
+}
+
+static unsigned files_named(const struct disk *d, const char *part)
+{
+    unsigned count = 0;
+    for (int i = 0; i < d->file_count; i++)
+        count += d->files[i].used && d->files[i].name[0] && strstr(d->files[i].name, part);
+    return count;
+}
+
+static void step_on(struct merkle_frontier *f)
+{
+    uint8_t bytes[300];
+    struct merkle_hash leaf = ledger_entry_leaf(entry_type(f->size), entry_make(f->size, bytes));
+    assert_int_equal(merkle_frontier_append(f, &leaf, &e), 0);
+}
+
+/* Fills the oldest gap, or as much of it as is wanted. */
+static void fill_some(struct ledger_log *log, unsigned entries)
+{
+    struct merkle_frontier from, goal;
+    uint8_t bytes[300];
+    for (uint64_t until = 0; entries > 0 && ledger_log_gap(log, &from, &goal); entries--) {
+        if (until > 0 && goal.size != until)
+            break;
+        until = goal.size;
+        if (ledger_log_fill(log, entry_type(from.size), entry_make(from.size, bytes), &e))
+            fail_msg("%s", e.text);
+    }
+}
+
+/* A long life: jump after jump, their gaps filled at once, later, or after a restart. */
+static void a_log_that_jumped_a_thousand_times_works_and_opens_quickly(void **state)
+{
+    (void)state;
+    enum { JUMPS = 1050, GAP = 4 };
+    struct disk *d = calloc(1, sizeof *d);
+    struct ledger_log *log;
+    struct merkle_frontier truth = {0}, from, goal;
+    open_believing(d, &log, false);
+    for (unsigned jump = 1; jump <= JUMPS; jump++) {
+        step_on(&truth);
+        assert_int_equal(append_to(log, truth.size), 0);
+        for (int i = 0; i < GAP; i++)
+            step_on(&truth);
+        if (ledger_log_jump(log, &truth, &e))
+            fail_msg("jump %u: %s", jump, e.text);
+        /* Now and then many wait; the part that is begun then waits as it is. */
+        if (jump % 100 < 90)
+            fill_some(log, GAP);
+        if (jump % 100 == 95)
+            fill_some(log, 2);
+        if (jump % 100 == 3)
+            while (ledger_log_gap(log, &from, &goal))
+                fill_some(log, GAP);
+        if (jump % 97 == 0) {
+            assert_int_equal(ledger_log_close(log, jump % 2, &e), 0);
+            disk_restart(d, DISK_CUT_NOTHING);
+            open_believing(d, &log, false);
+        }
+        assert_true(d->opened < 12);
+    }
+    while (ledger_log_gap(log, &from, &goal))
+        fill_some(log, GAP);
+    assert_there(log, 0, ledger_log_end(log));
+    assert_int_equal(append_to(log, truth.size + 3), 0);
+    /* What is left of a gap is its entries: no votes, no state, no room for more. */
+    assert_int_equal(files_named(d, "votes-"), 1);
+    assert_int_equal(files_named(d, "state"), 1);
+    assert_true(files_named(d, "segment.new") <= 1);
+    assert_true(disk_taken(d) < UINT64_C(2) * JUMPS * 7000);
+    assert_int_equal(ledger_log_close(log, true, &e), 0);
+    assert_int_equal(d->opened, 0);
+    for (int look = 0; look < 2; look++) {
+        d->most_opened = 0;
+        open_believing(d, &log, look);
+        /* Heads and ends of segments, in part twice; no entry. */
+        assert_true(bytes_read < UINT64_C(2) * JUMPS * (2 * 4096 + 800) + 2 * SEGMENT_SIZE);
+        assert_true(d->most_opened < 12);
+        assert_false(ledger_log_gap(log, &from, &goal));
+        assert_there(log, 0, ledger_log_end(log));
+        struct seen seen = {0};
+        assert_int_equal(ledger_log_replay(log, 0, see, &seen, &e), 0);
+        assert_true(!seen.jumped && seen.entries == truth.size + 3);
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+    }
+    disk_free(d);
+    free(d);
+}
+
+static void gaps_with_something_missing_are_bounded_and_filled_ones_do_not_count(void **state)
+{
+    (void)state;
+    struct disk *d = calloc(1, sizeof *d);
+    struct ledger_log *log;
+    struct merkle_frontier truth = {0}, next;
+    uint8_t type;
+    struct buffer out = {0};
+    open_believing(d, &log, false);
+    for (unsigned jump = 0; jump < 3 * LEDGER_LOG_GAPS_MAX; jump++) {
+        step_on(&truth);
+        assert_int_equal(append_to(log, truth.size), 0);
+        next = truth;
+        step_on(&next);
+        step_on(&next);
+        if (jump >= LEDGER_LOG_GAPS_MAX) {
+            uint64_t end = ledger_log_end(log);
+            assert_int_equal(ledger_log_jump(log, &next, &e), -ATOLL_ELIMIT);
+            assert_int_equal(ledger_log_end(log), end);
+            assert_int_equal(ledger_log_read(log, end - 1, &out, &type, &e), 0);
+            fill_some(log, 1); /* half of one is not enough */
+            assert_int_equal(ledger_log_jump(log, &next, &e), -ATOLL_ELIMIT);
+            fill_some(log, 1);
+        }
+        assert_int_equal(ledger_log_jump(log, &next, &e), 0);
+        truth = next;
+    }
+    for (int life = 0; life < 2; life++) {
+        assert_int_equal(ledger_log_close(log, life, &e), 0);
+        disk_restart(d, DISK_CUT_NOTHING);
+        open_believing(d, &log, false);
+        if (life == 0)
+            assert_int_equal(append_to(log, truth.size + 1), 0);
+    }
+    assert_int_equal(fill(log, 10000), 0);
+    assert_there(log, 0, truth.size + 1);
+    buffer_free(&out);
+    assert_int_equal(ledger_log_close(log, true, &e), 0);
+    disk_free(d);
+    free(d);
+}
+
+/* Damage in what filled a gap costs what lies behind it in the part, not what lies before. */
+static void damage_in_a_filled_gap_is_fetched_again(void **state)
+{
+    (void)state;
+    for (int bad = 0; bad < 2; bad++) { /* a bit, or a place that the disk does not give */
+        struct disk *d = calloc(1, sizeof *d);
+        struct ledger_log *log = jumped_log(d);
+        struct merkle_frontier from, goal;
+        assert_int_equal(fill(log, 1000), 0);
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+        disk_restart(d, DISK_CUT_NOTHING);
+        struct disk_file *f = disk_file_named(d, "part-00000000000000000040-segment-00000002-");
+        assert_non_null(f);
+        if (bad)
+            f->bad_from = 9000, f->bad_until = 9001;
+        else
+            f->now.data[9000] ^= 1, f->durable.data[9000] ^= 1;
+        assert_int_equal(open_log(d, &log, false), 0);
+        assert_true(ledger_log_gap(log, &from, &goal));
+        assert_true(from.size > HAD + 40 && from.size < GOAL);
+        assert_int_equal(goal.size, GOAL);
+        assert_there(log, 0, from.size);
+        assert_missing(log, from.size);
+        assert_there(log, GOAL, END);
+        assert_int_equal(fill(log, 1000), 0);
+        assert_there(log, 0, END);
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+        disk_restart(d, DISK_CUT_NOTHING);
+        assert_int_equal(open_log(d, &log, false), 0);
+        assert_false(ledger_log_gap(log, &from, &goal));
+        assert_there(log, 0, END);
+        assert_int_equal(files_named(d, "damaged"), 0);
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+        disk_free(d);
+        free(d);
+    }
+}
+
+/* A jump that was taken back when its gap was full, and another one from there, further. */
+static void what_filled_a_gap_serves_a_longer_jump_from_the_same_place(void **state)
+{
+    (void)state;
+    for (int restart = 0; restart < 2; restart++) {
+        struct disk *d = calloc(1, sizeof *d);
+        struct ledger_log *log = jumped_log(d);
+        struct merkle_frontier from, goal = frontier_at(GOAL + 100);
+        assert_int_equal(fill(log, 1000), 0);
+        assert_int_equal(rollback(log, HAD), 0);
+        if (restart) {
+            assert_int_equal(ledger_log_close(log, true, &e), 0);
+            disk_restart(d, DISK_CUT_NOTHING);
+            assert_int_equal(open_log(d, &log, false), 0);
+        }
+        assert_int_equal(ledger_log_jump(log, &goal, &e), 0);
+        assert_true(ledger_log_gap(log, &from, &goal));
+        assert_int_equal(from.size, GOAL);
+        assert_int_equal(fill(log, 1000), 0);
+        assert_int_equal(append_to(log, GOAL + 150), 0);
+        assert_there(log, 0, GOAL + 150);
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+        disk_free(d);
+        free(d);
+    }
+}
+
+static void a_part_that_no_jump_needs_is_removed(void **state)
+{
+    (void)state;
+    struct disk *d = calloc(1, sizeof *d);
+    struct ledger_log *log = jumped_log(d);
+    assert_int_equal(fill(log, 30), 0);
+    assert_int_equal(rollback(log, HAD), 0);
+    assert_int_equal(append_to(log, END), 0); /* executed instead */
+    assert_true(files_named(d, "part-") > 0);
+    assert_int_equal(ledger_log_close(log, true, &e), 0);
+    disk_restart(d, DISK_CUT_NOTHING);
+    assert_int_equal(open_log(d, &log, false), 0);
+    assert_int_equal(files_named(d, "part-"), 0);
+    assert_there(log, 0, END);
+    assert_int_equal(ledger_log_close(log, true, &e), 0);
     disk_free(d);
     free(d);
 }
@@ -503,6 +748,11 @@ int main(void)
         cmocka_unit_test(a_jump_can_be_taken_back_at_once),
         cmocka_unit_test(a_part_of_another_history_is_no_part_of_this_one),
         cmocka_unit_test(a_part_that_is_damaged_keeps_nobody_from_looking),
+        cmocka_unit_test(a_log_that_jumped_a_thousand_times_works_and_opens_quickly),
+        cmocka_unit_test(gaps_with_something_missing_are_bounded_and_filled_ones_do_not_count),
+        cmocka_unit_test(damage_in_a_filled_gap_is_fetched_again),
+        cmocka_unit_test(what_filled_a_gap_serves_a_longer_jump_from_the_same_place),
+        cmocka_unit_test(a_part_that_no_jump_needs_is_removed),
         cmocka_unit_test(a_killed_process_goes_on),
         cmocka_unit_test(a_machine_that_lost_its_power_goes_on),
     };

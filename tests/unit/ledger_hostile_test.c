@@ -154,7 +154,41 @@ static void entries_between_a_pp_and_its_transactions_stop_nobody(void **state)
     }
 }
 
+/*
+ * Three of four name a false digest of checkpoint 10. Replica 3 was away, before it had the digest
+ * or after: it does not follow them, nor does it sign any of it when it starts again.
+ */
+static void history_that_names_a_false_digest_of_a_checkpoint_is_not_followed(void **state)
+{
+    (void)state;
+    for (unsigned away_from = 5; away_from <= 15; away_from += 10) {
+        struct cluster *c = cluster_create(4);
+        cluster_requests(c, 0, 0, away_from);
+        cluster_cut(c, 3, true);
+        cluster_requests(c, 0, 0, 16 - away_from);
+        for (unsigned i = 0; i < 3; i++)
+            c->nodes[i].replica->digests[1].digest[0] ^= 1;
+        cluster_requests(c, 0, 0, 8);
+        assert_true(cluster_status(c, 0).s_committed > 2 * CLUSTER_C + 1);
+        cluster_cut(c, 3, false);
+        cluster_pass(c, 3000000);
+        assert_non_null(c->nodes[3].stopped);
+        cluster_stop_node(c, 3);
+        cluster_start_node(c, 3);
+        cluster_pass(c, 3000000);
+        assert_non_null(c->nodes[3].stopped);
+        assert_true(c->nodes[3].replica->signed_s < 2 * CLUSTER_C);
+        cluster_destroy(c);
+    }
+}
+
 /* ---- votes ---- */
+
+/* What the liar makes of replica 1's Prepares. */
+struct forgery {
+    bool true_signature; /* it has heard the Prepare, and passes on a false copy of it */
+    unsigned count;
+};
 
 /* Before replica 1's Prepares reach replica 2, the liar tells of others in its name. */
 static bool forge_prepare(struct cluster *c, int from, int to, struct buffer *m)
@@ -162,30 +196,33 @@ static bool forge_prepare(struct cluster *c, int from, int to, struct buffer *m)
     struct error e;
     struct ledger_prepare p;
     struct buffer forged = {0};
+    struct forgery *forgery = c->tamper_context;
     if (from == LIAR)
         return false; /* it says nothing else */
     if (from != 1 || to != 2 || ledger_prepare_message_decode(slice_of_buffer(m), &p, &e))
         return true;
     p.nonce_commit[0] ^= 1;
-    p.signature[0] ^= 1;
+    p.signature[0] ^= !forgery->true_signature;
     assert_true(ledger_prepare_write(&forged, &p));
     deliver(c, LIAR, 2, &forged);
     buffer_free(&forged);
-    ++*(unsigned *)c->tamper_context;
+    forgery->count++;
     return true;
 }
 
 static void a_prepare_in_anothers_name_does_not_keep_the_true_one_out(void **state)
 {
     (void)state;
-    struct cluster *c = cluster_create(4);
-    unsigned forged = 0;
-    c->tamper = forge_prepare;
-    c->tamper_context = &forged;
-    cluster_requests(c, 0, 0, 3); /* no time passes: nothing is sent again */
-    assert_true(cluster_status(c, 2).s_committed >= 3);
-    assert_true(forged >= 3);
-    cluster_destroy(c);
+    for (unsigned i = 0; i < 2; i++) {
+        struct cluster *c = cluster_create(4);
+        struct forgery forgery = {.true_signature = i};
+        c->tamper = forge_prepare;
+        c->tamper_context = &forgery;
+        cluster_requests(c, 0, 0, 3); /* no time passes: nothing is sent again */
+        assert_true(cluster_status(c, 2).s_committed >= 3);
+        assert_true(forgery.count >= 3);
+        cluster_destroy(c);
+    }
 }
 
 /* ---- view changes ---- */
@@ -275,6 +312,7 @@ int main(void)
         cmocka_unit_test(a_view_change_that_is_late_does_not_make_us_send_new_views_without_end),
         cmocka_unit_test(a_replica_in_quarantine_is_not_let_out_by_a_number_that_wraps),
         cmocka_unit_test(entries_between_a_pp_and_its_transactions_stop_nobody),
+        cmocka_unit_test(history_that_names_a_false_digest_of_a_checkpoint_is_not_followed),
         cmocka_unit_test(a_prepare_in_anothers_name_does_not_keep_the_true_one_out),
         cmocka_unit_test(a_forged_new_view_does_not_drop_the_one_that_is_being_followed),
     };

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -423,6 +424,69 @@ static void who_connects_too_often_is_turned_away_and_who_is_connected_stays(voi
     node_close(&b);
 }
 
+/* With few descriptors there are few places; who was silent longest gives way. */
+static void crowds_leave_descriptors_for_replicas_and_files(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 40, PLACES = 24 }; /* 32, of which 8 are for strangers */
+    static struct stranger crowd[CLIENTS];
+    struct rlimit was, few;
+    struct node a, b;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    few = (struct rlimit){LINKS_DESCRIPTORS_KEPT, was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    node_open(&a, 0);
+    node_open(&b, 1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    UNTIL(peers(&a) == 1, NULL);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        stranger_connect(&crowd[i], 0);
+        stranger_introduce(&crowd[i], CHANNEL_CLIENT, 0);
+        UNTIL(channel_ready(crowd[i].channel), &crowd[i]);
+        assert_true(links_counts(a.links).clients <= PLACES);
+    }
+    assert_int_equal(links_counts(a.links).clients, PLACES);
+    UNTIL(crowd[0].ended, &crowd[0]);
+    say(&b, 0, "still here");
+    UNTIL(a.messages == 1, NULL);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        stranger_leave(&crowd[i]);
+    UNTIL(links_counts(a.links).clients == 0, NULL);
+    for (unsigned i = 0; i < CLIENTS; i++) /* who says nothing takes no place of a client */
+        stranger_connect(&crowd[i], 0);
+    for (unsigned i = 0; i < CLIENTS - 8; i++)
+        UNTIL(crowd[i].ended, &crowd[i]);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        stranger_leave(&crowd[i]);
+    node_close(&b);
+    node_close(&a);
+}
+
+/* A name that no look-up knows, without asking anybody: a label of 70 letters is none. */
+#define UNKNOWN_HOST "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+
+static void a_peer_whose_name_is_not_known_yet_stops_nobody(void **state)
+{
+    (void)state;
+    static const char unknown[] = UNKNOWN_HOST ":7100";
+    char named[32];
+    struct slice first = configuration.replicas[0].address,
+                 second = configuration.replicas[1].address;
+    struct node a, c;
+    snprintf(named, sizeof named, "localhost:%u", first_port);
+    configuration.replicas[0].address = slice_of(named, strlen(named));
+    configuration.replicas[1].address = slice_of(unknown, strlen(unknown));
+    node_open(&a, 0);
+    node_open(&c, 2); /* looks both up */
+    UNTIL(peers(&a) == 1 && peers(&c) == 1, NULL);
+    say(&c, 0, "found");
+    UNTIL(a.messages == 1, NULL);
+    node_close(&c); /* in the middle of looking up, perhaps */
+    node_close(&a);
+    configuration.replicas[0].address = first;
+    configuration.replicas[1].address = second;
+}
+
 static void an_address_in_use_or_none_at_all_is_refused(void **state)
 {
     (void)state;
@@ -435,6 +499,14 @@ static void an_address_in_use_or_none_at_all_is_refused(void **state)
                      -ATOLL_EUNAVAIL);
     assert_int_equal(links_open(&loop, &a.identity, "nowhere", &handler, &a, &links, &e),
                      -ATOLL_EINVAL);
+    assert_int_equal(links_open(&loop, &a.identity, UNKNOWN_HOST ":1", &handler, &a, &links, &e),
+                     -ATOLL_EINVAL);
+    assert_non_null(strstr(e.text, "is not known"));
+    struct slice peer = configuration.replicas[3].address;
+    configuration.replicas[3].address = slice_of("nowhere", 7); /* no port: nothing to look up */
+    assert_int_equal(links_open(&loop, &a.identity, "127.0.0.1:0", &handler, &a, &links, &e),
+                     -ATOLL_EINVAL);
+    configuration.replicas[3].address = peer;
     node_close(&a);
 }
 
@@ -449,6 +521,8 @@ int main(void)
         cmocka_unit_test(clients_are_told_apart_and_their_leaving_is_told),
         cmocka_unit_test(a_client_that_does_not_read_is_put_out),
         cmocka_unit_test(who_connects_too_often_is_turned_away_and_who_is_connected_stays),
+        cmocka_unit_test(crowds_leave_descriptors_for_replicas_and_files),
+        cmocka_unit_test(a_peer_whose_name_is_not_known_yet_stops_nobody),
         cmocka_unit_test(an_address_in_use_or_none_at_all_is_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -21,7 +21,6 @@
 #define SEGMENT_SIZE 16384u
 #define ENTRIES_MAX  600
 #define MOMENTS_MAX  400
-#define JUMPS_MAX    6
 #define STEPS        60
 
 static const uint8_t genesis[32] = "a service";
@@ -42,7 +41,8 @@ struct run {
     size_t count, durable;              /* durable: number of one that must not be lost */
     uint64_t lsn, durable_lsn;
     uint64_t lsns[MOMENTS_MAX]; /* of what made each; 0: no record of its own */
-    unsigned jumps;
+    unsigned jumps, refused;    /* refused: at the bound of what may be missing */
+    bool restless;              /* jumps more often, and not far */
     uint8_t next_history;
     uint64_t random;
 };
@@ -220,10 +220,9 @@ static int run_jump(struct run *r)
 {
     const struct moment *before = now(r);
     struct moment after = *before;
-    uint64_t to = before->end + 1 + draw(r, 60);
+    uint64_t to = before->end + 1 + draw(r, r->restless ? 6 : 60);
     /* Two gaps without anything between them would be one to this model. */
-    if (r->jumps == JUMPS_MAX || to >= ENTRIES_MAX || before->end == 0 ||
-        before->jumped == before->end)
+    if (to >= ENTRIES_MAX || before->end == 0 || before->jumped == before->end)
         return 0;
     for (; after.end < to; after.end++) {
         after.history[after.end] = 0;
@@ -232,6 +231,10 @@ static int run_jump(struct run *r)
     after.jumped = to;
     struct merkle_frontier at = frontier_of(&after, to);
     int rc = ledger_log_jump(r->log, &at, &e);
+    if (rc == -ATOLL_ELIMIT && r->jumps >= LEDGER_LOG_GAPS_MAX) {
+        r->refused++;
+        return 0;
+    }
     if (rc < 0)
         return rc;
     *moment_add(r) = after;
@@ -264,10 +267,24 @@ static int run_sync(struct run *r)
     return rc;
 }
 
+/* One entry and a jump, again and again; gaps are filled late. */
+static int run_restless_step(struct run *r)
+{
+    uint64_t what = draw(r, 100);
+    int rc = 0;
+    if (what < 60) {
+        rc = run_append(r);
+        return rc < 0 ? rc : run_jump(r);
+    }
+    return what < 63 ? run_rollback(r) : what < 68 ? run_fill(r) : run_sync(r);
+}
+
 static int run_step(struct run *r)
 {
     uint64_t what = draw(r, 100);
     int rc = 0;
+    if (r->restless)
+        return run_restless_step(r);
     if (what < 45)
         for (uint64_t i = draw(r, 12); i > 0 && rc == 0; i--)
             rc = run_append(r);
@@ -319,8 +336,10 @@ static void run_resume(struct run *r, uint64_t seed, bool damage_allowed)
 static void the_log_is_its_model(enum disk_cut cut)
 {
     struct run *r = malloc(sizeof *r);
+    unsigned refused = 0, most_jumps = 0;
     for (uint64_t seed = 1; seed < 60; seed++) {
         memset(r, 0, sizeof *r);
+        r->restless = seed % 3 == 0;
         r->disk = calloc(1, sizeof *r->disk);
         r->disk->random = r->random = seed;
         r->count = 1;
@@ -342,9 +361,13 @@ static void the_log_is_its_model(enum disk_cut cut)
             run_resume(r, seed, cut == DISK_CUT_SECTORS);
         }
         assert_int_equal(ledger_log_close(r->log, true, &e), 0);
+        refused += r->refused;
+        most_jumps = r->jumps > most_jumps ? r->jumps : most_jumps;
         disk_free(r->disk);
         free(r->disk);
     }
+    /* It came to the bound, and beyond it. */
+    assert_true(refused > 10 && most_jumps > LEDGER_LOG_GAPS_MAX * 3 / 2);
     free(r);
 }
 

@@ -122,19 +122,6 @@ static struct told replayed(struct ledger_log *log)
     return t;
 }
 
-/* The last file whose name begins so; NULL: there is none. */
-static struct disk_file *file_named(struct disk *d, const char *prefix)
-{
-    struct disk_file *last = NULL;
-    for (int i = 0; i < DISK_FILES; i++) {
-        struct disk_file *f = &d->files[i];
-        if (f->used && f->name[0] && strncmp(f->name, prefix, strlen(prefix)) == 0 &&
-            (!last || strcmp(f->name, last->name) > 0))
-            last = f;
-    }
-    return last;
-}
-
 static void byte_spoil(struct disk_file *f, uint64_t at)
 {
     assert_true(f && at < f->now.len);
@@ -145,7 +132,7 @@ static void byte_spoil(struct disk_file *f, uint64_t at)
 /* Where the last record of the newest segment lies. */
 static uint64_t last_record(struct disk *d)
 {
-    const struct buffer *bytes = &file_named(d, "segment-")->now;
+    const struct buffer *bytes = &disk_file_named(d, "segment-")->now;
     uint64_t salt = load_u64(bytes->data + 64), last = 0, at = SEGMENT_HEAD;
     struct log_record r;
     while (log_record_read(bytes->data + at, bytes->len - at, salt, &r)) {
@@ -236,7 +223,7 @@ static void repair_is_cut_anywhere(bool orderly, const char *file, uint64_t at)
     for (uint64_t again = 1; !whole; again++) {
         struct ledger_log *log;
         marked_log(d, orderly);
-        byte_spoil(file_named(d, file), at ? at : last_record(d) + LOG_RECORD_HEAD);
+        byte_spoil(disk_file_named(d, file), at ? at : last_record(d) + LOG_RECORD_HEAD);
         d->random = again;
         d->fail_at = d->operations + again;
         whole = open_log(d, &log, false) == 0;
@@ -280,13 +267,13 @@ static void a_damaged_vote_log_makes_the_replica_wait_for_the_others(void **stat
             struct ledger_log *log;
             uint64_t lsn;
             marked_log(d, true);
-            byte_spoil(file_named(d, "votes-"), places[i]);
+            byte_spoil(disk_file_named(d, "votes-"), places[i]);
             d->random = again;
             d->fail_at = d->operations + again;
             whole = open_log(d, &log, false) == 0;
             if (whole) {
                 assert_true(found.votes_damaged && found.quarantine && !found.corrupt);
-                assert_non_null(file_named(d, "damaged-votes-"));
+                assert_non_null(disk_file_named(d, "damaged-votes-"));
                 assert_int_equal(ledger_log_close(log, false, &e), 0);
             }
             disk_restart(d, again % 2 ? DISK_CUT_NOTHING : DISK_CUT_KILLED);
@@ -319,8 +306,8 @@ static void without_votes_and_marks_it_must_return_under_a_new_key(void **state)
     struct disk *d = malloc(sizeof *d);
     struct ledger_log *log;
     marked_log(d, true);
-    byte_spoil(file_named(d, "votes-"), 4100);
-    byte_spoil(file_named(d, "segment-"), last_record(d) + LOG_RECORD_HEAD);
+    byte_spoil(disk_file_named(d, "votes-"), 4100);
+    byte_spoil(disk_file_named(d, "segment-"), last_record(d) + LOG_RECORD_HEAD);
     for (int again = 0; again < 2; again++) {
         assert_int_equal(open_log(d, &log, false), -ATOLL_ECORRUPT);
         assert_non_null(strstr(e.text, "new key"));
@@ -334,6 +321,107 @@ static void without_votes_and_marks_it_must_return_under_a_new_key(void **state)
     free(d);
 }
 
+/* ---- places that the disk does not give ---- */
+
+static void place_spoil(struct disk_file *f, uint64_t from, uint64_t until)
+{
+    assert_non_null(f);
+    f->bad_from = from;
+    f->bad_until = until;
+}
+
+/* What it finds, and that it is a log to go on in which is whole from then on. */
+static void assert_opens(struct disk *d, bool corrupt, bool quarantine)
+{
+    struct ledger_log *log;
+    for (int life = 0; life < 2; life++) {
+        if (open_log(d, &log, false))
+            fail_msg("%s", e.text);
+        assert_true(found.corrupt == (corrupt && life == 0));
+        assert_true(found.quarantine == quarantine);
+        assert_true(ledger_log_end(log) <= 60u + (unsigned)life);
+        assert_int_equal(quarantine || replayed(log).mark == 60, 1);
+        struct buffer out = {0};
+        uint8_t type;
+        for (uint64_t at = 0; at < ledger_log_end(log); at++)
+            assert_int_equal(ledger_log_read(log, at, &out, &type, &e), 0);
+        buffer_free(&out);
+        assert_int_equal(entry_append(log, 100), 0);
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+        disk_restart(d, DISK_CUT_NOTHING);
+    }
+}
+
+static void a_bad_place_of_the_disk_is_damage_like_any_other(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        uint64_t from, until;
+        bool corrupt, quarantine;
+    } places[] = {
+        {"segment-00000002", 8000, 8001, true, false},    /* an entry of a closed one */
+        {"segment-00000002", 100, 200, true, false},      /* its head */
+        {"segment-00000002", 0, 12000, true, false},      /* most of it */
+        {"segment-00000001", 12000, 16384, true, false},  /* where it was closed */
+        {"segment-00000002", 16370, 16384, false, false}, /* only its tail */
+        {"segment-", 4100, 4101, true, true}, /* of the newest: who knows what there was */
+        {"votes-", 4100, 4101, false, true},
+        {"votes-", 0, 1, false, true},
+        {"state", 0, 1, false, true}, /* a slot: it may have been the newer one */
+        {"state", 4096, 4097, false, true},
+    };
+    struct disk *d = malloc(sizeof *d);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        marked_log(d, true);
+        place_spoil(disk_file_named(d, places[i].file), places[i].from, places[i].until);
+        assert_opens(d, places[i].corrupt, places[i].quarantine);
+        disk_free(d);
+    }
+    free(d);
+}
+
+/* It is not known whether a record was there: nothing is cut off in silence. */
+static void a_bad_place_behind_the_last_record_is_no_torn_write(void **state)
+{
+    (void)state;
+    struct disk *d = malloc(sizeof *d);
+    for (int orderly = 0; orderly < 2; orderly++) {
+        marked_log(d, orderly);
+        struct disk_file *newest = disk_file_named(d, "segment-");
+        uint64_t end = last_record(d) + log_record_size(LEDGER_SIGNED_LEN);
+        place_spoil(newest, align_up(end, 4096), align_up(end, 4096) + 1);
+        /* A log that was closed in order is known to have ended there. */
+        assert_opens(d, true, !orderly);
+        disk_free(d);
+    }
+    free(d);
+}
+
+/* The disk may be well again later: nothing is set aside, and nothing forgotten. */
+static void a_disk_that_gives_nothing_of_a_file_ends_the_opening(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"segment-00000002", "segment-", "votes-", "state"};
+    struct disk *d = malloc(sizeof *d);
+    struct ledger_log *log;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        marked_log(d, true);
+        struct disk_file *f = disk_file_named(d, files[i]);
+        place_spoil(f, 0, f->now.len);
+        assert_int_equal(open_log(d, &log, false), -ATOLL_EIO);
+        assert_null(disk_file_named(d, "damaged-"));
+        place_spoil(f, 0, 0);
+        assert_int_equal(open_log(d, &log, false), 0);
+        assert_false(found.corrupt || found.quarantine || found.votes_damaged);
+        assert_int_equal(ledger_log_end(log), 60);
+        assert_int_equal(replayed(log).mark, 60);
+        assert_int_equal(ledger_log_close(log, true, &e), 0);
+        disk_free(d);
+    }
+    free(d);
+}
+
 /* ---- looking on ---- */
 
 static unsigned stale_reads; /* so many reads of a whole segment miss a record in it */
@@ -343,7 +431,7 @@ static int stale_read(void *context, int file, uint64_t at, void *data, size_t l
 {
     struct disk *d = context;
     int rc = disk_read(context, file, at, data, len, error);
-    bool newest = file_named(d, "segment-") == &d->files[file];
+    bool newest = disk_file_named(d, "segment-") == &d->files[file];
     if (rc == 0 && newest && at == 0 && len == SEGMENT_SIZE - SEGMENT_TAIL && stale_reads > 0) {
         memset((uint8_t *)data + SEGMENT_HEAD + 64, 0, 512);
         stale_reads--;
@@ -387,7 +475,7 @@ static void a_log_of_many_segments_keeps_few_files_open(void **state)
     struct disk *d = calloc(1, sizeof *d);
     struct ledger_log *log;
     assert_int_equal(open_log(d, &log, false), 0);
-    while (!file_named(d, "segment-00000090")) {
+    while (!disk_file_named(d, "segment-00000090")) {
         assert_int_equal(entry_append(log, 1500), 0);
         /* One that has no entries, now and then. */
         for (int i = 0; i < 400 && ledger_log_end(log) % 60 == 59; i++)
@@ -449,6 +537,9 @@ int main(void)
         cmocka_unit_test(a_repair_that_is_cut_off_forgets_nothing_that_was_signed),
         cmocka_unit_test(a_damaged_vote_log_makes_the_replica_wait_for_the_others),
         cmocka_unit_test(without_votes_and_marks_it_must_return_under_a_new_key),
+        cmocka_unit_test(a_bad_place_of_the_disk_is_damage_like_any_other),
+        cmocka_unit_test(a_bad_place_behind_the_last_record_is_no_torn_write),
+        cmocka_unit_test(a_disk_that_gives_nothing_of_a_file_ends_the_opening),
         cmocka_unit_test(who_looks_on_takes_no_write_under_way_for_damage),
         cmocka_unit_test(a_log_of_many_segments_keeps_few_files_open),
         cmocka_unit_test(a_directory_with_too_many_segments_is_refused),

@@ -412,6 +412,111 @@ static void a_bundle_has_members_and_not_too_many(void **state)
     refused(ATOLL_ECORRUPT, ledger_bundle_decode(slice_of_buffer(&bytes), &bundle, &e), &e);
     store_u32(bytes.data + 64, LEDGER_BUNDLE_MAX + 1);
     refused(ATOLL_ELIMIT, ledger_bundle_decode(slice_of_buffer(&bytes), &bundle, &e), &e);
+    bytes.len = 64; /* nothing but a signature behind a count of 0 */
+    assert_true(buffer_append(&bytes, NULL, 4 + ED25519_SIGNATURE_LEN));
+    store_u32(bytes.data + 64, 0);
+    refused(ATOLL_ECORRUPT, ledger_bundle_decode(slice_of_buffer(&bytes), &bundle, &e), &e);
+    assert_non_null(strstr(e.text, "no members"));
+    static uint8_t zeros[LEDGER_BUNDLE_BYTES_MAX + 1];
+    refused(ATOLL_ECORRUPT,
+            ledger_bundle_decode(slice_of(zeros, LEDGER_BUNDLE_BYTES_MAX), &bundle, &e), &e);
+    refused(ATOLL_ELIMIT, ledger_bundle_decode(slice_of(zeros, sizeof zeros), &bundle, &e), &e);
+    buffer_free(&bytes);
+}
+
+/* The body of member `i` of three of client 1, in `bodies`. */
+static struct slice three_open(uint64_t first_reqno, struct buffer *bodies, unsigned i,
+                               uint8_t hash[static HASH_LEN])
+{
+    struct ledger_request requests[3];
+    struct ledger_bundle bundle;
+    struct buffer bytes = {0};
+    uint8_t signature[ED25519_SIGNATURE_LEN] = {0};
+    size_t ends[3];
+    struct error e;
+    for (unsigned k = 0; k < 3; k++)
+        requests[k] = service_request(&service, 1, first_reqno + k, "argument");
+    assert_true(ledger_bundle_encode(requests, 3, signature, &bytes));
+    assert_int_equal(ledger_bundle_decode(slice_of_buffer(&bytes), &bundle, &e), 0);
+    assert_int_equal(ledger_bundle_open(&bundle, bodies, ends, NULL, hash, &e), 0);
+    buffer_free(&bytes);
+    size_t from = i ? ends[i - 1] : 0;
+    return slice_of(bodies->data + from, ends[i] - from);
+}
+
+static void a_members_place_is_within_its_bundle_and_its_bundle_within_limits(void **state)
+{
+    (void)state;
+    struct buffer bodies = {0};
+    struct ledger_body body;
+    struct error e;
+    uint8_t hash[HASH_LEN];
+    struct slice member = three_open(1, &bodies, 0, hash);
+    assert_int_equal(ledger_body_decode(member, &body, &e), 0);
+    /* Behind the signature: count, position, count of the path. */
+    uint8_t *place = (uint8_t *)(uintptr_t)body.signature + ED25519_SIGNATURE_LEN;
+    store_u32(place, LEDGER_BUNDLE_MAX);
+    assert_int_equal(ledger_body_decode(member, &body, &e), 0);
+    store_u32(place, LEDGER_BUNDLE_MAX + 1);
+    refused(ATOLL_ELIMIT, ledger_body_decode(member, &body, &e), &e);
+    store_u32(place, 3);
+    store_u32(place + 4, 2);
+    assert_int_equal(ledger_body_decode(member, &body, &e), 0);
+    store_u32(place + 4, 3);
+    refused(ATOLL_ECORRUPT, ledger_body_decode(member, &body, &e), &e);
+    assert_non_null(strstr(e.text, "outside of its bundle"));
+    store_u32(place + 4, 0);
+    store_u32(place + 8, LEDGER_BUNDLE_PATH_MAX + 1);
+    refused(ATOLL_ELIMIT, ledger_body_decode(member, &body, &e), &e);
+    store_u32(place + 8, LEDGER_BUNDLE_PATH_MAX);
+    refused(ATOLL_ECORRUPT, ledger_body_decode(member, &body, &e), &e);
+    buffer_free(&bodies);
+}
+
+static void what_is_remembered_of_one_bundle_does_not_speak_for_another(void **state)
+{
+    (void)state;
+    struct buffer bodies = {0}, others = {0};
+    struct ledger_body body, other;
+    struct ledger_body_memo memo = {0};
+    struct ledger_signature first, again;
+    struct error e;
+    uint8_t hash[HASH_LEN], other_hash[HASH_LEN], req_hash[HASH_LEN];
+    const uint8_t *genesis = service.genesis.hash;
+    assert_int_equal(ledger_body_decode(three_open(1, &bodies, 0, hash), &body, &e), 0);
+    assert_int_equal(ledger_body_decode(three_open(7, &others, 0, other_hash), &other, &e), 0);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(ledger_body_check_after(&memo, &body, genesis, req_hash, &first, &e), 0);
+        assert_memory_equal(first.hash, hash, HASH_LEN);
+        assert_int_equal(ledger_body_check_after(&memo, &other, genesis, req_hash, &again, &e), 0);
+        assert_memory_equal(again.hash, other_hash, HASH_LEN);
+    }
+    /* The same leaf and path in a bundle that says it has four members: the root is the same, what
+     * was signed is not. */
+    assert_int_equal(ledger_body_check_after(&memo, &body, genesis, req_hash, &first, &e), 0);
+    body.count = 4;
+    assert_int_equal(ledger_body_check_after(&memo, &body, genesis, req_hash, &again, &e), 0);
+    assert_memory_not_equal(again.hash, first.hash, HASH_LEN);
+    body.count = 3;
+    assert_int_equal(ledger_body_check_after(&memo, &body, genesis, req_hash, &again, &e), 0);
+    assert_memory_equal(again.hash, first.hash, HASH_LEN);
+    buffer_free(&bodies);
+    buffer_free(&others);
+}
+
+static void a_bodys_hash_names_its_signature_too(void **state)
+{
+    (void)state;
+    struct ledger_request request = service_request(&service, 0, 1, "x");
+    struct buffer bytes = {0};
+    uint8_t first[HASH_LEN], again[HASH_LEN], expected[HASH_LEN];
+    service_body(&service, 0, &request, &bytes);
+    ledger_body_hash(slice_of_buffer(&bytes), first);
+    ledger_hash(LEDGER_TAG_BODY, bytes.data, bytes.len, expected);
+    assert_memory_equal(first, expected, HASH_LEN);
+    bytes.data[bytes.len - 1] ^= 1;
+    ledger_body_hash(slice_of_buffer(&bytes), again);
+    assert_memory_not_equal(first, again, HASH_LEN);
     buffer_free(&bytes);
 }
 
@@ -646,6 +751,9 @@ int main(void)
         cmocka_unit_test(one_signature_stands_for_every_member_of_a_bundle),
         cmocka_unit_test(a_foreign_member_does_not_lead_to_what_the_client_signed),
         cmocka_unit_test(a_bundle_has_members_and_not_too_many),
+        cmocka_unit_test(a_members_place_is_within_its_bundle_and_its_bundle_within_limits),
+        cmocka_unit_test(what_is_remembered_of_one_bundle_does_not_speak_for_another),
+        cmocka_unit_test(a_bodys_hash_names_its_signature_too),
         cmocka_unit_test(evidence_and_certificates_name_the_signatures_of_a_quorum),
         cmocka_unit_test(too_few_too_many_or_the_wrong_replicas_are_no_quorum),
         cmocka_unit_test(a_nonce_that_opens_nothing_is_noticed),

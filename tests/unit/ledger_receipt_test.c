@@ -9,6 +9,7 @@
 #include "ledger_canonical.h"
 #include "ledger_objects.h"
 
+#include "crypto/ed25519_batch.h"
 #include "ledger/object/receipt_batch.h"
 
 #include <string.h>
@@ -373,6 +374,126 @@ static void a_damaged_file_says_so(void **state)
     buffer_free(&file);
 }
 
+static void every_list_has_its_bound_before_its_bytes_are_looked_at(void **state)
+{
+    (void)state;
+    struct ledger_receipt receipt = sample_open();
+    /* Three signers: bits at 209, signatures' count at 217, nonces' at 413, subject at 513, the
+     * transaction's length at 514; position and path behind it. */
+    size_t path = 518 + receipt.tx_bytes.len + 4;
+    const struct {
+        size_t at;
+        uint32_t value;
+        int code;
+    } changes[] = {
+        {217, LEDGER_REPLICAS_MAX, ATOLL_ECORRUPT},
+        {217, LEDGER_REPLICAS_MAX + 1, ATOLL_ELIMIT},
+        {413, LEDGER_REPLICAS_MAX, ATOLL_ECORRUPT},
+        {413, LEDGER_REPLICAS_MAX + 1, ATOLL_ELIMIT},
+        {514, LEDGER_TX_MAX, ATOLL_ECORRUPT},
+        {514, LEDGER_TX_MAX + 1, ATOLL_ELIMIT},
+        {path, LEDGER_BATCH_PATH_MAX, ATOLL_ECORRUPT},
+        {path, LEDGER_BATCH_PATH_MAX + 1, ATOLL_ELIMIT},
+    };
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        struct buffer bytes = {0};
+        assert_true(buffer_append(&bytes, sample.data, sample.len));
+        store_u32(bytes.data + changes[i].at, changes[i].value);
+        expect(slice_of_buffer(&bytes), changes[i].code, LEDGER_RULE_FORMAT);
+        buffer_free(&bytes);
+    }
+    static uint8_t zeros[LEDGER_RECEIPT_MAX + 1];
+    expect(slice_of(zeros, LEDGER_RECEIPT_MAX), ATOLL_ECORRUPT, LEDGER_RULE_FORMAT);
+    expect(slice_of(zeros, LEDGER_RECEIPT_MAX + 1), ATOLL_ELIMIT, LEDGER_RULE_FORMAT);
+}
+
+static void lists_and_subject_fit_what_is_said_of_them(void **state)
+{
+    (void)state;
+    struct buffer bytes = {0};
+    assert_true(buffer_append(&bytes, sample.data, sample.len));
+    bytes.data[209] ^= 4; /* one bit more, or less, than signatures */
+    expect(slice_of_buffer(&bytes), ATOLL_ECORRUPT, LEDGER_RULE_FORMAT);
+    bytes.len = 0;
+    batch_receipt(&service, &batch, UINT32_MAX, 7, &bytes);
+    expect(slice_of_buffer(&bytes), 0, LEDGER_RULE_HOLDS);
+    bytes.data[bytes.len - 1] = 2; /* neither a batch's nor a transaction's */
+    expect(slice_of_buffer(&bytes), ATOLL_ECORRUPT, LEDGER_RULE_FORMAT);
+    buffer_free(&bytes);
+}
+
+static void a_place_behind_the_batch_is_none_though_the_index_would_fit(void **state)
+{
+    (void)state;
+    struct ledger_receipt r = sample_open();
+    r.position = BATCH_TXS;
+    r.pp.first_index = r.tx.index - BATCH_TXS;
+    expect_changed(&r, ATOLL_ERANGE, LEDGER_RULE_POSITION);
+}
+
+static void of_many_signers_the_one_that_did_not_sign_is_named(void **state)
+{
+    (void)state;
+    static struct service s;
+    static struct batch b;
+    service_make(&s, 10); /* seven sign: 0 to 6, of whom 2 is the primary */
+    batch_make(&s, &b, 2, 1, 1);
+    for (unsigned i = 0; i < 7; i++) {
+        struct buffer bytes = {0};
+        struct ledger_receipt_info info;
+        struct error e;
+        char who[32];
+        batch_receipt(&s, &b, 0, 0x7f, &bytes);
+        bytes.data[221 + 64 * i] ^= 1;
+        snprintf(who, sizeof who, "replica %u", i);
+        assert_int_equal(ledger_receipt_verify(slice_of_buffer(&bytes), &s.keys, NULL, &info, &e),
+                         -ATOLL_ESIGNATURE);
+        assert_int_equal(info.failed,
+                         i == 2 ? LEDGER_RULE_PRIMARY_SIGNATURE : LEDGER_RULE_PREPARE_SIGNATURE);
+        assert_non_null(strstr(e.text, who));
+        buffer_free(&bytes);
+    }
+    batch_free(&b);
+    service_free(&s);
+}
+
+static void all_of_64_replicas_can_be_in_a_quorum(void **state)
+{
+    (void)state;
+    static struct ledger_configuration c = {.replica_count = LEDGER_REPLICAS_MAX};
+    static uint8_t key[ED25519_KEY_LEN], signatures[LEDGER_REPLICAS_MAX][ED25519_SIGNATURE_LEN],
+        nonces[LEDGER_REPLICAS_MAX][LEDGER_NONCE_LEN];
+    struct ledger_signature work[LEDGER_REPLICAS_MAX];
+    struct ledger_pp pp = {.view = 63, .seqno = 1, .kind = LEDGER_KIND_NORMAL, .count = 1};
+    uint8_t hash[HASH_LEN];
+    struct error e;
+    for (unsigned i = 0; i < LEDGER_REPLICAS_MAX; i++)
+        c.replicas[i].public_key = key;
+    ledger_nonce_hash(nonces[0], pp.nonce_commit);
+    ledger_pp_hash(&pp, hash);
+    uint64_t last = UINT64_MAX << 21; /* 43 of them: Q */
+    assert_int_equal(ledger_quorum_signed(&c, &pp, hash, last, signatures[0], nonces[0], work, &e),
+                     43);
+    c.replica_count = 63;
+    pp.view = 62;
+    assert_int_equal(
+        ledger_quorum_signed(&c, &pp, hash, last << 1, signatures[0], nonces[0], work, &e),
+        -ATOLL_EQUORUM);
+    assert_non_null(strstr(e.text, "beyond the 63"));
+}
+
+static void every_rule_has_a_name_of_its_own(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < LEDGER_RULES; i++)
+        for (unsigned k = 0; k < i; k++)
+            assert_string_not_equal(ledger_rule_name((enum ledger_rule)i),
+                                    ledger_rule_name((enum ledger_rule)k));
+    assert_string_equal(ledger_rule_name(LEDGER_RULE_FORMAT), "format");
+    assert_string_equal(ledger_rule_name(LEDGER_RULE_PREPARE_SIGNATURE), "prepare signature");
+    assert_string_equal(ledger_rule_name(LEDGER_RULES), "unknown");
+}
+
 /* ---- many at once ---- */
 
 #define MANY 100
@@ -395,6 +516,8 @@ static void many_receipts_get_the_verdicts_of_each(void **state)
     }
     for (size_t k = 0; k < sizeof capacities / sizeof capacities[0]; k++) {
         struct ledger_batch_verifier *verifier;
+        for (uint32_t i = 0; i < MANY; i++)
+            failed[i] = LEDGER_RULES;
         assert_int_equal(ledger_batch_verifier_create(capacities[k], &verifier, &e), 0);
         assert_int_equal(ledger_receipts_verify(verifier, slices, MANY, &service.keys, failed, &e),
                          0);
@@ -417,12 +540,19 @@ static void the_batch_verifier_serves_single_receipts_too(void **state)
     struct ledger_batch_verifier *batch_verifier;
     struct ledger_receipt_info info;
     struct error e;
-    assert_int_equal(ledger_batch_verifier_create(2, &batch_verifier, &e), 0);
-    struct ledger_verifier verifier = ledger_batch_verifier_of(batch_verifier);
-    assert_int_equal(
-        ledger_receipt_verify(slice_of_buffer(&sample), &service.keys, &verifier, &info, &e), 0);
-    assert_int_equal(info.receipt.tx.index, 9123);
-    ledger_batch_verifier_destroy(batch_verifier);
+    for (size_t capacity = 1; capacity <= 5; capacity++) { /* of four signatures */
+        assert_int_equal(ledger_batch_verifier_create(capacity, &batch_verifier, &e), 0);
+        struct ledger_verifier verifier = ledger_batch_verifier_of(batch_verifier);
+        assert_int_equal(
+            ledger_receipt_verify(slice_of_buffer(&sample), &service.keys, &verifier, &info, &e),
+            0);
+        assert_int_equal(info.receipt.tx.index, 9123);
+        ledger_batch_verifier_destroy(batch_verifier);
+    }
+    assert_int_equal(ledger_batch_verifier_create(0, &batch_verifier, &e), -ATOLL_EINVAL);
+    assert_int_equal(ledger_batch_verifier_create(ED25519_BATCH_MAX + 1, &batch_verifier, &e),
+                     -ATOLL_EINVAL);
+    ledger_batch_verifier_destroy(NULL);
 }
 
 /* A verifier of somebody else: the simulator's. */
@@ -448,6 +578,25 @@ static void whoever_calls_may_bring_a_verifier(void **state)
     assert_int_equal(asked, 4);
 }
 
+static int nothing_is_judged(void *context, const struct ledger_signature *items, size_t count,
+                             bool *valid, struct error *e)
+{
+    (void)context, (void)items;
+    memset(valid, 1, count * sizeof *valid);
+    return error_set(e, ATOLL_EUNAVAIL, "no verdicts today");
+}
+
+static void without_verdicts_nothing_holds(void **state)
+{
+    (void)state;
+    struct ledger_verifier verifier = {nothing_is_judged, NULL};
+    struct ledger_receipt_info info;
+    struct error e;
+    assert_int_equal(
+        ledger_receipt_verify(slice_of_buffer(&sample), &service.keys, &verifier, &info, &e),
+        -ATOLL_EUNAVAIL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -467,6 +616,13 @@ int main(void)
         cmocka_unit_test(many_receipts_get_the_verdicts_of_each),
         cmocka_unit_test(the_batch_verifier_serves_single_receipts_too),
         cmocka_unit_test(whoever_calls_may_bring_a_verifier),
+        cmocka_unit_test(without_verdicts_nothing_holds),
+        cmocka_unit_test(every_list_has_its_bound_before_its_bytes_are_looked_at),
+        cmocka_unit_test(lists_and_subject_fit_what_is_said_of_them),
+        cmocka_unit_test(a_place_behind_the_batch_is_none_though_the_index_would_fit),
+        cmocka_unit_test(of_many_signers_the_one_that_did_not_sign_is_named),
+        cmocka_unit_test(every_rule_has_a_name_of_its_own),
+        cmocka_unit_test(all_of_64_replicas_can_be_in_a_quorum),
     };
     return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }

@@ -327,6 +327,43 @@ static int chunk_ask(struct checkpoints *c, uint64_t s)
     return rc;
 }
 
+static void a_file_that_cannot_be_written_is_told_of_once_until_one_can(void **state)
+{
+    (void)state;
+    struct checkpoints *c;
+    struct kv *kv;
+    struct error e;
+    uint8_t digest[HASH_LEN];
+    char path[128], aside[128];
+    snprintf(aside, sizeof aside, "%s-aside", directory);
+    assert_int_equal(kv_create(genesis.bucket_bits, genesis.bucket_key, &kv, &e), 0);
+    assert_int_equal(checkpoints_open(&loop, directory, &genesis, digest_done, NULL, &c, &e), 0);
+    told = 0;
+    checkpoints_watch(c, damage_told);
+    assert_int_equal(rename(directory, aside), 0); /* nowhere to write */
+    checkpoint_submit(c, kv, 31, digest);
+    while (told == 0)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    checkpoint_submit(c, kv, 32, digest);
+    for (int i = 0; i < 100; i++) {
+        uv_run(&loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    assert_int_equal(told, 1);
+    assert_int_equal(rename(aside, directory), 0);
+    checkpoint_submit(c, kv, 33, digest);
+    path_of(33, path);
+    while (access(path, F_OK) != 0)
+        uv_sleep(1);
+    checkpoints_close(c, NULL, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(told, 1);
+    assert_int_equal(unlink(path), 0);
+    path_of(32, path);
+    unlink(path); /* it came behind the return of its directory, perhaps */
+    kv_destroy(kv);
+}
+
 static void after_a_start_checkpoints_are_given_from_their_files(void **state)
 {
     (void)state;
@@ -485,6 +522,7 @@ int main(void)
         cmocka_unit_test(the_last_two_checkpoints_are_kept_and_damaged_ones_passed_over),
         cmocka_unit_test(what_a_replica_must_know_comes_back_and_nothing_else_does),
         cmocka_unit_test(digests_do_not_wait_for_a_disk),
+        cmocka_unit_test(a_file_that_cannot_be_written_is_told_of_once_until_one_can),
         cmocka_unit_test(after_a_start_checkpoints_are_given_from_their_files),
     };
     if (mkdtemp(directory) == NULL || uv_loop_init(&loop) != 0)

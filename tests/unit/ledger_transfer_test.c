@@ -468,6 +468,41 @@ static void when_nobody_keeps_a_checkpoint_history_is_executed(void **state)
     cluster_destroy(c);
 }
 
+/* Replicas that were restarted before the file was written lack the checkpoint: these do. */
+struct lacking {
+    unsigned who; /* bit r: replica r */
+    unsigned asked[8];
+};
+
+static bool some_lack_it(struct cluster *c, int from, int to, struct buffer *message)
+{
+    struct lacking *l = c->tamper_context;
+    enum ledger_message_type type = ledger_message_type(slice_of_buffer(message));
+    if (from == 3 && type == LEDGER_MESSAGE_FETCH_CHECKPOINT)
+        l->asked[to]++;
+    return to != 3 || type != LEDGER_MESSAGE_CHECKPOINT || !(l->who >> from & 1);
+}
+
+static void whoever_lacks_the_checkpoint_holds_nobody_up(void **state)
+{
+    (void)state;
+    for (unsigned who = 0; who < 8; who++) {
+        struct lacking lacking = {.who = who};
+        struct cluster *c = cluster_without_one(60);
+        c->tamper = some_lack_it;
+        c->tamper_context = &lacking;
+        cluster_start_node(c, 3);
+        cluster_pass(c, 30 * SECOND);
+        /* f + 1 of them say where the ledger goes on: fewer do not make a takeover, and history is
+         * executed instead. */
+        assert_int_equal(c->nodes[3].jumps, __builtin_popcount(who) <= 1);
+        assert_caught_up(c, 3);
+        for (unsigned peer = 0; peer < 3; peer++)
+            assert_true(lacking.asked[peer] > 0);
+        cluster_destroy(c);
+    }
+}
+
 static void it_is_fetched_across_a_change_of_views(void **state)
 {
     (void)state;
@@ -511,6 +546,7 @@ int main(void)
         cmocka_unit_test(what_a_lost_peer_has_given_is_kept),
         cmocka_unit_test(a_checkpoint_that_nobody_has_is_given_up_for_a_newer_one),
         cmocka_unit_test(when_nobody_keeps_a_checkpoint_history_is_executed),
+        cmocka_unit_test(whoever_lacks_the_checkpoint_holds_nobody_up),
         cmocka_unit_test(it_is_fetched_across_a_change_of_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -423,6 +423,46 @@ static void signatures_in_history_are_checked_before_it_is_taken_over(void **sta
     cluster_destroy(c);
 }
 
+/* ---- a client that speaks with one replica alone ---- */
+
+static void a_replica_that_asked_for_a_view_alone_still_serves_its_clients(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    uint8_t req_hash[HASH_LEN];
+    struct ledger_receipt_info info;
+    cluster_requests(c, 0, 0, 3);
+    view_leave(c->nodes[3].replica, 1);
+    cluster_run(c);
+    cluster_request(c, 1, 3, req_hash);
+    cluster_run(c); /* the others are content with their primary */
+    cluster_pass(c, 500000);
+    assert_int_equal(cluster_status(c, 0).view, 0);
+    assert_true(cluster_receipt(c, 0, req_hash, &info));
+    /* Now the primary does nothing, and only replica 3 has heard that there is something to do. */
+    c->nodes[0].replica->abstain_view = 0;
+    cluster_request(c, 1, 3, req_hash);
+    cluster_pass(c, 5000000);
+    assert_true(cluster_receipt(c, 3, req_hash, &info));
+    assert_true(info.receipt.pp.view > 0);
+    cluster_destroy(c);
+}
+
+static void a_primary_that_abstains_makes_room_for_another(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    uint8_t req_hash[HASH_LEN];
+    struct ledger_receipt_info info;
+    cluster_requests(c, 0, 0, 3);
+    c->nodes[0].replica->abstain_view = 0;
+    cluster_request(c, 1, 0, req_hash); /* nobody else hears of it */
+    cluster_pass(c, 10000000);
+    assert_true(cluster_receipt(c, 0, req_hash, &info));
+    assert_true(info.receipt.pp.view > 0);
+    cluster_destroy(c);
+}
+
 /* ---- a damaged log ---- */
 
 /* Loses the entries of its log from this position on; marks and votes survive. */
@@ -465,6 +505,57 @@ static void a_replica_that_lost_what_it_signed_signs_nothing_else_in_that_view(v
     cluster_pass(c, 3000000);
     cluster_assert_agree(c, signed_s + 6);
     assert_null(c->nodes[3].stopped);
+    cluster_destroy(c);
+}
+
+/* Of the last list of certificates that was made anew only the first one reached the disk; its s.
+ */
+static uint64_t tear_list(struct cluster_node *node)
+{
+    uint64_t first = 0, before = 0;
+    size_t from = 0;
+    for (size_t i = 0; i < node->record_count; i++) {
+        struct error e;
+        struct ledger_certificate certificate;
+        const struct cluster_record *record = &node->records[i];
+        if (record->kind != LEDGER_RECORD_CERTIFICATE)
+            continue;
+        assert_int_equal(
+            ledger_certificate_decode(slice_of_buffer(&record->bytes), &certificate, &e), 0);
+        if (certificate.pp.seqno > before + 1) {
+            first = certificate.pp.seqno;
+            from = i + 1;
+        }
+        before = certificate.pp.seqno;
+    }
+    for (size_t i = from; i < node->record_count; i++)
+        if (node->records[i].kind == LEDGER_RECORD_CERTIFICATE)
+            node->records[i].kind = 0;
+    return first;
+}
+
+/* Replica 3 makes its list of certificates anew from evidence, and the power fails meanwhile. */
+static void a_torn_list_of_certificates_is_not_reported(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    cluster_requests(c, 0, 0, 3);
+    cluster_cut(c, 3, true);
+    cluster_requests(c, 0, 0, 8);
+    cluster_cut(c, 3, false);
+    cluster_pass(c, 500000);
+    cluster_requests(c, 0, 0, 4);
+    cluster_stop_node(c, 3);
+    uint64_t torn = tear_list(&c->nodes[3]);
+    assert_true(torn > 4); /* there was such a list */
+    cluster_start_node(c, 3);
+    const struct tip *tip = &c->nodes[3].replica->tip;
+    assert_int_equal(tip->count, CLUSTER_P); /* the one before, which is whole */
+    assert_true(tip->s < torn);
+    cluster_leave(c, 1, 1);
+    cluster_run(c);
+    cluster_requests(c, 0, 1, 3);
+    cluster_assert_agree(c, torn + 3);
     cluster_destroy(c);
 }
 
@@ -523,7 +614,10 @@ int main(void)
         cmocka_unit_test(an_equivocating_primary_cannot_split_the_replicas),
         cmocka_unit_test(a_primary_that_signs_the_same_twice_splits_nobody),
         cmocka_unit_test(signatures_in_history_are_checked_before_it_is_taken_over),
+        cmocka_unit_test(a_replica_that_asked_for_a_view_alone_still_serves_its_clients),
+        cmocka_unit_test(a_primary_that_abstains_makes_room_for_another),
         cmocka_unit_test(a_replica_that_lost_what_it_signed_signs_nothing_else_in_that_view),
+        cmocka_unit_test(a_torn_list_of_certificates_is_not_reported),
         cmocka_unit_test(a_new_view_that_only_the_vote_log_remembers_was_signed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

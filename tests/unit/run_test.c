@@ -130,6 +130,40 @@ static void memory_grows_to_its_limit_and_no_further(void **state)
     artefact_release(artefact);
 }
 
+static void tables_together_grow_to_what_memory_may_be_and_no_further(void **state)
+{
+    (void)state;
+    struct artefact *artefact = guest_artefact("tables", TIER_OPT, MODE_FAST);
+    struct arena_limits limits = {.memory_bytes = 65536}; /* 65,536 entries are always allowed */
+    struct arena *arena = guest_arena(artefact, &limits);
+    union host_slot slots[4];
+    guest_call(arena, "grow", slots, 65536 - 40000 + 1, 0, 0);
+    assert_int_equal(slots[0].i32, -1);
+    guest_call(arena, "grow", slots, 65536 - 40000, 0, 0);
+    assert_int_equal(slots[0].i32, 10000);
+    guest_call(arena, "grow", slots, 1, 0, 0);
+    assert_int_equal(slots[0].i32, -1);
+    guest_call(arena, "grow", slots, 0, 0, 0);
+    assert_int_equal(slots[0].i32, 65536 - 30000);
+    arena_destroy(arena);
+    artefact_release(artefact);
+}
+
+static void a_module_that_begins_with_larger_tables_than_allowed_is_refused(void **state)
+{
+    (void)state;
+    struct artefact *artefact = guest_artefact("tables", TIER_OPT, MODE_FAST);
+    struct arena_limits limits = {.table_entries = 39999};
+    struct arena *arena;
+    struct instance *instance;
+    struct error e = {0};
+    assert_int_equal(arena_create(SLOT_ANY, &limits, &arena, &e), 0);
+    assert_int_equal(instance_create(arena, artefact, NULL, 0, &instance, &e), -ATOLL_ELIMIT);
+    assert_non_null(strstr(e.text, "40000 table entries"));
+    arena_destroy(arena);
+    artefact_release(artefact);
+}
+
 static void host_calls_finish_exit_and_nest(void **state)
 {
     (void)state;
@@ -345,6 +379,8 @@ int main(void)
         cmocka_unit_test(a_trap_names_the_byte_offset_of_its_instruction),
         cmocka_unit_test(a_wide_store_across_the_edge_writes_nothing),
         cmocka_unit_test(memory_grows_to_its_limit_and_no_further),
+        cmocka_unit_test(tables_together_grow_to_what_memory_may_be_and_no_further),
+        cmocka_unit_test(a_module_that_begins_with_larger_tables_than_allowed_is_refused),
         cmocka_unit_test(host_calls_finish_exit_and_nest),
         cmocka_unit_test(a_parked_call_is_retried_until_its_deadline),
         cmocka_unit_test(an_endless_loop_is_interrupted_and_goes_on),

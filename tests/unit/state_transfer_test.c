@@ -14,8 +14,10 @@ static void only_the_missing_chunks_of_a_range_are_pulled(void **state)
     assert_int_equal(view_ensure(&v, CHUNK + 1, CHUNK), 0);
     assert_int_equal(gt->read_bytes, 2 * CHUNK);
     assert_int_equal(last.reply.moved, 2 * CHUNK);
+    assert_int_equal(last.reply.number, CHUNK);
     assert_int_equal(view_ensure(&v, CHUNK, 2 * CHUNK), 0);
     assert_int_equal(last.reply.moved, 0);
+    assert_int_equal(last.reply.number, 2 * CHUNK);
     assert_int_equal(gt->read_bytes, 2 * CHUNK);
     assert_int_equal(view_ensure(&v, 0, 10 * CHUNK + 5), 0);
     assert_int_equal(gt->read_bytes, 11 * CHUNK);

@@ -2,8 +2,11 @@
 #define _GNU_SOURCE
 #include "store_calls.h"
 
+#include <lmdb.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 
 /* ---- the file ---- */
 
@@ -166,6 +169,40 @@ static void what_is_no_store_is_refused(void **state)
     scratch_remove(scratch_path("junk"));
 }
 
+/* As mdb_copy does; it would wait for a transaction that the store keeps open. */
+static int store_copy(const char *from, const char *to)
+{
+    MDB_env *env;
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        alarm(20);
+        bool copied = mdb_env_create(&env) == 0 && mdb_env_set_maxdbs(env, 32) == 0 &&
+                      mdb_env_open(env, from, MDB_RDONLY, 0600) == 0 && mdb_env_copy(env, to) == 0;
+        _exit(copied ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void other_programs_can_copy_a_store_that_rests(void **state)
+{
+    (void)state;
+    char from[PATH_MAX], to[PATH_MAX];
+    snprintf(from, sizeof from, "%s", scratch_path("store"));
+    snprintf(to, sizeof to, "%s", scratch_path("copy"));
+    assert_int_equal(mkdir(to, 0700), 0);
+    assert_int_equal(commit_bytes("k", 0, "kept", 4), 0);
+    store_stop();
+    store_start(NULL);
+    assert_get("k", 0, "kept", 4);
+    assert_int_equal(store_copy(from, to), 0);
+    store_stop();
+    store_start(&(struct store_options){.directory = to});
+    assert_get("k", 0, "kept", 4);
+}
+
 /* Lets the file grow no further, as a full disk would. */
 static void disk_fill(bool full)
 {
@@ -243,6 +280,7 @@ int main(void)
         TEST(cleared_entries_and_deleted_objects_leave_room_for_others),
         TEST(a_second_process_is_refused),
         TEST(what_is_no_store_is_refused),
+        TEST(other_programs_can_copy_a_store_that_rests),
         TEST(a_full_disk_refuses_what_waits_for_it_and_nothing_else_is_lost),
         TEST(closing_says_when_acknowledged_changes_could_not_be_written),
     };

@@ -15,7 +15,8 @@
 
 struct arena {
     uint8_t memory[MEMORY_BYTES];
-    uint32_t text_end; /* for guest_text */
+    uint32_t text_end;       /* for guest_text */
+    uint32_t lost, lost_end; /* a region whose file was cut off; lost_end 0: none */
 };
 
 static struct arena arena;
@@ -34,10 +35,11 @@ void *guest_range(struct arena *a, uint32_t address, uint64_t len, enum guest_ri
 int guest_read(struct arena *a, void *to, uint32_t address, size_t len)
 {
     const void *from = guest_range(a, address, len, GUEST_READ);
-    if (from != NULL) {
-        memcpy(to, from, len);
+    if (from == NULL || (len > 0 && address < a->lost_end && address + len > a->lost)) {
+        return -ATOLL_EFAULT;
     }
-    return from != NULL ? 0 : -ATOLL_EFAULT;
+    memcpy(to, from, len);
+    return 0;
 }
 
 int guest_write(struct arena *a, uint32_t address, const void *from, size_t len)

@@ -245,6 +245,19 @@ static uint32_t three_vectors(uint32_t len)
     return VECTOR;
 }
 
+static void bytes_that_are_gone_with_their_region_are_refused_and_end_no_process(void **state)
+{
+    (void)state;
+    char bytes[8];
+    uint32_t vectors = three_vectors(1000);
+    arena.lost = DATA;
+    arena.lost_end = DATA + 4096;
+    uint16_t error = CALL(sock_send, 3, vectors, 3, 0, SCRATCH);
+    arena.lost_end = 0;
+    assert_int_equal(error, WASI_EFAULT);
+    assert_int_equal(recv(pair[1], bytes, sizeof bytes, MSG_DONTWAIT), -1);
+}
+
 static void several_vectors_are_sent_as_one_datagram(void **state)
 {
     (void)state;
@@ -455,6 +468,7 @@ int main(void)
         TEST(receiving_peeks_parks_and_ends),
         TEST(receiving_everything_waits_for_the_rest_or_the_end),
         TEST(sending_goes_out_and_takes_no_flags),
+        TEST(bytes_that_are_gone_with_their_region_are_refused_and_end_no_process),
         TEST(several_vectors_are_sent_as_one_datagram),
         TEST(several_vectors_go_into_a_stream_as_far_as_it_takes_them),
         TEST(a_relative_timeout_counts_from_the_first_call),

@@ -8,7 +8,7 @@
  * cannot be had here (nginx, node) is skipped by name.
  *
  * Anything that keeps a measurement from being made ends the command with bench_fail; the node dies
- * with it, and its directory is removed at exit.
+ * with it, and its directory goes (cli/scratch.h).
  */
 #ifndef CLI_BENCH_BENCH_H
 #define CLI_BENCH_BENCH_H
@@ -52,7 +52,7 @@ void figures_free(struct figures *);
 struct bench_node {
     pid_t pid;
     uint16_t port;
-    char url[64], directory[64];
+    char url[64], directory[192];
     struct http_client *client;
 };
 

@@ -38,7 +38,7 @@ static void quiet(void)
 
 static void nginx_exec(uint16_t port, const char *directory)
 {
-    char path[96], prefix[96];
+    char path[256], prefix[256];
     snprintf(path, sizeof path, "%s/nginx.conf", directory);
     snprintf(prefix, sizeof prefix, "%s/", directory);
     FILE *f = fopen(path, "w");

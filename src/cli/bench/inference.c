@@ -216,13 +216,13 @@ static void open_add(struct bench *b, struct bench_node *n, double per_s, double
 static void native_add(struct bench *b, struct bench_node *n, double function_ms)
 {
     static const char *const flags[] = {"-ffp-contract=off", NULL};
-    char program[256], command[300], path[128], line[128];
+    char program[256], path[256], line[128];
     struct samples ms = {0};
     double one;
     bench_example_native(n, "inference/native.c", flags, program);
     snprintf(path, sizeof path, "%s/native.out", n->directory);
-    snprintf(command, sizeof command, "exec %s 20 2>&1 >/dev/null", program);
-    bench_command((const char *const[]){"sh", "-c", command, NULL}, path);
+    bench_command(
+        (const char *const[]){"sh", "-c", "exec \"$0\" 20 2>&1 >/dev/null", program, NULL}, path);
     FILE *f = fopen(path, "re");
     while (f && fgets(line, sizeof line, f))
         if (sscanf(line, "%lf ms", &one) == 1)

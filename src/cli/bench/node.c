@@ -2,19 +2,20 @@
 #define _GNU_SOURCE
 #include "cli/bench/bench.h"
 
+#include "cli/scratch.h"
 #include "cli/sdk.h"
 #include "net/http_client.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,33 +23,35 @@
 
 /* ---- directories ---- */
 
-static char directories[32][64];
-static uint32_t directory_count;
-
-static int entry_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
+/* One for each node, within the command's own. */
+static void directory_make(char *out, size_t size)
 {
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static void directories_remove(void)
-{
-    for (uint32_t i = 0; i < directory_count; i++)
-        nftw(directories[i], entry_remove, 16, FTW_DEPTH | FTW_PHYS);
-    directory_count = 0;
-}
-
-static void directory_make(char out[64])
-{
-    const char *base = getenv("TMPDIR");
-    snprintf(out, 64, "%.40s/atoll-bench-XXXXXX", base && *base ? base : "/tmp");
-    if (directory_count == sizeof directories / sizeof *directories || mkdtemp(out) == NULL)
+    static uint32_t count;
+    struct error e;
+    const char *scratch = scratch_directory(&e);
+    if (scratch == NULL)
+        bench_fail(1, "%s", e.text);
+    int len = snprintf(out, size, "%s/%u", scratch, count++);
+    if (len < 0 || (size_t)len >= size)
+        bench_fail(1, "the path in TMPDIR is too long for a benchmark");
+    if (mkdir(out, 0700) < 0)
         bench_fail(1, "cannot make a directory %s: %s", out, strerror(errno));
-    if (directory_count == 0)
-        atexit(directories_remove);
-    strcpy(directories[directory_count++], out);
+}
+
+/* The end of the node's log, before its directory goes. */
+static void log_show(const struct bench_node *n)
+{
+    char path[PATH_MAX], text[4096];
+    snprintf(path, sizeof path, "%s/log", n->directory);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    off_t len = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+    ssize_t got = fd < 0 ? 0
+                         : pread(fd, text, sizeof text,
+                                 len > (off_t)sizeof text ? len - (off_t)sizeof text : 0);
+    if (got > 0)
+        fwrite(text, 1, (size_t)got, stderr);
+    if (fd >= 0)
+        close(fd);
 }
 
 /* ---- processes ---- */
@@ -102,15 +105,17 @@ void bench_node_start(struct bench_node *n, const char *const *settings)
 {
     int output[2];
     *n = (struct bench_node){0};
-    directory_make(n->directory);
+    directory_make(n->directory, sizeof n->directory);
     if (pipe2(output, O_CLOEXEC) < 0)
         bench_fail(1, "pipe: %s", strerror(errno));
     n->pid = bench_child();
     if (n->pid == 0)
         node_exec(n, settings, output[1]);
     close(output[1]);
-    if (!url_read(n, output[0]))
-        bench_fail(1, "the node does not start; %s/log says why", n->directory);
+    if (!url_read(n, output[0])) {
+        log_show(n);
+        bench_fail(1, "the node does not start; its log says why");
+    }
     close(output[0]);
     client_open(n);
 }
@@ -154,7 +159,7 @@ void bench_command(const char *const *arguments, const char *output)
 void bench_deploy_module(const struct bench_node *n, const char *path, const char *name,
                          const char *manifest)
 {
-    char description[128];
+    char description[256];
     snprintf(description, sizeof description, "%s/manifest.yaml", n->directory);
     FILE *f = fopen(description, "we");
     if (f == NULL)

@@ -53,14 +53,14 @@ static void function_train(struct bench_node *n, unsigned workers, struct side *
 static void native_train(const struct bench_node *n, const char *program, unsigned threads,
                          struct side *side)
 {
-    char command[512], output[128], rows[16], epochs[16], count[16], line[128];
+    char output[256], rows[16], epochs[16], count[16], line[128];
     double seconds = 0, one;
     snprintf(output, sizeof output, "%s/native.out", n->directory);
-    snprintf(command, sizeof command, "exec %s \"$@\" 2>&1", program);
     snprintf(rows, sizeof rows, "%d", ROWS);
     snprintf(epochs, sizeof epochs, "%d", EPOCHS);
     snprintf(count, sizeof count, "%u", threads);
-    bench_command((const char *const[]){"sh", "-c", command, "sh", rows, epochs, count, NULL},
+    bench_command((const char *const[]){"sh", "-c", "exec \"$0\" \"$@\" 2>&1", program, rows,
+                                        epochs, count, NULL},
                   output);
     FILE *f = fopen(output, "re");
     while (f && fgets(line, sizeof line, f)) {

@@ -3,6 +3,7 @@
  * machine, and where the CPU time of a transaction goes.
  */
 #include "cli/ledger/crash.h"
+#include "cli/ledger/interruption.h"
 #include "cli/ledger/ledger.h"
 #include "cli/ledger/load.h"
 #include "cli/ledger/verdict.h"
@@ -62,11 +63,6 @@ struct auditor {
     atomic_uint_fast64_t checked, bad;
 };
 
-static void nap_ns(int64_t ns)
-{
-    nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);
-}
-
 static void cpu_sum(const struct cluster *c, struct cluster_cpu *sum)
 {
     *sum = (struct cluster_cpu){0};
@@ -106,7 +102,7 @@ static void loads_stop(struct loads *all, struct result *s)
 {
     for (unsigned i = 0; i < all->count; i++) {
         struct load_counts last;
-        s->unanswered += load_stop(all->each[i], 10000, &last);
+        s->unanswered += load_stop(all->each[i], interrupted() ? 0 : 10000, &last);
         s->receipts += last.done;
         s->refused += last.refused;
     }
@@ -180,7 +176,7 @@ static void round_measure(const struct cluster *c, const struct loads *all, int6
     loads_counts(all, &first);
     struct machine rested = machine_now();
     int64_t begin = clock_monotonic_ns();
-    nap_ns(ns);
+    interruption_nap(ns);
     loads_counts(all, &last);
     double seconds = (double)(clock_monotonic_ns() - begin) * 1e-9;
     cpu_sum(c, &after);
@@ -412,16 +408,19 @@ static int rounds_measure(const struct request *r, const struct cluster *c,
     int rc = loads_start(settings, (unsigned)r->threads, &all, s, e);
     if (rc != 0)
         return rc;
-    nap_ns(r->warm_ns);
+    interruption_nap(r->warm_ns);
     for (uint64_t i = 0; i < r->rounds; i++) {
         struct round *one = &rounds->each[rounds->count++];
         round_measure(c, &all, r->round_ns, one);
+        rc = interruption_check(e);
+        if (rc != 0)
+            break;
         if (!r->json)
             fprintf(stderr, "round %u: %.0f tx/s, p50 %.2f ms, p99 %.2f ms; others had %.0f %%\n",
                     rounds->count, one->rate, one->p50, one->p99, one->foreign);
     }
     loads_stop(&all, s);
-    return 0;
+    return rc;
 }
 
 /* Full load in rounds, then half of what that reached. */
@@ -501,7 +500,7 @@ static int bench_do(struct request *r, struct error *e)
         return rc;
     }
     rc = measure(r, &c, s, e);
-    nap_ns(QUIET_NS);
+    interruption_nap(QUIET_NS);
     cluster_stop(&c, false);
     if (rc == 0)
         rc = verdict_reach(&c, s->receipts, s->refused + s->unanswered, &s->verdict, e);
@@ -579,7 +578,11 @@ static int bench_run(int argc, char **argv)
                         argv, 0, 0, &operands, &code))
         return code;
     free(operands.items);
-    if (bench_do(&r, &e) == 0)
+    interruption_catch();
+    int rc = bench_do(&r, &e);
+    interruption_obey(r.directory ? "all replicas are stopped, the ledger stays"
+                                  : "all replicas are stopped, the ledger is removed");
+    if (rc == 0)
         return EXIT_OK;
     report_error(&e);
     return exit_code_of(&e);

@@ -12,6 +12,7 @@
 #include "ledger/kv/smallbank.h"
 #include "ledger/service/caller.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -58,8 +59,10 @@ static size_t operand_count(uint32_t proc)
 static bool number_parse(const char *text, int64_t *out)
 {
     char *end;
+    bool begins = *text == '-' || (*text >= '0' && *text <= '9'); /* not with a space */
+    errno = 0;
     *out = strtoll(text, &end, 10);
-    return *text != 0 && *end == 0;
+    return begins && *end == 0 && errno == 0;
 }
 
 /* "pay 1 2 500" */
@@ -79,7 +82,7 @@ static int call_parse(const struct text_list *words, struct smallbank_call *out,
                          operand_count(proc));
     for (size_t i = 1; i < words->count; i++) {
         if (!number_parse(words->items[i], &numbers[i - 1]))
-            return error_set(e, ATOLL_EINVAL, "%s is no number", words->items[i]);
+            return error_set(e, ATOLL_EINVAL, "%s is no number, or too large", words->items[i]);
     }
     *out = (struct smallbank_call){.proc = (enum smallbank_procedure)proc,
                                    .customer = (uint64_t)numbers[0]};

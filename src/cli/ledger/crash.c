@@ -1,12 +1,12 @@
 /* See crash.h. */
 #include "cli/ledger/crash.h"
 
+#include "cli/ledger/interruption.h"
 #include "cli/report.h"
 #include "ledger/replica/replica.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 #define POLL_NS     5000000
 #define GIVE_UP_NS  INT64_C(60000000000)
@@ -14,11 +14,6 @@
 #define WARM_NS     INT64_C(2000000000)
 #define BETWEEN_NS  INT64_C(1000000000)
 #define CATCH_UP_NS INT64_C(60000000000)
-
-static void nap_ns(int64_t ns)
-{
-    nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);
-}
 
 int crash_primary(struct cluster *c, struct load *load, struct crash *out, struct error *e)
 {
@@ -29,12 +24,15 @@ int crash_primary(struct cluster *c, struct load *load, struct crash *out, struc
     int64_t killed = clock_monotonic_ns();
     cluster_replica_kill(c, out->victim);
     do {
-        nap_ns(POLL_NS);
+        interruption_nap(POLL_NS);
         load_counts(load, &counts);
-        if (clock_monotonic_ns() - killed > GIVE_UP_NS)
-            return error_set(e, ATOLL_ETIMEDOUT, "no new primary within a minute");
+        int rc = interruption_check(e);
+        if (rc == 0 && clock_monotonic_ns() - killed > GIVE_UP_NS)
+            rc = error_set(e, ATOLL_ETIMEDOUT, "no new primary within a minute");
+        if (rc != 0)
+            return rc;
     } while (counts.primary == out->victim || counts.pause_end_ns < killed);
-    nap_ns(SETTLE_NS);
+    interruption_nap(SETTLE_NS);
     load_counts(load, &counts);
     out->next = counts.primary;
     out->outage_ms = (double)(counts.pause_end_ns - killed) * 1e-6;
@@ -65,13 +63,15 @@ int crash_caught_up(const struct cluster *c, uint32_t number, int64_t patience_n
         int rc = cluster_status(c, number, &status, e);
         if (rc == 0 && status.phase == LEDGER_NORMAL && status.batch_committed >= wanted)
             return 0;
+        if (interrupted())
+            return interruption_check(e);
         if (clock_monotonic_ns() > until)
             return rc ? rc
                       : error_set(e, ATOLL_ETIMEDOUT,
                                   "replica %u has not caught up: phase %" PRIu64 ", batch %" PRIu64
                                   " of %" PRIu64,
                                   number, status.phase, status.batch_committed, wanted);
-        nap_ns(20 * POLL_NS);
+        interruption_nap(20 * POLL_NS);
     }
 }
 
@@ -128,11 +128,13 @@ int crash_bench(struct cluster *c, const struct load_settings *settings, unsigne
     int rc = load_start(settings, &load, e);
     if (rc != 0)
         return rc;
-    nap_ns(WARM_NS);
+    interruption_nap(WARM_NS);
     for (unsigned i = 0; i < rounds && rc == 0; i++) {
         struct crash crash;
-        nap_ns(BETWEEN_NS);
-        rc = crash_primary(c, load, &crash, e);
+        interruption_nap(BETWEEN_NS);
+        rc = interruption_check(e);
+        if (rc == 0)
+            rc = crash_primary(c, load, &crash, e);
         if (rc != 0)
             break;
         samples_add(&outages, crash.outage_ms);
@@ -147,7 +149,7 @@ int crash_bench(struct cluster *c, const struct load_settings *settings, unsigne
         if (rc == 0)
             rc = crash_caught_up(c, crash.victim, CATCH_UP_NS, e);
     }
-    uint64_t left = load_stop(load, 10000, NULL);
+    uint64_t left = load_stop(load, interrupted() ? 0 : 10000, NULL);
     if (rc == 0 && json)
         table_json(c, settings, &outages, left);
     else if (rc == 0)

@@ -5,6 +5,7 @@
  */
 #include "base/file.h"
 #include "cli/ledger/crash.h"
+#include "cli/ledger/interruption.h"
 #include "cli/ledger/ledger.h"
 #include "cli/report.h"
 #include "ledger/object/receipt_batch.h"
@@ -12,7 +13,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -67,23 +67,6 @@ struct demo {
     unsigned valid; /* of the receipts kept */
 };
 
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int number)
-{
-    interrupted = number;
-}
-
-/* The first asks for an orderly end, the second takes the process away; replicas follow. */
-static void signals_catch(void)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        sigaction(numbers[i],
-                  &(struct sigaction){.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND},
-                  NULL);
-}
-
 static void receipt_path(const struct keeper *k, uint64_t index, char out[static 700])
 {
     snprintf(out, 700, "%s/%" PRIu64 ".rcpt", k->directory, index);
@@ -111,11 +94,6 @@ static double seconds_since(int64_t ns)
     return (double)(clock_monotonic_ns() - ns) * 1e-9;
 }
 
-static void nap_ns(int64_t ns)
-{
-    nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);
-}
-
 /* What happened since `from`, when the counts were `before`. */
 static struct stretch stretch_of(struct load *load, const struct load_counts *before,
                                  const struct load_counts *now, int64_t from)
@@ -140,9 +118,9 @@ static void watch(struct demo *d, int64_t duration_ns, const char *remark, struc
     load_counts(d->load, &before);
     for (;;) {
         int64_t from = clock_monotonic_ns(), step = terminal ? LIVE_NS : LINE_NS;
-        if (interrupted || from >= until)
+        if (interrupted() || from >= until)
             break;
-        nap_ns(step < until - from ? step : until - from);
+        interruption_nap(step < until - from ? step : until - from);
         load_counts(d->load, &now);
         struct stretch s = stretch_of(d->load, &before, &now, from);
         before = now;
@@ -204,21 +182,24 @@ static int replica_return(struct demo *d, struct error *e)
     return 0;
 }
 
+/* An interruption ends it between two scenes, and within one. */
 static int scenes_play(struct demo *d, struct error *e)
 {
     int64_t time = d->request->time_ns;
-    int rc = 0;
     d->begin_ns = clock_monotonic_ns();
     watch(d, time / 2, "", &d->before);
-    if (!interrupted)
+    int rc = interruption_check(e);
+    if (rc == 0)
         rc = primary_crash(d, e);
-    if (rc == 0 && !interrupted)
+    if (rc == 0)
         watch(d, time / 4, "(one down)", NULL);
-    if (rc == 0 && !interrupted)
+    if (rc == 0)
+        rc = interruption_check(e);
+    if (rc == 0)
         rc = replica_return(d, e);
-    if (rc == 0 && !interrupted)
+    if (rc == 0)
         watch(d, time / 4, "", NULL);
-    return rc;
+    return rc == 0 ? interruption_check(e) : rc;
 }
 
 static int load_play(struct demo *d, struct error *e)
@@ -245,7 +226,7 @@ static int load_play(struct demo *d, struct error *e)
     if (rc != 0)
         return rc;
     rc = scenes_play(d, e);
-    d->unanswered = load_stop(d->load, 10000, &d->last);
+    d->unanswered = load_stop(d->load, interrupted() ? 0 : 10000, &d->last);
     return rc;
 }
 
@@ -413,17 +394,12 @@ static int demo_play(struct demo *d, struct error *e)
          "transactions; %u of them may be broken or lie. Clients sign payments between\n"
          "%u accounts (SmallBank) and check a receipt for each.\n\n",
          s->replicas, (s->replicas - 1) / 3, s->terms.accounts);
-    if (!interrupted)
+    rc = interruption_check(e);
+    if (rc == 0)
         rc = load_play(d, e);
     cluster_stop(&d->cluster, false);
     if (rc != 0)
         return rc;
-    if (interrupted) {
-        tell(d, "\nInterrupted; all replicas are stopped. The ledger stays in %s.\n",
-             d->cluster.directory);
-        raise(interrupted);
-        return 0;
-    }
     receipts_judge(d);
     if (d->request->json)
         summary_json(d);
@@ -456,11 +432,12 @@ static int demo_run(int argc, char **argv)
     struct demo *d = calloc(1, sizeof *d);
     if (d)
         d->request = &r;
-    signals_catch();
+    interruption_catch();
     int rc = d ? demo_play(d, &e) : error_set(&e, ATOLL_ENOMEM, "no memory");
     if (d)
         buffer_free(&d->keeper.genesis_bytes);
     free(d);
+    interruption_obey("all replicas are stopped, the ledger stays");
     if (rc == 0)
         return EXIT_OK;
     ledger_report(&e);

@@ -1,4 +1,5 @@
 /* `atoll ledger export`: a piece of a ledger as a file. */
+#include "cli/ledger/interruption.h"
 #include "cli/ledger/ledger.h"
 #include "cli/ledger/source.h"
 
@@ -25,8 +26,9 @@ static int entry_write(void *context, uint64_t position, uint8_t type, struct sl
 {
     struct export *x = context;
     (void)position;
-    int rc =
-        x->writer ? 0 : fragment_create(x->path, x->head->genesis, &x->head->before, &x->writer, e);
+    int rc = interruption_check(e);
+    if (rc == 0 && x->writer == NULL)
+        rc = fragment_create(x->path, x->head->genesis, &x->head->before, &x->writer, e);
     x->count += rc == 0;
     return rc == 0 ? fragment_append(x->writer, type, payload, e) : rc;
 }
@@ -73,14 +75,17 @@ static int export_run(int argc, char **argv)
         free(operands.items);
         return EXIT_USAGE;
     }
+    interruption_catch();
     int rc = source_open(operands.items[0], &source, &e);
     if (rc == 0)
         rc = source_export(&source, &r, &e);
-    if (rc != 0)
-        ledger_report(&e);
     source_close(&source);
     free(operands.items);
-    return rc == 0 ? EXIT_OK : exit_code_of(&e);
+    if (rc == 0)
+        return EXIT_OK;
+    interruption_obey("nothing was exported");
+    ledger_report(&e);
+    return exit_code_of(&e);
 }
 
 const struct command command_ledger_export = {

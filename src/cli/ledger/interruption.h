@@ -1,6 +1,6 @@
 /*
- * Ctrl-C for commands that run replicas: `demo` and `bench` stop them, remove what is temporary,
- * and end as the signal would have ended them.
+ * Ctrl-C for commands that have something to clear away: `demo` and `bench` stop their replicas,
+ * `bench` and `export` remove what is temporary, and all end as the signal would have ended them.
  *
  * One for the process, for its first thread.
  */
@@ -20,7 +20,8 @@ bool interrupted(void);
 int interruption_check(struct error *);
 /* Sleeps, but not on when interrupted. */
 void interruption_nap(int64_t ns);
-/* When interrupted: dies of that signal, so that the exit code is 130, 143 or 129. */
-void interruption_obey(void);
+/* When interrupted: says so, with what has become of things, and dies of that signal, so that the
+ * exit code is 130, 143 or 129. */
+void interruption_obey(const char *became);
 
 #endif

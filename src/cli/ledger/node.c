@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <uv.h>
 
 struct request {
@@ -97,8 +98,24 @@ static void signals_open(struct node *n)
     uv_signal_init(&n->loop, &n->terminate);
     uv_signal_init(&n->loop, &n->interrupt);
     n->terminate.data = n->interrupt.data = n;
+}
+
+/* Not before the log is read, which may take minutes: until then a signal ends the process at once,
+ * which harms nothing, as nothing has been signed. */
+static void signals_start(struct node *n)
+{
     uv_signal_start(&n->terminate, signalled, SIGTERM);
     uv_signal_start(&n->interrupt, signalled, SIGINT);
+}
+
+/* Every connection takes one. */
+static void descriptors_raise(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 static int node_serve(const struct request *r, const char *directory, struct error *e)
@@ -109,6 +126,7 @@ static int node_serve(const struct request *r, const char *directory, struct err
     if (rc != 0)
         return rc;
     uv_loop_init(&n.loop);
+    descriptors_raise();
     signals_open(&n);
     struct ledger_server_config config = {.directory = directory,
                                           .passphrase = passphrase,
@@ -133,6 +151,7 @@ static int node_serve(const struct request *r, const char *directory, struct err
         signals_close(&n);
     } else {
         struct ledger_status status;
+        signals_start(&n);
         ledger_status(ledger_server_replica(n.server), &status);
         printf("replica %u of %u: view %" PRIu64 ", %" PRIu64 " transactions\n",
                ledger_server_number(n.server),
@@ -183,7 +202,9 @@ static int node_run(int argc, char **argv)
     if (rc != 0)
         ledger_report(&e);
     free(operands.items);
-    return rc == 0 ? EXIT_OK : exit_code_of(&e);
+    return rc == 0                   ? EXIT_OK
+           : rc == -ATOLL_ESIGNATURE ? EXIT_REFUSED
+                                     : EXIT_ATOLL; /* also a full disk, which is no refusal */
 }
 
 const struct command command_ledger_node = {
@@ -195,8 +216,8 @@ const struct command command_ledger_node = {
         "checkpoints are kept there, until SIGTERM or SIGINT.\n\n"
         "Exit code: 0 after it was told to stop, or\n"
         "  2    the command line is wrong\n"
-        "  125  it cannot start: files are missing, an address or the directory is in use,\n"
-        "       the log is damaged beyond repair; or its disk failed\n"
-        "  126  the key does not open, or is of no replica; the genesis is none",
+        "  125  it cannot start: files are missing or damaged, the key is of no replica, an\n"
+        "       address or the directory is in use, the disk is full; or its disk failed\n"
+        "  126  the passphrase does not open the key",
     .run = node_run,
 };

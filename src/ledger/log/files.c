@@ -63,6 +63,14 @@ static int directory_allocate(void *context, int file, uint64_t bytes, struct er
     return number == 0 ? 0 : error_set_errno(e, 0, "cannot make room for the log");
 }
 
+static void directory_release(void *context, int file, uint64_t from, uint64_t to)
+{
+    (void)context;
+    if (to > from) /* a file system without holes keeps the room */
+        (void)fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+                        (off_t)(to - from));
+}
+
 static int directory_read(void *context, int file, uint64_t at, void *data, size_t len,
                           struct error *e)
 {
@@ -187,6 +195,7 @@ int log_directory_open(const char *path, bool read_only, struct log_files *out, 
                               .close = directory_close,
                               .size = directory_size,
                               .allocate = directory_allocate,
+                              .release = directory_release,
                               .read = directory_read,
                               .write = directory_write,
                               .sync = directory_sync_file,

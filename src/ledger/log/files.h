@@ -26,6 +26,9 @@ struct log_files {
     int (*size)(void *context, int file, uint64_t *bytes, struct error *);
     /* Makes room on the disk for the first `bytes` bytes; what was not written reads as zero. */
     int (*allocate)(void *context, int file, uint64_t bytes, struct error *);
+    /* Gives the room of bytes that were never written back, from … to - 1; they read as zero as
+     * before, until allocate takes it again. Only a hint: what cannot do it leaves it. */
+    void (*release)(void *context, int file, uint64_t from, uint64_t to);
     /* All of it or an error; reading past the end gives ATOLL_ERANGE. */
     int (*read)(void *context, int file, uint64_t at, void *data, size_t len, struct error *);
     int (*write)(void *context, int file, uint64_t at, const void *data, size_t len,

@@ -8,7 +8,6 @@
 #define _GNU_SOURCE
 #include "ledger/log/log.h"
 
-#include "base/random.h"
 #include "ledger/log/core.h"
 
 #include <assert.h>
@@ -17,161 +16,6 @@
 static int no_memory(struct error *e)
 {
     return error_set(e, ATOLL_ENOMEM, "no memory for the log");
-}
-
-static struct segment *segment_open(const struct ledger_log *log)
-{
-    return log->segments[log->segment_count - 1];
-}
-
-/* ---- segments ---- */
-
-struct segment *log_segment_add(struct ledger_log *log)
-{
-    if (log->segment_count == log->segment_capacity) {
-        size_t capacity = log->segment_capacity ? 2 * log->segment_capacity : 16;
-        struct segment **segments = realloc(log->segments, capacity * sizeof *segments);
-        if (!segments)
-            return NULL;
-        log->segments = segments;
-        log->segment_capacity = capacity;
-    }
-    struct segment *s = malloc(sizeof *s);
-    if (!s)
-        return NULL;
-    *s = (struct segment){.file = -1};
-    log->segments[log->segment_count++] = s;
-    return s;
-}
-
-void log_segment_shut(struct ledger_log *log, struct segment *s)
-{
-    if (s->file >= 0)
-        log->files.close(log->files.context, s->file);
-    s->file = -1;
-}
-
-/* What was signed last stands at the beginning of every segment, so that it is found without
- * reading older ones. */
-static bool signed_marks_append(const struct ledger_log *log, struct segment *s)
-{
-    for (int what = 0; what < SIGNED; what++) {
-        struct slice payload = {log->signed_marks[what], LEDGER_SIGNED_LEN};
-        if (log->signed_there[what] &&
-            !log_record_append(&s->pending, s->salt, LEDGER_RECORD_SIGNED, 0, log->end, &payload,
-                               1))
-            return false;
-    }
-    s->used = s->pending_at + s->pending.len;
-    return true;
-}
-
-int log_segment_begin(struct ledger_log *log, uint64_t previous_end, uint64_t bytes, int file,
-                      struct error *e)
-{
-    uint64_t serial = log->segment_count > 0 ? segment_open(log)->serial + 1 : 1;
-    struct segment *s = log_segment_add(log);
-    if (!s)
-        return no_memory(e);
-    s->serial = serial;
-    s->position = s->base = log->end;
-    s->frontier = log->frontier;
-    s->bytes = bytes;
-    s->previous_end = previous_end;
-    s->used = s->pending_at = SEGMENT_HEAD;
-    s->file = file;
-    if (random_bytes(&s->salt, sizeof s->salt) < 0)
-        return error_set(e, ATOLL_EUNAVAIL, "the kernel gives no random bytes");
-    return signed_marks_append(log, s) ? 0 : no_memory(e);
-}
-
-/* Lets go of what is needed only while a segment is written. */
-static void segments_settle(struct ledger_log *log)
-{
-    size_t before;
-    pthread_mutex_lock(&log->mutex);
-    before = log->unwritten;
-    pthread_mutex_unlock(&log->mutex);
-    for (size_t i = before; i-- > 0;) {
-        struct segment *s = log->segments[i];
-        bool settled = s->file < 0 || s == log->reading;
-        /* One that was cut off where it was damaged has no table on the disk. */
-        if (s->close_at > 0 && s->offsets)
-            segment_free(s);
-        else if (settled && s->close_at > 0)
-            break;
-        if (!settled)
-            log_segment_shut(log, s);
-    }
-}
-
-/* Waits for a spare segment of so many bytes. ATOLL_ELIMIT: there is no room for one. */
-static int spare_wait(struct ledger_log *log, uint64_t bytes, struct error *e)
-{
-    pthread_mutex_lock(&log->mutex);
-    if (log->spare != SPARE_READY || log->spare_bytes < bytes) {
-        log->spare = SPARE_WANTED;
-        if (bytes > log->spare_bytes)
-            log->spare_bytes = bytes;
-        pthread_cond_signal(&log->work);
-    }
-    while (log->spare == SPARE_WANTED && log->failure == 0) {
-        if (log->thread_runs) {
-            pthread_cond_wait(&log->done, &log->mutex);
-            continue;
-        }
-        pthread_mutex_unlock(&log->mutex);
-        log_writer_round(log);
-        pthread_mutex_lock(&log->mutex);
-    }
-    int rc = 0;
-    if (log->failure < 0) {
-        *e = log->failure_error;
-        rc = log->failure;
-    } else if (log->spare != SPARE_READY) {
-        rc = error_set(e, ATOLL_ELIMIT, "the disk is full: there is no room for %llu bytes of log",
-                       (unsigned long long)bytes);
-    }
-    pthread_mutex_unlock(&log->mutex);
-    return rc;
-}
-
-int log_segment_turn(struct ledger_log *log, uint64_t record, const struct merkle_frontier *at,
-                     struct error *e)
-{
-    uint64_t bytes = SEGMENT_HEAD + SIGNED * log_record_size(LEDGER_SIGNED_LEN) + record +
-                     log_record_size(2 * SEGMENT_HEAD) + SEGMENT_TAIL;
-    bytes = align_up(bytes, SEGMENT_HEAD);
-    if (bytes < log->config.segment_bytes)
-        bytes = log->config.segment_bytes;
-    int rc = spare_wait(log, bytes, e);
-    if (rc < 0)
-        return rc;
-    segments_settle(log);
-    struct segment *s = segment_open(log);
-    pthread_mutex_lock(&log->mutex);
-    s->close_at = s->used;
-    s->table_at = segment_table_at(s->close_at, log->end);
-    bool whole = segment_close_append(s, &log->frontier, &s->pending);
-    s->used = s->pending_at + s->pending.len;
-    s->closed = true;
-    int file = log->spare_file;
-    bytes = log->spare_bytes;
-    log->spare = SPARE_NONE;
-    log->spare_file = -1;
-    log->spare_bytes = log->config.segment_bytes;
-    uint64_t end = log->end;
-    if (at) {
-        log->end = at->size;
-        log->frontier = *at;
-    }
-    rc = whole ? log_segment_begin(log, s->used, bytes, file, e) : no_memory(e);
-    if (rc == 0 && at) {
-        segment_open(log)->jumped = true;
-        segment_open(log)->jumped_from = end;
-    }
-    pthread_mutex_unlock(&log->mutex);
-    return rc;
 }
 
 /* ---- appending ---- */
@@ -192,6 +36,11 @@ void log_signed_note(struct ledger_log *log, const uint8_t *payload)
     }
     memcpy(mark, payload, LEDGER_SIGNED_LEN);
     log->signed_there[now.what] = true;
+}
+
+static struct segment *segment_open(const struct ledger_log *log)
+{
+    return log->segments[log->segment_count - 1];
 }
 
 static size_t parts_len(const struct slice *parts, unsigned count)
@@ -223,25 +72,30 @@ static void rollback_follow(struct ledger_log *log, const struct merkle_frontier
     log_gaps_rollback(log, to->size);
 }
 
-/* Puts a record among the pending bytes of the open segment; *own becomes an entry's leaf. */
+/* Puts a record among the pending bytes of the open segment; *own becomes an entry's leaf. Without
+ * memory for it nothing has changed. */
 static int segment_put(struct ledger_log *log, struct segment *s, enum ledger_record_kind kind,
                        uint8_t entry_type, uint64_t position, const struct slice *parts,
                        unsigned count, struct merkle_hash *own, struct error *e)
 {
     size_t len = parts_len(parts, count);
+    bool entry = kind == LEDGER_RECORD_ENTRY;
     pthread_mutex_lock(&log->mutex);
     size_t start = s->pending.len;
-    bool whole =
-        log_record_append(&s->pending, s->salt, (uint16_t)kind, entry_type, position, parts, count);
-    if (whole) {
-        const uint8_t *payload = s->pending.data + start + LOG_RECORD_HEAD;
-        if (own)
-            *own = ledger_entry_leaf(entry_type, slice_of(payload, len));
-        if (kind == LEDGER_RECORD_SIGNED && len == LEDGER_SIGNED_LEN)
-            log_signed_note(log, payload);
-        if (log->segment_first == 0)
-            log->segment_first = log->appended + 1;
+    if (!log_record_append(&s->pending, s->salt, (uint16_t)kind, entry_type, position, parts,
+                           count) ||
+        (entry && !segment_entry_note(s, position, s->used))) {
+        s->pending.len = start;
+        pthread_mutex_unlock(&log->mutex);
+        return no_memory(e);
     }
+    const uint8_t *payload = s->pending.data + start + LOG_RECORD_HEAD;
+    if (own)
+        *own = ledger_entry_leaf(entry_type, slice_of(payload, len));
+    if (kind == LEDGER_RECORD_SIGNED && len == LEDGER_SIGNED_LEN)
+        log_signed_note(log, payload);
+    if (log->segment_first == 0)
+        log->segment_first = log->appended + 1;
     s->used = s->pending_at + s->pending.len;
     log->pending_bytes += log_record_size(len);
     if (s->used > s->bytes / 2 && log->spare == SPARE_NONE) {
@@ -249,7 +103,7 @@ static int segment_put(struct ledger_log *log, struct segment *s, enum ledger_re
         pthread_cond_signal(&log->work);
     }
     pthread_mutex_unlock(&log->mutex);
-    return whole ? 0 : no_memory(e);
+    return 0;
 }
 
 static int segment_append(struct ledger_log *log, enum ledger_record_kind kind, uint8_t entry_type,
@@ -268,8 +122,6 @@ static int segment_append(struct ledger_log *log, enum ledger_record_kind kind, 
         rc = log_segment_turn(log, size, NULL, e);
         s = segment_open(log);
     }
-    if (rc == 0 && entry && !segment_entry_note(s, position, s->used))
-        rc = no_memory(e);
     if (rc == 0)
         rc = segment_put(log, s, kind, entry_type, position, parts, count,
                          entry && !leaf ? &own : NULL, e);
@@ -306,7 +158,8 @@ static int vote_room(struct ledger_log *log, uint64_t size, struct error *e)
             pthread_mutex_lock(&log->mutex);
         }
         if (log->compact_failed)
-            return error_set(e, ATOLL_ELIMIT, "the disk is full: there is no room for votes");
+            return error_set(e, ATOLL_ELIMIT,
+                             "the disk or the memory is full: there is no room for votes");
     }
     if (log->failure < 0)
         *e = log->failure_error;
@@ -324,8 +177,10 @@ static int vote_append(struct ledger_log *log, enum ledger_record_kind kind,
     size_t start = v->pending.len;
     if (rc == 0 &&
         (!log_record_append(&v->pending, v->salt, (uint16_t)kind, 0, v->synced, parts, count) ||
-         !vote_log_note(v, (uint16_t)kind, v->pending.data + start + LOG_RECORD_HEAD, len)))
+         !vote_log_note(v, (uint16_t)kind, v->pending.data + start + LOG_RECORD_HEAD, len))) {
+        v->pending.len = start;
         rc = no_memory(e);
+    }
     if (rc == 0) {
         v->used = v->pending_at + v->pending.len;
         log->pending_bytes += log_record_size(len);
@@ -352,7 +207,7 @@ int ledger_log_append(struct ledger_log *log, enum ledger_record_kind kind, uint
                       uint64_t position, const struct merkle_hash *leaf, const struct slice *parts,
                       unsigned count, uint64_t *lsn, struct error *e)
 {
-    assert(!log->config.read_only);
+    assert(!log->config.read_only && !log->sealed);
     pthread_mutex_lock(&log->mutex);
     int rc = log->failure;
     if (rc < 0)
@@ -397,10 +252,14 @@ void ledger_log_sync(struct ledger_log *log, uint64_t lsn)
 {
     pthread_mutex_lock(&log->mutex);
     assert(lsn <= log->appended);
-    if (lsn > log->wanted) {
+    bool more = lsn > log->wanted;
+    if (more)
         log->wanted = lsn;
-        pthread_cond_signal(&log->work);
-    }
+    pthread_mutex_unlock(&log->mutex);
+    if (!more || log_writer_at_once(log))
+        return;
+    pthread_mutex_lock(&log->mutex);
+    pthread_cond_signal(&log->work);
     pthread_mutex_unlock(&log->mutex);
 }
 
@@ -410,8 +269,9 @@ int ledger_log_complete(struct ledger_log *log, uint64_t *durable, struct error 
     int rc = log->failure;
     if (rc < 0)
         *e = log->failure_error;
-    *durable = log->told = log->durable;
+    *durable = log->durable;
     pthread_mutex_unlock(&log->mutex);
+    log_gaps_settle(log);
     return rc;
 }
 
@@ -438,14 +298,7 @@ int ledger_log_close(struct ledger_log *log, bool orderly, struct error *e)
     int rc = 0;
     if (!log)
         return 0;
-    if (log->thread_runs) {
-        pthread_mutex_lock(&log->mutex);
-        log->stop = true;
-        pthread_cond_signal(&log->work);
-        pthread_mutex_unlock(&log->mutex);
-        pthread_join(log->thread, NULL);
-        log->thread_runs = false;
-    }
+    log_writer_end(log);
     log_gaps_close(log, orderly);
     if (orderly && log->segment_count > 0 && !log->config.read_only) {
         log->wanted = log->appended;
@@ -458,8 +311,7 @@ int ledger_log_close(struct ledger_log *log, bool orderly, struct error *e)
     }
     for (size_t i = 0; i < log->segment_count; i++) {
         log_segment_shut(log, log->segments[i]);
-        segment_free(log->segments[i]);
-        free(log->segments[i]);
+        segment_destroy(log->segments[i]);
     }
     free(log->segments);
     vote_log_free(&log->votes);

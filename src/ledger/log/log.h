@@ -12,9 +12,10 @@
  * owner calls ledger_log_complete. Reading an entry back finds it on its way, too. Everything but
  * `wake` happens on the owner's thread.
  *
- * Failures. A full disk refuses records (ATOLL_ELIMIT) and leaves the rest as it was. Every other
- * failure to write or synchronise is final: what is on the disk is then unknown, so the process
- * must end without another signature; ledger_log_complete says so.
+ * Failures. A full disk refuses records (ATOLL_ELIMIT) and so does a lack of memory (ATOLL_ENOMEM);
+ * both leave the rest as it was, and the same record may be tried again. Every other failure to
+ * write or synchronise is final: what is on the disk is then unknown, so the process must end
+ * without another signature; ledger_log_complete says so.
  *
  * Recovery. Behind the last whole record the log may end in the middle of one, torn by a stop. Any
  * other damage, a bad record with a good one behind it or below what was durable for certain, is
@@ -34,7 +35,7 @@
 #define LEDGER_LOG_PENDING_MAX (256u << 20)
 /* Of such, after which the log's thread writes without being asked to synchronise. */
 #define LEDGER_LOG_PUSH     (256u << 10)
-#define LEDGER_LOG_GAPS_MAX 16 /* jumps whose gaps are not forgotten */
+#define LEDGER_LOG_GAPS_MAX 16 /* gaps in which something is missing; filled ones do not count */
 /* Files of segments in a directory, those that were set aside counted apart: 16 TiB of ledger. */
 #define LEDGER_LOG_SEGMENTS_MAX 262144
 
@@ -58,9 +59,9 @@ struct ledger_log_config {
     /* Only looks: changes nothing, counts no start, repairs nothing. Replay, read, end and frontier
      * work. The log may be in use by a running replica, of which it then shows a moment. */
     bool read_only;
-    /* The frontier that a log which is made now begins with, instead of an empty ledger's. NULL: an
-     * empty one. */
-    const struct merkle_frontier *origin;
+    /* This is what fills a gap of another log, which says what it has to be (core.h). NULL: a log
+     * of its own. */
+    const struct log_part_of *part;
     /* Everything from this entry on is checked when the log is opened, not only its end. */
     uint64_t check_from;
 };
@@ -117,7 +118,8 @@ int ledger_log_replay(struct ledger_log *, uint64_t from, ledger_log_visit *, vo
 int ledger_log_append(struct ledger_log *, enum ledger_record_kind, uint8_t entry_type,
                       uint64_t position, const struct merkle_hash *leaf, const struct slice *parts,
                       unsigned count, uint64_t *lsn, struct error *);
-/* Wants everything up to lsn durable. Records are written soon in any case. */
+/* Wants everything up to lsn durable. Records are written soon in any case. In async mode it may be
+ * so on return, without a wake: ask ledger_log_complete. */
 void ledger_log_sync(struct ledger_log *, uint64_t lsn);
 /* After wake: *durable is the lsn up to which everything is durable; never descends. A negative
  * code when the log has failed for good. */
@@ -139,7 +141,7 @@ void ledger_log_frontier(const struct ledger_log *, struct merkle_frontier *);
 /*
  * The ledger goes on at `at`, which is beyond its end: the entries between are not here. They can
  * be put in later, in order, by ledger_log_fill; until then reading them gives ATOLL_ERANGE. A
- * rollback to the end before undoes it. ATOLL_ELIMIT: the disk is full, or there are
+ * rollback to the end before undoes it. ATOLL_ELIMIT: the disk is full, or something is missing in
  * LEDGER_LOG_GAPS_MAX gaps already. ATOLL_EIO, ATOLL_ENOMEM.
  */
 int ledger_log_jump(struct ledger_log *, const struct merkle_frontier *at, struct error *);

@@ -1,6 +1,7 @@
 /* Names with a prefix (part.h). */
 #include "ledger/log/part.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,21 @@ struct part {
     struct log_files inner;
     char prefix[LOG_PART_PREFIX_MAX];
 };
+
+void log_part_prefix(uint64_t from, char prefix[static LOG_PART_PREFIX_MAX])
+{
+    snprintf(prefix, LOG_PART_PREFIX_MAX, "part-%020" PRIu64 "-", from);
+}
+
+bool log_part_prefix_read(const char *name, uint64_t *from, const char **rest)
+{
+    char again[LOG_PART_PREFIX_MAX];
+    if (sscanf(name, "part-%20" SCNu64 "-", from) != 1)
+        return false;
+    log_part_prefix(*from, again);
+    *rest = name + strlen(again);
+    return strncmp(name, again, strlen(again)) == 0;
+}
 
 static void part_name(const struct part *p, const char *name, char out[static LOG_NAME_MAX])
 {
@@ -39,6 +55,12 @@ static int part_allocate(void *context, int file, uint64_t bytes, struct error *
 {
     const struct part *p = context;
     return p->inner.allocate(p->inner.context, file, bytes, e);
+}
+
+static void part_release(void *context, int file, uint64_t from, uint64_t to)
+{
+    const struct part *p = context;
+    p->inner.release(p->inner.context, file, from, to);
 }
 
 static int part_read(void *context, int file, uint64_t at, void *data, size_t len, struct error *e)
@@ -105,19 +127,20 @@ static int part_list(void *context, void (*visit)(void *visitor, const char *nam
     return p->inner.list(p->inner.context, name_see, &l, e);
 }
 
-int log_part_open(const struct log_files *inner, const char *prefix, struct log_files *out,
+int log_part_open(const struct log_files *inner, uint64_t from, struct log_files *out,
                   struct error *e)
 {
     struct part *p = malloc(sizeof *p);
     if (!p)
         return error_set(e, ATOLL_ENOMEM, "no memory for a part of the log");
     p->inner = *inner;
-    snprintf(p->prefix, sizeof p->prefix, "%s", prefix);
+    log_part_prefix(from, p->prefix);
     *out = (struct log_files){.context = p,
                               .open = part_open,
                               .close = part_close,
                               .size = part_size,
                               .allocate = part_allocate,
+                              .release = part_release,
                               .read = part_read,
                               .write = part_write,
                               .sync = part_sync,

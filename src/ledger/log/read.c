@@ -18,7 +18,7 @@ static int file_of(struct ledger_log *log, struct segment *s, struct error *e)
         log->files.close(log->files.context, log->reading->file);
         log->reading->file = -1;
     }
-    segment_name(s->serial, s->position, name);
+    segment_file_name(s, name);
     int file = log->files.open(log->files.context, name, false, e);
     if (file < 0)
         return file;
@@ -110,8 +110,10 @@ int ledger_log_read(struct ledger_log *log, uint64_t position, struct buffer *ou
     struct segment *s = segment_of(log, position);
     struct log_record r;
     uint64_t at;
+    const struct log_gap *gap = s ? NULL : log_gap_of(log, position);
+    if (gap && gap->filled)
+        s = log_gap_segment(gap, position);
     if (!s) {
-        const struct log_gap *gap = log_gap_of(log, position);
         if (gap && gap->part && position < gap->part->end)
             return ledger_log_read(gap->part, position, out, entry_type, e);
         return error_set(e, ATOLL_ERANGE,

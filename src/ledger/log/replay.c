@@ -13,7 +13,7 @@ static int segment_replay(struct ledger_log *log, struct segment *s, struct buff
     int file = s->file;
     char name[LOG_NAME_MAX];
     if (file < 0) {
-        segment_name(s->serial, s->position, name);
+        segment_file_name(s, name);
         file = log->files.open(log->files.context, name, false, e);
         if (file < 0)
             return file;
@@ -74,8 +74,10 @@ int ledger_log_replay(struct ledger_log *log, uint64_t from, ledger_log_visit *v
             first--;
     for (size_t i = first; i < log->segment_count && rc == 0; i++) {
         const struct log_gap *gap = i > first ? log_gap_before(log, log->segments[i]) : NULL;
-        if (gap)
+        if (gap && gap->part)
             rc = ledger_log_replay(gap->part, gap->from, visit, context, e);
+        for (size_t k = 0; gap && k < gap->filled_count && rc == 0; k++)
+            rc = segment_replay(log, gap->filled[k], &bytes, visit, context, e);
         if (rc == 0)
             rc = segment_replay(log, log->segments[i], &bytes, visit, context, e);
     }

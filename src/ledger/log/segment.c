@@ -1,6 +1,7 @@
 /* The layout of segments (segment.h). */
 #include "ledger/log/segment.h"
 
+#include "ledger/log/part.h"
 #include "store/checksum.h"
 
 #include <assert.h>
@@ -20,6 +21,15 @@ _Static_assert(FRONTIER_AT + MERKLE_LEVELS * HASH_LEN <= JUMP_AT, "a frontier fi
 void segment_name(uint64_t serial, uint64_t position, char name[static LOG_NAME_MAX])
 {
     snprintf(name, LOG_NAME_MAX, "segment-%08" PRIu64 "-%020" PRIu64, serial, position);
+}
+
+void segment_file_name(const struct segment *s, char name[static LOG_NAME_MAX])
+{
+    char prefix[LOG_PART_PREFIX_MAX] = "", plain[LOG_NAME_MAX];
+    if (s->of_part)
+        log_part_prefix(s->part_from, prefix);
+    segment_name(s->serial, s->position, plain);
+    snprintf(name, LOG_NAME_MAX, "%s%.60s", prefix, plain);
 }
 
 bool segment_name_read(const char *name, uint64_t *serial, uint64_t *position)
@@ -162,4 +172,13 @@ void segment_free(struct segment *s)
     buffer_free(&s->pending);
     buffer_free(&s->flying);
     s->offsets = NULL;
+}
+
+void segment_destroy(struct segment *s)
+{
+    if (!s)
+        return;
+    segment_free(s);
+    free(s->origin);
+    free(s);
 }

@@ -19,6 +19,11 @@
  * A jump (gap.c) is a segment that begins beyond the end of the one before: the entries between
  * are missing, and fetched in the background. A rollback to before it undoes it.
  *
+ * The room between CLOSE and the tail, which a jump may leave almost as large as the file, is given
+ * back when the segment is closed: it was never written, and reads as zeros before and after. Who
+ * opens the log and goes on in such a segment, because its successor never got its name, takes the
+ * room again first.
+ *
  * A segment is made whole under the name segment.new, head and room for all of it, and gets its
  * name when it is needed; by then all before it is closed and on the disk. So a crash can leave
  * only the last segment unclosed, and what lies behind its last record was never synchronised, or
@@ -63,10 +68,13 @@ struct segment {
     uint32_t offsets_capacity;
     uint64_t close_at, table_at; /* of a closed one: its last record, and the offsets in it */
     bool closed;
-    bool jumped;          /* entries jumped_from … position - 1 are not in segments */
-    bool undone;          /* … but a rollback has taken the jump back */
-    uint64_t jumped_from; /* where the ledger ended before */
-    int file;             /* -1: not open */
+    bool jumped;                    /* entries jumped_from … position - 1 are not in segments */
+    bool undone;                    /* … but a rollback has taken the jump back */
+    uint64_t jumped_from;           /* where the ledger ended before */
+    struct merkle_frontier *origin; /* … and its frontier there; of one that jumped, else NULL */
+    bool of_part; /* it lies in the part of a gap (part.h) that begins at part_from */
+    uint64_t part_from;
+    int file; /* -1: not open */
 
     /* Of one that is being written; under the log's mutex. */
     bool named;            /* it has its name on the disk */
@@ -76,6 +84,8 @@ struct segment {
 };
 
 void segment_name(uint64_t serial, uint64_t position, char name[static LOG_NAME_MAX]);
+/* That of its file among the log's, also when it lies in a part. */
+void segment_file_name(const struct segment *, char name[static LOG_NAME_MAX]);
 /* False: not the name of a segment. */
 bool segment_name_read(const char *name, uint64_t *serial, uint64_t *position);
 void segment_head_make(const struct segment *, const uint8_t genesis[static 32],
@@ -98,6 +108,9 @@ bool segment_entry_note(struct segment *, uint64_t position, uint64_t offset);
 /* The ledger ends at `position` from now on, as far as this segment is concerned; `own`: its own
  * records say so. Before the segment's beginning it undoes its jump. */
 void segment_rollback(struct segment *, uint64_t position, bool own);
+/* Lets go of what is needed only while it is written. */
 void segment_free(struct segment *);
+/* All of it; its file is closed. NULL is allowed. */
+void segment_destroy(struct segment *);
 
 #endif

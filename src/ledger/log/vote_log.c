@@ -92,7 +92,56 @@ static const struct vote *vote_greatest(const struct vote_log *v, uint16_t kind)
     return greatest;
 }
 
-static bool vote_kept(const struct vote_log *v, const struct vote *one, const struct vote *tip)
+/* Certificates of one view for batches that follow each other: of `last` and those before it. */
+struct row {
+    const struct vote *last; /* NULL: there is none */
+    uint64_t len;            /* at most P */
+};
+
+static bool certificate_there(const struct vote_log *v, const struct vote *view, uint64_t s)
+{
+    for (unsigned i = 0; i < v->count; i++)
+        if (v->votes[i].kind == LEDGER_RECORD_CERTIFICATE && same_view(&v->votes[i], view) &&
+            v->votes[i].s == s)
+            return true;
+    return false;
+}
+
+static struct row row_of(const struct vote_log *v, const struct vote *last)
+{
+    struct row row = {last, last ? 1 : 0};
+    while (last && row.len < v->pipeline && row.len <= last->s &&
+           certificate_there(v, last, last->s - row.len))
+        row.len++;
+    return row;
+}
+
+/* The row that the next ViewChange reports, as long as the first one cannot be reported: a replica
+ * that caught up writes a new one, record by record, and may stop in the middle. */
+static struct row row_below(const struct vote_log *v, const struct row *first)
+{
+    const struct vote *last = NULL;
+    if (!first->last || first->len >= v->pipeline)
+        return (struct row){0};
+    struct vote lowest = *first->last;
+    lowest.s -= first->len - 1;
+    for (unsigned i = 0; i < v->count; i++) {
+        const struct vote *one = &v->votes[i];
+        if (one->kind == LEDGER_RECORD_CERTIFICATE && vote_order(one, &lowest) < 0 &&
+            (!last || vote_order(one, last) >= 0))
+            last = one;
+    }
+    return row_of(v, last);
+}
+
+static bool in_row(const struct row *row, const struct vote *one)
+{
+    return row->last && same_view(one, row->last) && one->s <= row->last->s &&
+           row->last->s - one->s < row->len;
+}
+
+static bool vote_kept(const struct vote_log *v, const struct vote *one, const struct row *first,
+                      const struct row *second)
 {
     const struct vote *greatest = vote_greatest(v, one->kind);
     if (one == greatest)
@@ -101,21 +150,24 @@ static bool vote_kept(const struct vote_log *v, const struct vote *one, const st
         if (later->kind == one->kind && vote_order(later, one) == 0)
             return false;
     if (one->kind == LEDGER_RECORD_CERTIFICATE)
-        return same_view(one, tip) && tip->s - one->s < v->pipeline;
-    return one->kind == LEDGER_RECORD_NEW_VIEW && tip && same_view(one, tip);
+        return (same_view(one, first->last) && first->last->s - one->s < v->pipeline) ||
+               in_row(second, one);
+    return one->kind == LEDGER_RECORD_NEW_VIEW && ((first->last && same_view(one, first->last)) ||
+                                                   (second->last && same_view(one, second->last)));
 }
 
-/* P certificates, a VIEW_CHANGE, two NEW_VIEWs, and the one that was just added. */
-#define VOTES_MAX (LEDGER_PIPELINE_MAX + 4)
+/* Certificates of two rows, a VIEW_CHANGE, three NEW_VIEWs, and the one that was just added. */
+#define VOTES_MAX (2 * LEDGER_PIPELINE_MAX + 5)
 
 static void votes_prune(struct vote_log *v)
 {
-    const struct vote *tip = vote_greatest(v, LEDGER_RECORD_CERTIFICATE);
+    struct row first = row_of(v, vote_greatest(v, LEDGER_RECORD_CERTIFICATE));
+    struct row second = row_below(v, &first);
     bool keep[VOTES_MAX];
     unsigned kept = 0;
     assert(v->count <= VOTES_MAX);
     for (unsigned i = 0; i < v->count; i++)
-        keep[i] = vote_kept(v, &v->votes[i], tip);
+        keep[i] = vote_kept(v, &v->votes[i], &first, &second);
     for (unsigned i = 0; i < v->count; i++) {
         if (keep[i])
             v->votes[kept++] = v->votes[i];
@@ -147,6 +199,11 @@ bool vote_log_note(struct vote_log *v, uint16_t kind, const uint8_t *payload, si
     v->votes[v->count++] = one;
     votes_prune(v);
     return true;
+}
+
+bool vote_log_half_full(const struct vote_log *v)
+{
+    return v->bytes > 0 && v->used - VOTE_HEAD > (v->bytes - VOTE_HEAD) / 2;
 }
 
 uint64_t vote_log_live(const struct vote_log *v)

@@ -10,6 +10,10 @@
  * Kept are
  *   - of the view of the greatest certificate (config, view, s), the tip: those of the last P
  *     batches, and the NEW_VIEW of that view;
+ *   - as long as those that end with the tip, one batch after the other, are fewer than P: the last
+ *     P in a row below them, and the NEW_VIEW of their view. A replica that catches up writes its
+ *     certificates anew, one record each, and a stop in between leaves a row that no ViewChange can
+ *     report; then it goes on with the older one;
  *   - the greatest NEW_VIEW and the greatest VIEW_CHANGE.
  * Everything else was overtaken by a record behind it. When the file is half full, what is kept
  * goes into a file of the next generation, which gets its name when it is on the disk; only then
@@ -70,6 +74,8 @@ int vote_log_head_read(struct vote_log *, const uint8_t head[static VOTE_HEAD],
 bool vote_payload_fits(uint16_t kind, size_t len);
 /* Takes a record among those kept, and drops those that it overtakes. False: no memory. */
 bool vote_log_note(struct vote_log *, uint16_t kind, const uint8_t *payload, size_t len);
+/* Time for what is kept to move to a new file. False when there is no file. */
+bool vote_log_half_full(const struct vote_log *);
 /* Bytes that the records kept take. */
 uint64_t vote_log_live(const struct vote_log *);
 /* Appends the records kept. False: no memory. */

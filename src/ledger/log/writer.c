@@ -7,6 +7,11 @@
  * its name only after all before it are closed and on the disk; the order of fdatasyncs across the
  * two logs does not matter, because the owner is told of a record only when everything up to it is
  * durable.
+ *
+ * Rounds are the thread's, with one exception. In async mode "durable" means no more than written,
+ * which takes 20 us; waking the thread and being woken by it takes several times as long, twice in
+ * the life of each batch. So a round that has only a few bytes to write is the owner's own, unless
+ * the thread is busy with one. `busy` keeps the two apart.
  */
 #define _GNU_SOURCE
 #include "base/clock.h"
@@ -18,9 +23,10 @@
 #include <string.h>
 
 #define ROUND_SEGMENTS 16
-#define MARK_NS        1000000000 /* the marks are at most this old under load */
-#define REST_NS        100000000  /* … and exact when nothing happened for so long */
-#define MARK_ROUNDS    8          /* without a thread: synchronisations between marks */
+#define AT_ONCE_BYTES  (256u << 10) /* what the owner writes itself */
+#define MARK_NS        1000000000   /* the marks are at most this old under load */
+#define REST_NS        100000000    /* … and exact when nothing happened for so long */
+#define MARK_ROUNDS    8            /* without a thread: synchronisations between marks */
 
 struct round {
     struct segment *segments[ROUND_SEGMENTS];
@@ -83,6 +89,10 @@ int log_mark(struct ledger_log *log, struct error *e)
         rc = votes_sync(log, log->vote_synced, e);
     if (rc < 0)
         return rc;
+    log->unmarked = 0;
+    log->marked_at_ns = clock_monotonic_ns();
+    if (log->config.part) /* nothing in it was signed */
+        return 0;
     pthread_mutex_lock(&log->state_mutex);
     log->state.segment_serial = log->mark_serial;
     log->state.segment_offset = log->mark_offset;
@@ -90,8 +100,6 @@ int log_mark(struct ledger_log *log, struct error *e)
     log->state.vote_offset = log->mark_votes;
     rc = log_state_write(log, e);
     pthread_mutex_unlock(&log->state_mutex);
-    log->unmarked = 0;
-    log->marked_at_ns = clock_monotonic_ns();
     return rc;
 }
 
@@ -141,8 +149,17 @@ static int segment_write(struct ledger_log *log, struct segment *s, bool closed,
     log->written_offset = s->flying_at + s->flying.len;
     if (!closed)
         return 0;
-    rc = tail_write(log, s, e);
-    return rc < 0 ? rc : files->sync(files->context, s->file, e);
+    /* That of a log's last segment is believed by nobody; that of a part's last one is, and so says
+     * that all before it is on the disk. */
+    if (log->config.part)
+        rc = files->sync(files->context, s->file, e);
+    if (rc == 0)
+        rc = tail_write(log, s, e);
+    if (rc == 0)
+        rc = files->sync(files->context, s->file, e);
+    if (rc == 0)
+        files->release(files->context, s->file, log->written_offset, s->bytes - SEGMENT_TAIL);
+    return rc;
 }
 
 static int spare_make(struct ledger_log *log, struct error *e)
@@ -169,26 +186,38 @@ static int spare_make(struct ledger_log *log, struct error *e)
 }
 
 /* Begins the next generation in a file, under the mutex: what is pending is among the records kept,
- * and so in the bytes that are to be written. */
+ * and so in the bytes that are to be written. Without memory nothing has changed. */
 static int votes_turn(struct ledger_log *log, int file, uint64_t bytes, uint64_t salt,
                       struct error *e)
 {
     struct vote_log *v = &log->votes;
-    uint8_t head[VOTE_HEAD];
-    v->generation++;
+    uint8_t head[VOTE_HEAD] = {0};
+    uint64_t old = v->salt;
+    v->flying.len = 0;
     v->salt = salt;
+    if (!buffer_append(&v->flying, head, sizeof head) || !vote_log_write(v, &v->flying)) {
+        v->flying.len = 0;
+        v->salt = old;
+        return error_set(e, ATOLL_ENOMEM, "no memory for the votes of the log");
+    }
+    v->generation++;
     v->bytes = bytes;
     v->file = file;
-    vote_log_head_make(v, log->config.genesis, head);
+    vote_log_head_make(v, log->config.genesis, v->flying.data);
     log->pending_bytes -= v->pending.len;
-    v->flying.len = v->pending.len = 0;
+    v->pending.len = 0;
     v->flying_at = 0;
-    if (!buffer_append(&v->flying, head, sizeof head) || !vote_log_write(v, &v->flying))
-        return error_set(e, ATOLL_ENOMEM, "no memory for the log");
     v->used = v->pending_at = v->flying.len;
     v->synced = 0;
     log->vote_first = 0;
     return 0;
+}
+
+static void votes_file_drop(struct ledger_log *log, int file)
+{
+    struct error ignored;
+    log->files.close(log->files.context, file);
+    log->files.remove(log->files.context, VOTE_NEW, &ignored);
 }
 
 /* Makes room for the next generation; the file, or a negative code. */
@@ -201,9 +230,7 @@ static int votes_file(struct ledger_log *log, uint64_t bytes, struct error *e)
     int rc = files->allocate(files->context, file, bytes, e);
     if (rc == 0)
         return file;
-    struct error ignored;
-    files->close(files->context, file);
-    files->remove(files->context, VOTE_NEW, &ignored);
+    votes_file_drop(log, file);
     return rc;
 }
 
@@ -227,11 +254,14 @@ int log_votes_compact(struct ledger_log *log, struct error *e)
     lsn = log->appended;
     int rc = votes_turn(log, file, bytes, salt, e);
     pthread_mutex_unlock(&log->mutex);
+    if (rc < 0) {
+        votes_file_drop(log, file);
+        return rc;
+    }
     if (old >= 0)
         files->close(files->context, old);
     vote_log_name(v->generation, name);
-    if (rc == 0)
-        rc = files->write(files->context, file, 0, v->flying.data, v->flying.len, e);
+    rc = files->write(files->context, file, 0, v->flying.data, v->flying.len, e);
     if (rc == 0)
         rc = files->sync(files->context, file, e);
     if (rc == 0)
@@ -264,13 +294,17 @@ static void bytes_take(struct buffer *pending, struct buffer *flying, uint64_t *
     *pending_at += flying->len;
 }
 
+/* Makes the writer's things its caller's until round_over, if there is something to do. */
 static bool round_take(struct ledger_log *log, struct round *r)
 {
     *r = (struct round){.all = true};
     pthread_mutex_lock(&log->mutex);
+    if (log->busy) {
+        pthread_mutex_unlock(&log->mutex);
+        return false;
+    }
     r->spare = log->spare == SPARE_WANTED;
-    uint64_t room = log->votes.bytes - VOTE_HEAD, used = log->votes.used - VOTE_HEAD;
-    r->compact = log->compact_wanted || (used > room / 2 && !log->compact_failed);
+    r->compact = log->compact_wanted || (vote_log_half_full(&log->votes) && !log->compact_failed);
     r->durable = log->durable;
     r->lsn = log->appended;
     r->wanted = log->wanted;
@@ -302,8 +336,21 @@ static bool round_take(struct ledger_log *log, struct round *r)
         if (r->all)
             log->segment_first = 0;
     }
+    log->busy = any;
     pthread_mutex_unlock(&log->mutex);
     return any;
+}
+
+/* Under the mutex. */
+static void round_over(struct ledger_log *log)
+{
+    log->busy = false;
+    log->written_at_ns = clock_monotonic_ns();
+    /* Whoever waits for room. */
+    pthread_cond_broadcast(&log->done);
+    if (log->thread_next)
+        pthread_cond_signal(&log->work);
+    log->thread_next = false;
 }
 
 static int round_write(struct ledger_log *log, struct round *r, struct error *e)
@@ -382,11 +429,11 @@ static int round_extras(struct ledger_log *log, const struct round *r, struct er
     if (rc == 0 && r->compact) {
         rc = log_votes_compact(log, e);
         pthread_mutex_lock(&log->mutex);
-        log->compact_failed = rc == -ATOLL_ELIMIT;
+        log->compact_failed = rc == -ATOLL_ELIMIT || rc == -ATOLL_ENOMEM;
         log->compact_wanted = false;
-        pthread_mutex_unlock(&log->mutex);
-        if (rc == -ATOLL_ELIMIT)
+        if (log->compact_failed)
             rc = 0;
+        pthread_mutex_unlock(&log->mutex);
     }
     bool due = log->thread_runs ? clock_monotonic_ns() - log->marked_at_ns > MARK_NS
                                 : log->unmarked >= MARK_ROUNDS;
@@ -407,44 +454,87 @@ bool log_writer_round(struct ledger_log *log)
     bool tell = round_end(log, &r, rc, &e);
     if (tell && rc == 0 && log->config.wake)
         log->config.wake(log->config.wake_context);
-    if (rc == 0) {
+    if (rc == 0)
         rc = round_extras(log, &r, &e);
-        pthread_mutex_lock(&log->mutex);
-        if (rc < 0)
-            failure_note(log, rc, &e);
-        /* Whoever waits for room. */
-        pthread_cond_broadcast(&log->done);
-        pthread_mutex_unlock(&log->mutex);
-    }
+    pthread_mutex_lock(&log->mutex);
+    if (rc < 0)
+        failure_note(log, rc, &e);
+    round_over(log);
+    pthread_mutex_unlock(&log->mutex);
     if (rc < 0 && log->config.wake)
         log->config.wake(log->config.wake_context);
     return true;
 }
 
+/* Whether there is nothing to do but writing a little to the open segment and the vote log, which
+ * have their files. Under the mutex. */
+static bool at_once_possible(const struct ledger_log *log)
+{
+    const struct segment *open = log->segment_count ? log->segments[log->segment_count - 1] : NULL;
+    return log->config.mode == LEDGER_LOG_ASYNC && log->thread_runs && !log->busy &&
+           log->failure == 0 && log->forced <= log->vote_synced && log->spare != SPARE_WANTED &&
+           !log->compact_wanted && (log->compact_failed || !vote_log_half_full(&log->votes)) &&
+           open && log->unwritten == log->segment_count - 1 && open->named && !open->closed &&
+           log->pending_bytes <= AT_ONCE_BYTES;
+}
+
+bool log_writer_at_once(struct ledger_log *log)
+{
+    struct round r;
+    struct error e;
+    pthread_mutex_lock(&log->mutex);
+    bool possible = at_once_possible(log);
+    pthread_mutex_unlock(&log->mutex);
+    if (!possible || !round_take(log, &r))
+        return false;
+    int rc = round_write(log, &r, &e);
+    round_end(log, &r, rc, &e);
+    pthread_mutex_lock(&log->mutex);
+    round_over(log);
+    pthread_mutex_unlock(&log->mutex);
+    return true;
+}
+
+static void mark_at_rest(struct ledger_log *log)
+{
+    struct error e;
+    log->busy = true;
+    pthread_mutex_unlock(&log->mutex);
+    int rc = log_mark(log, &e);
+    pthread_mutex_lock(&log->mutex);
+    if (rc < 0)
+        failure_note(log, rc, &e);
+    round_over(log);
+    if (rc < 0 && log->config.wake)
+        log->config.wake(log->config.wake_context);
+}
+
 /* Sleeps until there may be work; after a rest makes the marks exact. Under the mutex. */
 static void writer_sleep(struct ledger_log *log)
 {
-    struct timespec until;
     bool marked = log->unmarked == 0 && log->segment_dirty == 0 && log->vote_dirty == 0;
     if (marked || log->failure < 0) {
         pthread_cond_wait(&log->work, &log->mutex);
         return;
     }
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t ns = until.tv_nsec + REST_NS;
-    until.tv_sec += ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
-    if (pthread_cond_timedwait(&log->work, &log->mutex, &until) == 0)
+    int64_t at = log->written_at_ns + REST_NS;
+    struct timespec until = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
+    if (pthread_cond_timedwait(&log->work, &log->mutex, &until) == 0 || log->busy)
         return;
-    pthread_mutex_unlock(&log->mutex);
-    struct error e;
-    int rc = log_mark(log, &e);
+    if (clock_monotonic_ns() - log->written_at_ns >= REST_NS) /* the owner wrote nothing either */
+        mark_at_rest(log);
+}
+
+void log_writer_end(struct ledger_log *log)
+{
+    if (!log->thread_runs)
+        return;
     pthread_mutex_lock(&log->mutex);
-    if (rc < 0) {
-        failure_note(log, rc, &e);
-        if (log->config.wake)
-            log->config.wake(log->config.wake_context);
-    }
+    log->stop = true;
+    pthread_cond_signal(&log->work);
+    pthread_mutex_unlock(&log->mutex);
+    pthread_join(log->thread, NULL);
+    log->thread_runs = false;
 }
 
 void *log_writer_main(void *argument)
@@ -460,8 +550,12 @@ void *log_writer_main(void *argument)
         bool idle = log->failure < 0 ||
                     (log->wanted <= log->durable && log->pending_bytes < LEDGER_LOG_PUSH &&
                      log->spare != SPARE_WANTED && !log->compact_wanted);
-        if (idle)
+        if (log->busy) {
+            log->thread_next = true;
+            pthread_cond_wait(&log->work, &log->mutex);
+        } else if (idle) {
             writer_sleep(log);
+        }
         pthread_mutex_unlock(&log->mutex);
     }
     pthread_mutex_unlock(&log->mutex);

@@ -18,8 +18,8 @@ struct ledger_signature {
 
 /*
  * Who checks. verify sets valid[i] to the verdict on items[i]; 0, or a negative code when it could
- * not judge. The simulator puts its own here; LEDGER_VERIFIER_SINGLE and the batch verifier of
- * receipt_batch.h are the real ones.
+ * not judge. The simulator puts its own here; LEDGER_VERIFIER_SINGLE, the verifier of
+ * known keys (known_verifier.h) and the batch verifier (receipt_batch.h) are the real ones.
  */
 struct ledger_verifier {
     int (*verify)(void *context, const struct ledger_signature *items, size_t count, bool *valid,

@@ -362,6 +362,16 @@ static enum verdict judge_kind(const struct ledger_replica *r, const struct ledg
     return VERDICT_IN;
 }
 
+/* Whether a batch in the ledger that we never judged, because it came with history, is one that we
+ * may sign. What replaying does not look at: its kind and dC, which must be known. */
+bool accept_holds(const struct ledger_replica *r, const struct slot *slot)
+{
+    struct error e;
+    uint8_t dc[HASH_LEN];
+    return judge_kind(r, &slot->pp, &e) == VERDICT_IN && digest_for(r, slot->s, dc) &&
+           !memcmp(dc, slot->pp.kv_digest, HASH_LEN);
+}
+
 /* The evidence for s - P. WAIT: signatures of it are being checked. */
 static enum verdict judge_evidence(struct ledger_replica *r, struct incoming *in, struct error *e)
 {

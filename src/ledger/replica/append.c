@@ -15,7 +15,9 @@ static bool append(struct ledger_replica *r, enum ledger_record_kind kind, uint8
         return false;
     int rc = r->env.append(r->env.context, kind, type, position, leaf, &payload, 1, &lsn, &e);
     if (rc) {
-        replica_stop(r, rc == -ATOLL_ELIMIT ? "the disk is full" : "the log cannot be written");
+        replica_stop(r, rc == -ATOLL_ELIMIT   ? "the disk is full"
+                        : rc == -ATOLL_ENOMEM ? "there is no memory for the log"
+                                              : "the log cannot be written");
         return false;
     }
     assert(lsn >= r->lsn_last);
@@ -155,6 +157,9 @@ void append_batch(struct ledger_replica *r, struct slot *slot)
     r->next_index = slot->next_index;
     r->last = slot->s;
     memcpy(r->previous, slot->pp_hash, HASH_LEN);
+    /* Its evidence is Q opened nonces; whoever reads the log raises the floor as high. */
+    if (slot->s > r->pipeline && !LEDGER_BARE)
+        floor_raise(r, slot->s - r->pipeline);
     if (!positions_set(r, slot->s, slot->pp_position))
         replica_stop(r, "no memory");
     r->counters.batches++;

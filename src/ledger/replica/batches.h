@@ -134,6 +134,8 @@ int execute_batch(struct ledger_replica *, struct slot *, uint64_t s, enum ledge
 struct merkle_hash execute_root(const struct ledger_replica *, const struct slot *,
                                 enum ledger_kind, uint32_t count);
 bool digest_for(const struct ledger_replica *, uint64_t s, uint8_t digest[static HASH_LEN]);
+bool digest_fits(const struct ledger_replica *, const struct ledger_pp *);
+void digests_compare(struct ledger_replica *);
 void digest_start(struct ledger_replica *, const struct slot *);
 
 /* propose.c: the primary */
@@ -150,6 +152,7 @@ bool accept_wants_bodies(const struct ledger_replica *);
 void accept_fetch_again(struct ledger_replica *);
 void accept_clear(struct ledger_replica *);
 bool accept_empty_batch_due(const struct ledger_replica *, uint64_t s);
+bool accept_holds(const struct ledger_replica *, const struct slot *);
 void incoming_free_all(struct ledger_replica *);
 
 /* vote.c */

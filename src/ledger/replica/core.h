@@ -75,6 +75,7 @@ struct ledger_replica {
     bool pp_rejected;
     unsigned view_changes_in_a_row;
     struct buffer new_view; /* of `view`, signed; empty in the first */
+    bool astray;            /* the ledger stands on another NewView of `view` than this one */
     struct buffer new_view_vcset;
     uint64_t plan_end; /* batches up to it are planned by NewView(view) */
     uint64_t plan_base;
@@ -122,6 +123,7 @@ struct ledger_replica {
     uint64_t own_view_change_view; /* that it is for, as the log says */
     bool own_view_change_ready;
     struct tip tip;
+    struct tip tip_read; /* while the log is read: the next one, as far as it was found */
     struct pending_view pending;
     struct transfer transfer;
     struct install install;
@@ -193,7 +195,7 @@ uint64_t ledger_view(const struct ledger_replica *);
  * lower view while history is taken over. */
 static inline bool in_view(const struct ledger_replica *r)
 {
-    return r->started && !r->stopped && r->view_change_sent <= r->view &&
+    return r->started && !r->stopped && r->view_change_sent <= r->view && !r->astray &&
            r->pending.state != PENDING_FETCHING && ledger_view(r) == r->view;
 }
 

@@ -140,6 +140,28 @@ bool digest_for(const struct ledger_replica *r, uint64_t s, uint8_t digest[stati
     return true;
 }
 
+/* Whether the batch names the digest that we found; also while we are still looking for it. */
+bool digest_fits(const struct ledger_replica *r, const struct ledger_pp *pp)
+{
+    uint8_t digest[HASH_LEN];
+    return !digest_for(r, pp->seqno, digest) || !memcmp(digest, pp->kv_digest, HASH_LEN);
+}
+
+/*
+ * History is executed sooner than the states in it are hashed. Once they are, a batch that names
+ * another one is what a quorum signed wrongly, as if it executed differently.
+ */
+void digests_compare(struct ledger_replica *r)
+{
+    for (uint64_t s = r->last; s > r->hollow; s--) {
+        const struct slot *slot = slot_in_ledger(r, s);
+        if (!slot)
+            return;
+        if (!digest_fits(r, &slot->pp))
+            replica_stop(r, "history that a quorum signed names a false digest of a checkpoint");
+    }
+}
+
 /* The CHECKPOINT batch in this slot was executed: its state is hashed in the background. */
 void digest_start(struct ledger_replica *r, const struct slot *slot)
 {
@@ -180,4 +202,6 @@ void ledger_on_digest(struct ledger_replica *r, const struct ledger_checkpoint *
         return; /* of a batch that was taken back */
     memcpy(d->digest, digest, HASH_LEN);
     d->known = true;
+    if (r->started)
+        digests_compare(r);
 }

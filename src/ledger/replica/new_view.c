@@ -379,7 +379,24 @@ static bool view_entry_push(struct ledger_replica *r, uint64_t view, uint64_t ba
     return true;
 }
 
-/* The ledger ends with NewView(nv.view): follow it. Also used when history is read or taken over.
+/* Whether this is another NewView of our view than the one that we follow: its primary made two. */
+bool new_view_is_another(const struct ledger_replica *r, const struct ledger_new_view *nv)
+{
+    struct error e;
+    struct ledger_new_view followed;
+    uint8_t hash[HASH_LEN], ours[HASH_LEN];
+    if (nv->view != r->view || !r->new_view.len ||
+        ledger_new_view_decode_signed(slice_of_buffer(&r->new_view), &followed, &e))
+        return false;
+    ledger_new_view_hash(nv, hash);
+    ledger_new_view_hash(&followed, ours);
+    return memcmp(hash, ours, HASH_LEN) != 0;
+}
+
+/*
+ * The ledger ends with NewView(nv.view): follow it. Also used when history is read or taken over.
+ * History may lead through another NewView of our view than the one that we follow: then we are
+ * astray, and take no part until it leads to a later view.
  */
 void new_view_follow(struct ledger_replica *r, const struct ledger_new_view *nv,
                      struct slice signed_bytes, struct slice vcset, uint64_t start)
@@ -390,6 +407,7 @@ void new_view_follow(struct ledger_replica *r, const struct ledger_new_view *nv,
     memcpy(r->previous, hash, HASH_LEN);
     if (!view_entry_push(r, nv->view, nv->base_seqno, start, hash))
         replica_stop(r, "no memory");
+    r->astray = new_view_is_another(r, nv);
     if (nv->view < r->view || r->abstain_view == nv->view)
         return; /* on the way through history to a later one */
     r->view = nv->view;

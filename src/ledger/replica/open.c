@@ -194,21 +194,17 @@ void ledger_close(struct ledger_replica *r)
         buffer_free(&r->view_changes[i].bytes);
         buffer_free(&r->view_changes[i].checking);
     }
-    for (unsigned i = 0; i < LEDGER_PIPELINE_MAX; i++)
+    for (unsigned i = 0; i < LEDGER_PIPELINE_MAX; i++) {
         buffer_free(&r->tip.certificates[i]);
-    struct buffer *buffers[] = {&r->genesis_bytes,
-                                &r->new_view,
-                                &r->new_view_vcset,
-                                &r->own_view_change,
-                                &r->tip.new_view,
-                                &r->pending.vcset,
-                                &r->transfer.fragment.entries,
-                                &r->replay.evidence,
-                                &r->replay.vcset,
-                                &r->replay.txs,
-                                &r->scratch,
-                                &r->scratch_reply,
-                                &r->scratch_read,
+        buffer_free(&r->tip_read.certificates[i]);
+    }
+    struct buffer *buffers[] = {&r->genesis_bytes,   &r->new_view,
+                                &r->new_view_vcset,  &r->own_view_change,
+                                &r->tip.new_view,    &r->tip_read.new_view,
+                                &r->pending.vcset,   &r->transfer.fragment.entries,
+                                &r->replay.evidence, &r->replay.vcset,
+                                &r->replay.txs,      &r->scratch,
+                                &r->scratch_reply,   &r->scratch_read,
                                 &r->logged_new_view};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         buffer_free(buffers[i]);
@@ -461,7 +457,7 @@ static void start_votes(struct ledger_replica *r)
         if (!slot || slot->view != r->view || !rule_may_vote(r, slot->view) || rule_is_silent(r, s))
             continue;
         bool primary = primary_of(r, slot->view) == r->self;
-        if (!slot->marked && !rule_may_sign_batch(r, s))
+        if (!slot->marked && (!rule_may_sign_batch(r, s) || !accept_holds(r, slot)))
             continue;
         if (!slot->marked)
             rule_mark_signed(r, primary ? LEDGER_SIGNED_PP : LEDGER_SIGNED_PREPARE, slot->view, s,
@@ -495,6 +491,7 @@ int ledger_start(struct ledger_replica *r, struct error *e)
         append_record(r, LEDGER_RECORD_ROLLBACK, r->position, slice_of(payload, sizeof payload));
     }
     start_rooted(r);
+    digests_compare(r);
     rule_abstain(r, r->view);
     start_batches(r);
     start_votes(r);

@@ -446,7 +446,7 @@ void pool_verified(struct ledger_replica *r, struct job *job)
         pooled_verified(r, job->subjects[i], job->valid[job->references[i].s]);
 }
 
-/* There is a new primary: it has not heard of what waits. */
+/* There is a new primary, or none: whoever is to execute what waits has not heard of it. */
 void pool_new_view(struct ledger_replica *r)
 {
     for (struct pooled *p = r->pool.ready.first; p; p = p->next)
@@ -526,12 +526,18 @@ static struct pooled *relay_first(struct ledger_replica *r)
     return p;
 }
 
-/* Sends the checks on their way and, on a backup, passes verified requests on to the primary. */
+/*
+ * Sends the checks on their way and, on a backup, passes verified requests on to the primary. Who
+ * has asked to leave the view passes them on to all: the others may be content with their primary,
+ * and a client may speak with us alone. Either they see to it that its requests are executed, or
+ * they leave, too.
+ */
 void pool_settle(struct ledger_replica *r)
 {
     request_job_send(r, &r->request_job);
     request_job_send(r, &r->suspect_job);
-    if (!in_view(r) || is_primary(r))
+    bool left = r->view_change_sent > r->view;
+    if (is_primary(r) && !left)
         return;
     struct pooled *p = relay_first(r);
     while (p && p->relayed)
@@ -553,5 +559,5 @@ void pool_settle(struct ledger_replica *r)
         p->relayed = p->starving = true;
     }
     ledger_message_end(&w);
-    send_to(r, primary_of(r, r->view), slice_of_buffer(&r->scratch));
+    send_to(r, left ? -1 : primary_of(r, r->view), slice_of_buffer(&r->scratch));
 }

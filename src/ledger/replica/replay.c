@@ -51,8 +51,12 @@ static int replay_batch(struct ledger_replica *r, struct error *e)
     const struct ledger_pp *pp = &r->replay.pp;
     uint32_t done;
     if (pp->seqno != r->last + 1 || pp->first_index != r->next_index ||
-        memcmp(pp->previous, r->previous, HASH_LEN))
+        pp->gov_index != r->gov_index || memcmp(pp->previous, r->previous, HASH_LEN))
         return replay_broken(r, "a batch that does not follow the one before", e);
+    if ((pp->kind == LEDGER_KIND_CHECKPOINT) != (pp->seqno % r->interval == 0))
+        return replay_broken(r, "a checkpoint where none is due, or none where one is", e);
+    if (r->started && !digest_fits(r, pp)) /* of our own log it is looked at when it has started */
+        return replay_broken(r, "another digest of the checkpoint", e);
     struct slot *slot = slot_make(r, pp->seqno, pp->view);
     struct candidate *candidates = slot ? replay_candidates(r) : NULL;
     if (!candidates)
@@ -85,8 +89,6 @@ static int replay_batch(struct ledger_replica *r, struct error *e)
         return error_set(e, ATOLL_EIO, "the log cannot be written");
     if (pp->kind == LEDGER_KIND_CHECKPOINT)
         digest_start(r, slot);
-    if (before)
-        floor_raise(r, before->s);
     for (uint32_t i = 0; i < done; i++)
         pool_forget(r, slot->txs[i].req_hash);
     replay_reset(r);
@@ -125,16 +127,8 @@ static int replay_new_view(struct ledger_replica *r, struct slice payload, struc
     if (!r->replay.has_vcset || ledger_new_view_decode_signed(payload, &nv, e) ||
         nv.view <= ledger_view(r) || nv.base_seqno != r->last)
         return replay_broken(r, "a NewView out of place", e);
-    uint8_t hash[HASH_LEN], followed[HASH_LEN];
-    struct ledger_new_view now;
-    ledger_new_view_hash(&nv, hash);
-    if (nv.view == r->view && r->new_view.len &&
-        !ledger_new_view_decode_signed(slice_of_buffer(&r->new_view), &now, e)) {
-        ledger_new_view_hash(&now, followed);
-        if (memcmp(hash, followed, HASH_LEN))
-            r->abstain_view =
-                nv.view; /* its primary made two; nothing is signed under the second */
-    }
+    if (new_view_is_another(r, &nv))
+        r->abstain_view = nv.view; /* nothing is signed under the second */
     uint64_t start = r->position;
     if (!append_entry(r, LEDGER_ENTRY_VCSET, vcset, NULL))
         return error_set(e, ATOLL_EIO, "the log cannot be written");

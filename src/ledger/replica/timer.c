@@ -3,9 +3,9 @@
  *
  * The view timer of a backup runs while something should happen that only the primary can do: a
  * request waits that can be executed, a batch lacks evidence, a pp was refused, a NewView cannot be
- * followed. It starts anew when a batch commits; its length doubles with every view change in a
- * row. After a ViewChange it runs only once Q replicas have asked for that view or later ones, so
- * that nobody runs ahead alone (§6).
+ * followed; that of a primary when it abstains and a request waits. It starts anew when a batch
+ * commits; its length doubles with every view change in a row. After a ViewChange it runs only once
+ * Q replicas have asked for that view or later ones, so that nobody runs ahead alone (§6).
  */
 #include "ledger/replica/core.h"
 
@@ -48,8 +48,8 @@ static bool view_timer_due(struct ledger_replica *r, bool all_settled)
         return true;
     if (r->view_change_sent > r->view)
         return view_changes_at_least(r, r->view_change_sent) >= r->quorum;
-    if (is_primary(r))
-        return false;
+    if (is_primary(r)) /* one that proposes nothing any more makes room for another */
+        return r->abstain_view == r->view && pool_has_executable(r);
     return r->pp_rejected || !all_settled || pool_has_executable(r) || r->last < r->plan_end;
 }
 

@@ -73,6 +73,7 @@ void view_leave(struct ledger_replica *r, uint64_t new_view)
     wait_durable(r, WAITING_VIEW_CHANGE, new_view, 0, NULL);
     accept_clear(r);
     new_view_drop(r);
+    pool_new_view(r);
     r->view_timer_set = false;
     r->view_changes_in_a_row++;
     r->retransmit_wait = RETRANSMIT_FIRST_US;

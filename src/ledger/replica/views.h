@@ -90,6 +90,7 @@ bool plan_wants(const struct ledger_replica *, const uint8_t g[static HASH_LEN])
 void new_view_drop(struct ledger_replica *);
 void new_view_send(struct ledger_replica *, int to);
 bool new_view_first_prepare_may_leave(struct ledger_replica *);
+bool new_view_is_another(const struct ledger_replica *, const struct ledger_new_view *);
 void new_view_check_free(struct new_view_check *);
 void new_view_follow(struct ledger_replica *, const struct ledger_new_view *,
                      struct slice signed_bytes, struct slice vcset, uint64_t start);

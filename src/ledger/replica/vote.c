@@ -155,6 +155,19 @@ void vote_settle(struct ledger_replica *r)
     job_send(r, job);
 }
 
+/* Whether this is still the Prepare that was sent away to be checked. Another one may have taken
+ * its place, also under the same signature: whoever has heard a Prepare can pass on false copies of
+ * it.
+ */
+static bool vote_is_checked(const struct vote *v, const struct job *job, size_t i)
+{
+    uint8_t hash[HASH_LEN];
+    if (memcmp(v->prepare.signature, job->copies[i], ED25519_SIGNATURE_LEN))
+        return false;
+    ledger_prepare_hash(&v->prepare, hash);
+    return !memcmp(hash, job->items[i].hash, HASH_LEN);
+}
+
 void vote_verified(struct ledger_replica *r, struct job *job)
 {
     for (size_t i = 0; i < job->count; i++) {
@@ -163,8 +176,7 @@ void vote_verified(struct ledger_replica *r, struct job *job)
         if (!slot || slot->view != ref->view)
             continue;
         struct vote *v = &slot->votes[ref->replica];
-        if (!v->held || v->valid ||
-            memcmp(v->prepare.signature, job->copies[i], ED25519_SIGNATURE_LEN))
+        if (!v->held || v->valid || !vote_is_checked(v, job, i))
             continue;
         v->valid = job->valid[i] || MUTATED(PREPARE_UNSIGNED);
         if (!v->valid) {

@@ -5,8 +5,7 @@
 #include "ledger/service/caller.h"
 
 #include "base/clock.h"
-#include "ledger/object/receipt_batch.h"
-#include "ledger/service/address.h"
+#include "ledger/object/known_verifier.h"
 #include "ledger/service/connection.h"
 
 #include <stdlib.h>
@@ -22,7 +21,6 @@ struct line {
     struct caller *caller;
     uint16_t replica;
     struct connection connection; /* while `open` */
-    struct sockaddr_storage address;
     bool open;
     uint32_t wait, backoff; /* ticks */
 };
@@ -36,7 +34,7 @@ struct caller {
     struct line lines[LEDGER_REPLICAS_MAX];
     struct secret **keys;
     struct ledger_client *client;
-    struct ledger_batch_verifier *verifier;
+    struct ledger_known_verifier *verifier;
     struct connection_host host;
     uv_timer_t tick, alarm;
     uv_prepare_t settle;
@@ -108,7 +106,7 @@ static void caller_free(struct caller *c)
 {
     void (*closed)(void *) = c->closed;
     void *context = c->closed_context;
-    ledger_batch_verifier_destroy(c->verifier);
+    ledger_known_verifier_destroy(c->verifier);
     buffer_free(&c->genesis_bytes);
     free(c->keys);
     free(c);
@@ -159,8 +157,7 @@ static void line_dial(struct line *l)
     l->backoff = 2 * l->backoff < BACKOFF_LAST ? 2 * l->backoff : BACKOFF_LAST;
     c->open++;
     l->open = true;
-    if (connection_dial(&l->connection, &c->host, l, l->replica, (struct sockaddr *)&l->address,
-                        &e) == 0)
+    if (connection_dial(&l->connection, &c->host, l, l->replica, &e) == 0)
         return;
     l->open = false;
     c->open--;
@@ -231,7 +228,7 @@ static int client_open(struct caller *c, struct error *e)
         .bundle_max = s->bundle_max ? s->bundle_max : 1,
         .retry_us = s->retry_us ? s->retry_us : c->genesis.configuration.view_timeout_us / 2,
         .deadline_us = s->deadline_us,
-        .verifier = ledger_batch_verifier_of(c->verifier)};
+        .verifier = ledger_known_verifier_of(c->verifier)};
     int rc = ledger_client_open(&settings, &env, &c->client, e);
     free(identities);
     return rc;
@@ -247,17 +244,14 @@ static int caller_prepare(struct caller *c, struct error *e)
     if (!c->keys || !buffer_append(&c->genesis_bytes, s->genesis.data, s->genesis.len))
         return error_set(e, ATOLL_ENOMEM, "no memory for clients");
     memcpy(c->keys, s->keys, s->identities * sizeof(struct secret *));
-    int rc = ledger_batch_verifier_create(LEDGER_RECEIPT_SIGNATURES_MAX, &c->verifier, e);
+    int rc = ledger_genesis_decode(slice_of_buffer(&c->genesis_bytes), &c->genesis, e);
     if (rc == 0)
-        rc = ledger_genesis_decode(slice_of_buffer(&c->genesis_bytes), &c->genesis, e);
+        rc = ledger_known_verifier_create(&c->genesis.configuration, &c->verifier, e);
     c->identity = (struct channel_identity){.genesis = c->genesis.hash,
                                             .configuration = &c->genesis.configuration,
                                             .role = CHANNEL_CLIENT};
-    for (uint16_t i = 0; rc == 0 && i < c->genesis.configuration.replica_count; i++) {
-        const struct slice *text = &c->genesis.configuration.replicas[i].address;
+    for (uint16_t i = 0; rc == 0 && i < c->genesis.configuration.replica_count; i++)
         c->lines[i] = (struct line){.caller = c, .replica = i, .backoff = BACKOFF_FIRST};
-        rc = address_parse((const char *)text->data, text->len, &c->lines[i].address, e);
-    }
     return rc;
 }
 

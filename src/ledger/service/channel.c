@@ -253,6 +253,16 @@ static int channel_step(struct channel *c, channel_message message, void *contex
     return rc != 0 ? rc : 1;
 }
 
+/* Takes the first bytes away. Whoever sent or got one large message does not keep the room. */
+static void front_drop(const struct channel *c, struct buffer *b, size_t len)
+{
+    memmove(b->data, b->data + len, b->len - len);
+    b->len -= len;
+    if (b->len == 0 &&
+        b->capacity > (c->peer == CHANNEL_CLIENT ? CHANNEL_SPARE : CHANNEL_SPARE_REPLICA))
+        buffer_free(b);
+}
+
 int channel_receive(struct channel *c, const void *data, size_t len, channel_message message,
                     void *context, struct error *e)
 {
@@ -270,9 +280,7 @@ int channel_receive(struct channel *c, const void *data, size_t len, channel_mes
     }
     if (c->incoming_start == 0)
         return 0;
-    memmove(c->incoming.data, c->incoming.data + c->incoming_start,
-            c->incoming.len - c->incoming_start);
-    c->incoming.len -= c->incoming_start;
+    front_drop(c, &c->incoming, c->incoming_start);
     c->incoming_start = 0;
     return 0;
 }
@@ -307,11 +315,10 @@ const struct buffer *channel_outgoing(const struct channel *c)
 
 size_t channel_held(const struct channel *c)
 {
-    return c->incoming.len + c->outgoing.len;
+    return c->incoming.capacity + c->outgoing.capacity;
 }
 
 void channel_sent(struct channel *c, size_t len)
 {
-    memmove(c->outgoing.data, c->outgoing.data + len, c->outgoing.len - len);
-    c->outgoing.len -= len;
+    front_drop(c, &c->outgoing, len);
 }

@@ -39,6 +39,9 @@
 
 #define CHANNEL_CLIENT UINT16_MAX
 
+#define CHANNEL_SPARE         (16u << 10) /* of thousands */
+#define CHANNEL_SPARE_REPLICA (1u << 20)
+
 struct channel;
 
 /* Who we are and whom we can meet. Borrowed for the life of the channel. */
@@ -77,7 +80,9 @@ int channel_send(struct channel *, const struct slice *parts, unsigned count, st
 /* What waits for the socket; the owner takes bytes from its start by channel_sent. */
 const struct buffer *channel_outgoing(const struct channel *);
 void channel_sent(struct channel *, size_t len);
-/* Bytes it keeps of either direction. */
+/* Memory that it keeps for both directions: room for what waits. When nothing waits any more it
+ * keeps CHANNEL_SPARE of a client and CHANNEL_SPARE_REPLICA of a replica for each direction at
+ * most. */
 size_t channel_held(const struct channel *);
 
 #endif

@@ -67,7 +67,10 @@ struct checkpoints {
     struct job *todo, **todo_end, *done, **done_end;
     struct job *kept[CHECKPOINTS_KEPT];     /* newest first */
     struct stored stored[CHECKPOINTS_KEPT]; /* the same, all older than those */
+    struct error failure;                   /* of the file written last, under the lock */
+    bool failed, failure_told;
     checkpoint_done tell;
+    checkpoint_unwritten unwritten; /* NULL: nobody asked */
     void *context;
     uv_async_t wake;
     void (*closed)(void *);
@@ -327,22 +330,31 @@ static void pace_wait(void *context)
     c->rested_ns = clock_monotonic_ns();
 }
 
-/* Without memory or room the replica restarts from an older one. */
-static void job_write(struct checkpoints *c, const struct job *j)
+static int job_write(struct checkpoints *c, const struct job *j, struct error *e)
 {
-    struct error e;
     char path[PATH_MAX];
     struct buffer meta = {0};
     struct kv_pace pace = {pace_wait, c};
     uint64_t s = j->checkpoint.s;
     c->rested_ns = clock_monotonic_ns();
-    if (checkpoint_meta_encode(&j->checkpoint, &meta)) {
-        file_path(c->directory, s, path);
-        int rc = kv_checkpoint_write(j->open, path, c->genesis, s, meta.data, meta.len, &pace, &e);
-        if (rc == 0)
-            files_newest(c->directory, 0, files_newest(c->directory, s, 0));
-    }
+    file_path(c->directory, s, path);
+    int rc = checkpoint_meta_encode(&j->checkpoint, &meta)
+                 ? kv_checkpoint_write(j->open, path, c->genesis, s, meta.data, meta.len, &pace, e)
+                 : error_set(e, ATOLL_ENOMEM, "no memory for the file of a checkpoint");
+    if (rc == 0)
+        files_newest(c->directory, 0, files_newest(c->directory, s, 0));
     buffer_free(&meta);
+    return rc;
+}
+
+/* Without memory or room the replica restarts from an older one. Under the lock. */
+static void writing_note(struct checkpoints *c, int rc, const struct error *e)
+{
+    if (rc != 0)
+        c->failure = *e;
+    c->failed = rc != 0;
+    c->failure_told &= c->failed;
+    uv_async_send(&c->wake);
 }
 
 static void *hasher_run(void *argument)
@@ -388,10 +400,12 @@ static void *writer_run(void *argument)
     setpriority(PRIO_PROCESS, (id_t)gettid(), WRITER_PRIORITY); /* of this thread */
     pthread_mutex_lock(&c->lock);
     for (struct job *j; (j = file_wait(c)) != NULL; job_finish(j)) {
+        struct error e;
         int64_t begun = clock_monotonic_ns();
         pthread_mutex_unlock(&c->lock);
-        job_write(c, j);
+        int rc = job_write(c, j, &e);
         pthread_mutex_lock(&c->lock);
+        writing_note(c, rc, &e);
         int64_t ended = clock_monotonic_ns();
         c->write_after_ns = ended + (ended - begun) * (WRITING_SHARE - 1);
     }
@@ -421,7 +435,12 @@ static void done_tell(uv_async_t *wake)
     struct job *done = c->done;
     c->done = NULL;
     c->done_end = &c->done;
+    struct error failure = c->failure;
+    bool failed = c->failed && !c->failure_told && c->unwritten;
+    c->failure_told |= failed;
     pthread_mutex_unlock(&c->lock);
+    if (failed)
+        c->unwritten(c->context, &failure);
     while (done) {
         struct job *j = done;
         done = j->next;
@@ -469,6 +488,13 @@ int checkpoints_open(uv_loop_t *loop, const char *directory, const struct ledger
     }
     *out = c;
     return 0;
+}
+
+void checkpoints_watch(struct checkpoints *c, checkpoint_unwritten unwritten)
+{
+    pthread_mutex_lock(&c->lock);
+    c->unwritten = unwritten;
+    pthread_mutex_unlock(&c->lock);
 }
 
 void checkpoints_submit(struct checkpoints *c, const struct ledger_checkpoint *checkpoint,

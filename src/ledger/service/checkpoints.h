@@ -31,6 +31,10 @@ typedef void (*checkpoint_done)(void *context, const struct ledger_checkpoint *,
 /* The directory is made where it is missing. ATOLL_ENOMEM, ATOLL_EUNAVAIL, ATOLL_EIO. */
 int checkpoints_open(uv_loop_t *, const char *directory, const struct ledger_genesis *,
                      checkpoint_done done, void *context, struct checkpoints **, struct error *);
+/* On the loop's thread: why a file could not be written. Told once, until one can be again. */
+typedef void (*checkpoint_unwritten)(void *context, const struct error *);
+/* With the context of the open. */
+void checkpoints_watch(struct checkpoints *, checkpoint_unwritten);
 /* Finishes the one at work, drops the others; freed when the loop has closed its handle, and then
  * `closed` (may be NULL) is called. */
 void checkpoints_close(struct checkpoints *, void (*closed)(void *context), void *context);

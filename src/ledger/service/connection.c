@@ -4,16 +4,26 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 
 /* ---- the end ---- */
 
-static void handle_closed(uv_handle_t *handle)
+/* The socket is closed, or the look-up over: behind the second one it is its owner's again. */
+static void part_ended(struct connection *c)
 {
-    struct connection *c = handle->data;
+    if (!c->let_go || c->looking_up)
+        return;
     channel_destroy(c->channel);
     c->channel = NULL;
     buffer_free(&c->writing);
     c->host->events->closed(c);
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+    struct connection *c = handle->data;
+    c->let_go = true;
+    part_ended(c);
 }
 
 static void connection_end(struct connection *c, bool bad)
@@ -21,6 +31,8 @@ static void connection_end(struct connection *c, bool bad)
     if (c->closing)
         return;
     c->closing = true;
+    if (c->looking_up)
+        address_lookup_cancel(&c->lookup);
     c->host->events->closing(c, bad);
     uv_close((uv_handle_t *)&c->socket, handle_closed);
 }
@@ -37,6 +49,8 @@ static void write_done(uv_write_t *write, int status)
     struct connection *c = write->data;
     c->busy = false;
     c->writing.len = 0;
+    if (c->writing.capacity > CHANNEL_SPARE)
+        buffer_free(&c->writing);
     c->dirty = true; /* what gathered meanwhile */
     if (status < 0)
         connection_close(c);
@@ -87,7 +101,7 @@ bool connection_send(struct connection *c, const struct slice *parts, unsigned c
 
 size_t connection_held(const struct connection *c)
 {
-    return (c->channel ? channel_held(c->channel) : 0) + c->writing.len;
+    return (c->channel ? channel_held(c->channel) : 0) + c->writing.capacity;
 }
 
 /* ---- reading ---- */
@@ -178,9 +192,22 @@ static void dialled(uv_connect_t *connecting, int status)
         connection_start(c);
 }
 
-int connection_dial(struct connection *c, struct connection_host *host, void *owner, uint16_t peer,
-                    const struct sockaddr *to, struct error *e)
+static void looked_up(struct address_lookup *lookup, const struct sockaddr *to)
 {
+    struct connection *c =
+        (struct connection *)((char *)lookup - offsetof(struct connection, lookup));
+    c->looking_up = false;
+    if (c->closing)
+        part_ended(c);
+    else if (to == NULL || uv_tcp_connect(&c->connecting, &c->socket, to, dialled) != 0)
+        connection_close(c);
+}
+
+int connection_dial(struct connection *c, struct connection_host *host, void *owner, uint16_t peer,
+                    struct error *e)
+{
+    const struct slice *text = &host->own->configuration->replicas[peer].address;
+    struct sockaddr_storage to;
     struct channel *channel;
     int rc = channel_connect(host->own, peer, &channel, e);
     if (rc != 0)
@@ -188,7 +215,14 @@ int connection_dial(struct connection *c, struct connection_host *host, void *ow
     connection_init(c, host, owner);
     c->channel = channel;
     c->connecting.data = c;
-    if (uv_tcp_connect(&c->connecting, &c->socket, to, dialled) != 0)
+    rc = address_numeric((const char *)text->data, text->len, &to, e);
+    if (rc == 0)
+        rc = uv_tcp_connect(&c->connecting, &c->socket, (struct sockaddr *)&to, dialled);
+    else if (rc == -ATOLL_ENOENT)
+        rc = address_look_up(host->loop, &c->lookup, (const char *)text->data, text->len, looked_up,
+                             e);
+    c->looking_up = rc == 0 && c->lookup.found;
+    if (rc != 0)
         connection_close(c);
     return 0;
 }

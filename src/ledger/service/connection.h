@@ -2,7 +2,7 @@
  * A channel (channel.h) on a TCP socket, as an event loop has it: what replicas' links and clients'
  * callers are made of.
  *
- *   dialled or accepted ──▶ handshake ──▶ known ──▶ messages … ──▶ closing ──▶ closed
+ *   (looked up, dialled) or accepted ──▶ handshake ──▶ known ──▶ messages … ──▶ closing ──▶ closed
  *
  * A connection lies within whatever its owner keeps for it, and belongs to the loop from
  * connection_dial or connection_accept until `closed`. Sending only fills the channel's buffer;
@@ -16,6 +16,7 @@
 #ifndef LEDGER_SERVICE_CONNECTION_H
 #define LEDGER_SERVICE_CONNECTION_H
 
+#include "ledger/service/address.h"
 #include "ledger/service/channel.h"
 
 #include <uv.h>
@@ -57,13 +58,16 @@ struct connection {
     uv_connect_t connecting;
     uv_write_t write;
     struct buffer writing; /* with the kernel */
+    struct address_lookup lookup;
     bool connected, dirty, busy;
+    bool looking_up, let_go; /* the loop keeps it until both have ended */
 };
 
-/* To the replica `peer`. ATOLL_ENOMEM, ATOLL_EUNAVAIL: nothing has begun, the memory is the
- * owner's. Else events come, if only those of its end. */
+/* To the replica `peer`, at its address of the configuration; a name is looked up anew.
+ * ATOLL_ENOMEM, ATOLL_EUNAVAIL: nothing has begun, the memory is the owner's. Else events come, if
+ * only those of its end. */
 int connection_dial(struct connection *, struct connection_host *, void *owner, uint16_t peer,
-                    const struct sockaddr *to, struct error *);
+                    struct error *);
 /* The next one that waits at a listener. Events come in any case, if only those of its end. */
 void connection_accept(struct connection *, struct connection_host *, void *owner,
                        uv_stream_t *listener);
@@ -75,7 +79,7 @@ void connection_close(struct connection *);
 bool connection_send(struct connection *, const struct slice *parts, unsigned count, size_t room);
 /* May close it. */
 void connection_flush(struct connection *);
-/* Bytes that it keeps of either direction. */
+/* Memory that it keeps for both directions (channel_held). */
 size_t connection_held(const struct connection *);
 
 #endif

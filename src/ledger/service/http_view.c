@@ -1,4 +1,4 @@
-/* See http_view.h: paths, forms and answers. What is answered: http_route.c, http_proof.c. */
+/* See http_view.h: paths, forms and answers. What is answered: http_route.h. */
 #define _GNU_SOURCE
 #include "ledger/service/http_view.h"
 
@@ -13,6 +13,10 @@
 /* A bundle in base64, and a line's end. */
 #define BODY_MAX   ((uint64_t)LEDGER_BUNDLE_BYTES_MAX / 3 * 4 + 8)
 #define BODIES_MAX (64u << 20)
+/* Answers are made on the loop, whose time is the ledger's: together they may take one part in
+ * VIEW_SHARE of it, and VIEW_BURST_NS at once. */
+#define VIEW_SHARE    4
+#define VIEW_BURST_NS UINT64_C(250000000)
 
 /* ---- forms ---- */
 
@@ -108,6 +112,18 @@ static void respond(struct http_view *v, struct http_request *r, unsigned status
                                      .body_len = len};
     if (http_respond(r, &response, &e) != 0)
         view_problem(v, r, 503, e.text);
+}
+
+/* 503, and when to come again. */
+static void view_later(struct http_view *v, struct http_request *r, const char *detail)
+{
+    struct buffer body = {0};
+    v->problems++;
+    if (http_problem_write(&body, &(struct http_problem){.status = 503, .detail = detail}))
+        respond(v, r, 503, HTTP_PROBLEM_TYPE, body.data, body.len, 1);
+    else
+        http_request_drop(r);
+    buffer_free(&body);
 }
 
 void view_json(struct http_view *v, struct http_request *r, unsigned status, cJSON *object,
@@ -233,6 +249,31 @@ static void dispatch(struct http_view *v, struct http_request *r)
     }
 }
 
+/* ---- time ---- */
+
+/* Who watches over the replica hears from it whatever others ask; neither costs much. */
+static bool is_watcher(const struct http_request *r)
+{
+    static const char *const paths[] = {"/healthz", "/v1/metrics"};
+    for (int i = 0; i < 2; i++)
+        if (r->head->path_len == strlen(paths[i]) &&
+            memcmp(r->head->path, paths[i], r->head->path_len) == 0)
+            return true;
+    return false;
+}
+
+static void dispatch_in_time(struct http_view *v, struct http_request *r)
+{
+    uint64_t begun = uv_hrtime();
+    uint64_t owed = v->drained_ns > begun ? v->drained_ns - begun : 0;
+    if (owed > VIEW_BURST_NS * VIEW_SHARE && !is_watcher(r)) {
+        view_later(v, r, "the view's share of this replica's time is used up; ask again");
+        return;
+    }
+    dispatch(v, r);
+    v->drained_ns = begun + owed + (uv_hrtime() - begun) * VIEW_SHARE;
+}
+
 static void requested(void *context, struct http_request *r)
 {
     struct http_view *v = context;
@@ -240,7 +281,7 @@ static void requested(void *context, struct http_request *r)
     if (v->loopback && !url_host_loopback(r->head->host))
         view_problem(v, r, 403, "this address is for this machine: name it 127.0.0.1 or localhost");
     else
-        dispatch(v, r);
+        dispatch_in_time(v, r);
 }
 
 /* ---- life ---- */

@@ -22,6 +22,9 @@
  * 413, 415, 429 (too many requests of this client), 500 (a file is
  * damaged), 503.
  *
+ * Answers take at most a quarter of the loop's time, but for the last two: who asks for more gets
+ * 503 and Retry-After, so no crowd of readers keeps a replica from the ledger.
+ *
  * There is no authentication: requests are signed, receipts public. A view that listens only at a
  * loopback address answers only requests that name it so, against pages that make browsers ask.
  */

@@ -5,14 +5,19 @@
 #include "ledger/service/admission.h"
 #include "ledger/service/connection.h"
 
+#include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define TICK_MS       50u
 #define BACKOFF_FIRST 1u /* ticks */
 #define BACKOFF_LAST  40u
+#define LOOK_UP_TICKS 600u /* 30 s */
 #define SLOT_BITS     12
+#define ROOM_LEAST    32u /* for strangers and clients, however few descriptors there are */
 _Static_assert(1 << SLOT_BITS == LINKS_CLIENTS_MAX, "slots of clients");
 
 /* A connection, and what it is to us. */
@@ -32,7 +37,11 @@ struct peer {
     struct link *link;      /* NULL: none, or not known yet */
     bool dialled;           /* a connection of ours is under way or up */
     uint32_t wait, backoff; /* ticks */
+    /* Where it is, for admission; family 0 while its name is not known. */
     struct sockaddr_storage address;
+    struct address_lookup lookup;
+    struct links *links;
+    bool looking_up, named;
 };
 
 struct links {
@@ -45,8 +54,9 @@ struct links {
     struct link *first;
     struct peer peers[LEDGER_REPLICAS_MAX];
     struct link *clients[LINKS_CLIENTS_MAX];
-    uint64_t generation;
+    uint64_t generation, ticks;
     uint32_t next_slot, strangers;
+    uint32_t strangers_max, clients_max;
     struct links_counts counts;
     struct admission admission;
     struct connection_host host;
@@ -179,7 +189,7 @@ static void stranger_evict(struct links *l)
 
 static bool client_place(struct links *l, struct link *link)
 {
-    if (l->counts.clients == LINKS_CLIENTS_MAX)
+    if (l->counts.clients >= l->clients_max)
         client_evict(l);
     for (uint32_t i = 0; i < LINKS_CLIENTS_MAX; i++) {
         uint32_t slot = l->next_slot++ & (LINKS_CLIENTS_MAX - 1);
@@ -268,7 +278,7 @@ static bool link_admit(struct connection *c, const struct sockaddr *from)
         l->counts.turned_away++;
         return false;
     }
-    if (l->strangers > LINKS_STRANGERS_MAX) /* with this one */
+    if (l->strangers > l->strangers_max) /* with this one */
         stranger_evict(l);
     return true;
 }
@@ -295,8 +305,7 @@ static void peer_dial(struct links *l, uint16_t number)
         return;
     link->to = number;
     link->dialling = peer->dialled = true;
-    if (connection_dial(&link->connection, &l->host, link, number,
-                        (struct sockaddr *)&peer->address, &e) != 0) {
+    if (connection_dial(&link->connection, &l->host, link, number, &e) != 0) {
         peer->dialled = false;
         link_abandon(link);
     }
@@ -323,6 +332,39 @@ static void clients_bound(struct links *l)
     }
 }
 
+/* ---- where the peers are ---- */
+
+static void peer_found(struct address_lookup *lookup, const struct sockaddr *at)
+{
+    struct peer *peer = (struct peer *)((char *)lookup - offsetof(struct peer, lookup));
+    struct links *l = peer->links;
+    peer->looking_up = false;
+    if (at)
+        memcpy(&peer->address, at,
+               at->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                         : sizeof(struct sockaddr_in));
+    if (--l->open == 0)
+        links_free(l);
+}
+
+/* Looks the names of peers up, from time to time: they may not be known yet, and they may move. */
+static void peers_look_up(struct links *l)
+{
+    const struct ledger_configuration *all = l->own->configuration;
+    struct error e;
+    if (l->ticks++ % LOOK_UP_TICKS != 0)
+        return;
+    for (uint32_t i = 0; i < all->replica_count; i++) {
+        struct peer *peer = &l->peers[i];
+        const struct slice *text = &all->replicas[i].address;
+        if (!peer->named || peer->looking_up || i == l->own->role)
+            continue;
+        peer->looking_up = address_look_up(l->loop, &peer->lookup, (const char *)text->data,
+                                           text->len, peer_found, &e) == 0;
+        l->open += peer->looking_up;
+    }
+}
+
 /* Dials whom we should and are not connected to; closes who has been silent for too long. */
 static void tick(uv_timer_t *timer)
 {
@@ -342,6 +384,19 @@ static void tick(uv_timer_t *timer)
             connection_close(&link->connection);
     }
     clients_bound(l);
+    peers_look_up(l);
+}
+
+/* How many there is room for. */
+static void bounds_set(struct links *l)
+{
+    struct rlimit limit;
+    uint64_t most = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
+    uint64_t room =
+        most > LINKS_DESCRIPTORS_KEPT + ROOM_LEAST ? most - LINKS_DESCRIPTORS_KEPT : ROOM_LEAST;
+    l->strangers_max = room / 4 < LINKS_STRANGERS_MAX ? (uint32_t)(room / 4) : LINKS_STRANGERS_MAX;
+    room -= l->strangers_max;
+    l->clients_max = room < LINKS_CLIENTS_MAX ? (uint32_t)room : LINKS_CLIENTS_MAX;
 }
 
 static int links_listen(struct links *l, const char *address, struct error *e)
@@ -374,6 +429,7 @@ int links_open(uv_loop_t *loop, const struct channel_identity *own, const char *
     l->host.events = &events;
     l->own = own;
     l->handler = *handler;
+    bounds_set(l);
     l->context = context;
     uv_tcp_init(loop, &l->listener);
     uv_timer_init(loop, &l->tick);
@@ -384,7 +440,11 @@ int links_open(uv_loop_t *loop, const struct channel_identity *own, const char *
     for (uint32_t i = 0; i < all->replica_count && rc == 0; i++) {
         const struct slice *text = &all->replicas[i].address;
         l->peers[i].backoff = BACKOFF_FIRST;
-        rc = address_parse((const char *)text->data, text->len, &l->peers[i].address, e);
+        l->peers[i].links = l;
+        rc = address_numeric((const char *)text->data, text->len, &l->peers[i].address, e);
+        l->peers[i].named = rc == -ATOLL_ENOENT;
+        if (l->peers[i].named)
+            rc = 0;
     }
     char ours[LEDGER_ADDRESS_MAX + 1];
     const struct slice *text = &all->replicas[own->role].address;
@@ -408,6 +468,9 @@ void links_close(struct links *l, void (*closed)(void *), void *context)
     l->closed_context = context;
     for (struct link *link = l->first; link; link = link->next)
         connection_close(&link->connection);
+    for (uint32_t i = 0; i < LEDGER_REPLICAS_MAX; i++)
+        if (l->peers[i].looking_up)
+            address_lookup_cancel(&l->peers[i].lookup);
     uv_close((uv_handle_t *)&l->listener, handle_closed);
     uv_close((uv_handle_t *)&l->tick, handle_closed);
 }

@@ -28,6 +28,10 @@
 #define LINKS_CLIENT_OUTGOING_MAX (16u << 20)  /* and for one client */
 #define LINKS_CLIENTS_BYTES       (256u << 20) /* that wait in either direction for all clients */
 #define LINKS_HANDSHAKE_MS        5000
+/* Of the descriptors that the process may have, so many are not for those two: they are for other
+ * replicas, the HTTP view, and the files of the log. Where that leaves too few, the bounds above
+ * are lower: no crowd of strangers keeps a replica from its disk. */
+#define LINKS_DESCRIPTORS_KEPT 640
 
 struct links;
 

@@ -3,7 +3,8 @@
  *
  * Events come in bursts: whatever the loop delivers in one turn is handed to the replica, and
  * before the loop sleeps again (uv_prepare) the replica settles and the links send what has
- * gathered.
+ * gathered. A few signatures of other replicas are checked right then: handing them to a thread
+ * and being woken by it costs more.
  */
 #define _GNU_SOURCE
 #include "ledger/service/server.h"
@@ -13,6 +14,7 @@
 #include "crypto/secret.h"
 #include "ledger/kv/procedure.h"
 #include "ledger/object/entry.h"
+#include "ledger/object/known_verifier.h"
 #include "ledger/service/checkpoints.h"
 #include "ledger/service/verifier.h"
 
@@ -25,6 +27,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#define AT_ONCE 8u /* signatures of a job that are checked on the loop */
 
 struct alarm {
     uv_timer_t timer;
@@ -44,9 +48,12 @@ struct ledger_server {
     struct log_files files;
     bool files_open;
     struct ledger_log *log;
+    uint64_t durable; /* what the replica was told */
     struct ledger_replica *replica;
     struct links *links;
     struct verifier *verifier;
+    struct ledger_known_verifier *known;
+    struct ledger_verify_job *at_once, **at_once_end; /* to be checked when the replica settles */
     struct checkpoints *checkpoints;
     struct alarm alarms[LEDGER_TIMERS];
     uv_prepare_t settle;
@@ -136,7 +143,7 @@ static int env_append(void *context, enum ledger_record_kind kind, uint8_t entry
 {
     struct ledger_server *s = context;
     int rc = ledger_log_append(s->log, kind, entry_type, position, leaf, parts, count, lsn, e);
-    if (rc != 0 && rc != -ATOLL_ELIMIT) {
+    if (rc != 0 && rc != -ATOLL_ELIMIT && rc != -ATOLL_ENOMEM) { /* those leave the log whole */
         server_fail(s, e->text);
         rc = -ATOLL_ELIMIT; /* as far as the replica is concerned */
     }
@@ -159,7 +166,14 @@ static int env_read(void *context, uint64_t position, struct buffer *out, uint8_
 static void env_verify(void *context, struct ledger_verify_job *job)
 {
     struct ledger_server *s = context;
-    verifier_submit(s->verifier, job);
+    if (job->count > AT_ONCE || job->suspect ||
+        !ledger_known_verifier_knows(s->known, job->items, job->count)) {
+        verifier_submit(s->verifier, job);
+        return;
+    }
+    job->next = NULL;
+    *s->at_once_end = job;
+    s->at_once_end = &job->next;
 }
 
 static void env_sign(void *context, const uint8_t hash[static 32], uint8_t signature[static 64])
@@ -197,7 +211,7 @@ static int env_jump(void *context, const struct merkle_frontier *at, struct erro
     struct ledger_server *s = context;
     uint64_t end = ledger_log_end(s->log);
     int rc = ledger_log_jump(s->log, at, e);
-    if (rc != 0 && rc != -ATOLL_ELIMIT) {
+    if (rc != 0 && rc != -ATOLL_ELIMIT && rc != -ATOLL_ENOMEM) {
         server_fail(s, e->text);
         rc = -ATOLL_ELIMIT;
     }
@@ -313,24 +327,62 @@ static void log_wakes(void *context)
     uv_async_send(&s->logged);
 }
 
+/* Only wakes the loop, which asks the log before it sleeps again. */
 static void logged(uv_async_t *async)
 {
-    struct ledger_server *s = async->data;
+    (void)async;
+}
+
+/* Tells the replica what has become durable; false: nothing has. */
+static bool durable_tell(struct ledger_server *s)
+{
     struct error e;
     uint64_t durable;
-    if (ledger_log_complete(s->log, &durable, &e) != 0)
+    if (ledger_log_complete(s->log, &durable, &e) != 0) {
         server_fail(s, e.text);
-    else if (!s->failed)
-        ledger_on_durable(s->replica, durable);
+        return false;
+    }
+    if (durable == s->durable)
+        return false;
+    s->durable = durable;
+    ledger_on_durable(s->replica, durable);
+    return true;
+}
+
+static void at_once_drop(struct ledger_server *s)
+{
+    s->at_once = NULL;
+    s->at_once_end = &s->at_once;
+}
+
+/* Checks what can be checked at once; false: there was nothing. */
+static bool at_once_check(struct ledger_server *s)
+{
+    struct ledger_verifier verifier = ledger_known_verifier_of(s->known);
+    struct ledger_verify_job *job = s->at_once, *next;
+    struct error e;
+    if (job == NULL)
+        return false;
+    at_once_drop(s);
+    for (; job; job = next) {
+        next = job->next;
+        if (verifier.verify(verifier.context, job->items, job->count, job->valid, &e) != 0)
+            memset(job->valid, 0, job->count * sizeof *job->valid);
+        ledger_on_verified(s->replica, job);
+    }
+    return true;
 }
 
 static void settle(uv_prepare_t *prepare)
 {
     struct ledger_server *s = prepare->data;
-    if (s->failed)
-        return;
-    ledger_settle(s->replica);
-    links_flush(s->links);
+    for (bool more = true; more && !s->failed;) {
+        ledger_settle(s->replica);
+        more = at_once_check(s);
+        more = durable_tell(s) || more;
+    }
+    if (!s->failed)
+        links_flush(s->links);
 }
 
 /* ---- beginning ---- */
@@ -367,6 +419,11 @@ static int identity_read(struct ledger_server *s, const char *passphrase, struct
 static void checkpoint_bad(void *context, const struct error *e)
 {
     say(context, "a checkpoint is passed over: %s", e->text);
+}
+
+static void checkpoint_unkept(void *context, const struct error *e)
+{
+    say(context, "no checkpoint can be kept, a restart takes longer: %s", e->text);
 }
 
 /* The store at the newest checkpoint below `below`, or at the genesis. */
@@ -452,6 +509,8 @@ static int workers_open(struct ledger_server *s, struct error *e)
     snprintf(path, sizeof path, "%s/checkpoints", s->directory);
     int rc = checkpoints_open(s->loop, path, &s->genesis, digested, s, &s->checkpoints, e);
     if (rc == 0)
+        checkpoints_watch(s->checkpoints, checkpoint_unkept);
+    if (rc == 0)
         rc = verifier_open(s->loop, s->config.verify_threads ? s->config.verify_threads : 1,
                            verified, s, &s->verifier, e);
     return rc;
@@ -465,6 +524,7 @@ static int replica_give_up(struct ledger_server *s, struct error *e)
     checkpoints_close(s->checkpoints, NULL, NULL);
     s->verifier = NULL;
     s->checkpoints = NULL;
+    at_once_drop(s);
     ledger_close(s->replica);
     s->replica = NULL;
     return workers_open(s, e);
@@ -531,7 +591,9 @@ static int log_open(struct ledger_server *s, struct error *e)
 static int parts_open(struct ledger_server *s, struct error *e)
 {
     static const struct links_handler handler = {peer_said, client_said, client_gone};
-    int rc = workers_open(s, e);
+    int rc = ledger_known_verifier_create(&s->genesis.configuration, &s->known, e);
+    if (rc == 0)
+        rc = workers_open(s, e);
     if (rc == 0)
         rc = log_open(s, e);
     if (rc == 0)
@@ -565,6 +627,7 @@ int ledger_server_open(uv_loop_t *loop, const struct ledger_server_config *confi
     s->loop = loop;
     s->config = *config;
     strcpy(s->directory, config->directory);
+    at_once_drop(s);
     handles_open(s);
     int rc = identity_read(s, config->passphrase, e);
     if (rc == 0)
@@ -587,6 +650,7 @@ static void server_free(struct ledger_server *s)
     void (*closed)(void *) = s->closed;
     void *context = s->closed_context;
     secret_destroy(s->secret);
+    ledger_known_verifier_destroy(s->known);
     explicit_bzero(s->nonce_key, sizeof s->nonce_key);
     buffer_free(&s->genesis_bytes);
     free(s);

@@ -11,24 +11,26 @@
 /* ---- bytes ---- */
 
 /* 0 when the range is here; 1 when the call parks until it is, with *status to return; or a code.
- */
+ * A value that has grown meanwhile gives no more than was asked for: of the rest nobody has said
+ * that it is here. */
 static int range_present(struct host_call *hc, const struct attached *a,
-                         const struct state_slot_view *view, uint64_t off, uint64_t len,
+                         const struct state_slot_view *view, uint64_t off, uint64_t *len,
                          enum host_status *status)
 {
     if (hc->resumed) {
         struct state_reply reply;
         int64_t result = state_answered(hc, &reply);
         call_count_state(faaslet_of(hc)->call, reply.moved, 0);
+        *len = *len < reply.number ? *len : reply.number;
         return result < 0 ? (int)result : 0;
     }
     if (view->flags & STATE_SLOT_STALE)
         return -ATOLL_ESTALE;
-    if (!len || view->flags & STATE_SLOT_COMPLETE)
+    if (!*len || view->flags & STATE_SLOT_COMPLETE)
         return 0;
     struct state_request r = value_request(a, STATE_OP_ENSURE);
     r.off = off;
-    r.len = len;
+    r.len = *len;
     *status = state_ask(hc, &r);
     return 1;
 }
@@ -51,7 +53,7 @@ static enum host_status import_state_read(struct host_call *hc)
         return host_result_i64(hc, -ATOLL_EFAULT);
     uint64_t left = off < view.size ? view.size - off : 0;
     len = len < left ? len : left;
-    if ((code = range_present(hc, a, &view, off, len, &status)) > 0)
+    if ((code = range_present(hc, a, &view, off, &len, &status)) > 0)
         return status;
     if (code < 0 || !len)
         return host_result_i64(hc, code);
@@ -76,7 +78,7 @@ static enum host_status import_state_write(struct host_call *hc)
         return host_result_i64(hc, -ATOLL_ERANGE);
     if (!guest_range(hc->arena, from, len, GUEST_READ))
         return host_result_i64(hc, -ATOLL_EFAULT);
-    if ((code = range_present(hc, a, &view, off, len, &status)) > 0)
+    if ((code = range_present(hc, a, &view, off, &len, &status)) > 0)
         return status;
     if (code < 0 || !len)
         return host_result_i64(hc, code);
@@ -157,7 +159,7 @@ static enum host_status import_state_map(struct host_call *hc)
         return host_result_i32(hc, -ATOLL_ERANGE);
     if (!guest_range(hc->arena, to, sizeof address, GUEST_WRITE))
         return host_result_i32(hc, -ATOLL_EFAULT);
-    if ((code = range_present(hc, a, &view, off, len, &status)) > 0)
+    if ((code = range_present(hc, a, &view, off, &len, &status)) > 0)
         return status;
     if (!code)
         code = value_map(hc, h, off, len, rights, &address);

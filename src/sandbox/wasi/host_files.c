@@ -97,10 +97,10 @@ static ssize_t pipe_write(int fd, const struct vectors *v)
     return written >= 0 ? written : -error;
 }
 
-static ssize_t stream_write(const struct descriptor *d, struct vectors *v)
+static ssize_t stream_write(struct host_call *call, const struct descriptor *d, struct vectors *v)
 {
     if (is_socket(d)) {
-        return transfer_send(d, v);
+        return transfer_send(call, d, v);
     }
     if (!d->nonblocking) {
         if (!is_ready(d->fd, POLLOUT)) {
@@ -129,8 +129,7 @@ static ssize_t file_write(const struct descriptor *d, const struct vectors *v, o
 
 static ssize_t host_write(struct host_call *call, struct descriptor *d, struct vectors *v)
 {
-    (void)call;
-    return d->waits ? stream_write(d, v) : file_write(d, v, -1);
+    return d->waits ? stream_write(call, d, v) : file_write(d, v, -1);
 }
 
 static ssize_t host_write_at(struct host_call *call, struct descriptor *d, struct vectors *v,

@@ -129,7 +129,7 @@ enum host_status preview1_sock_send(struct host_call *call)
     if (error != WASI_SUCCESS) {
         return call_done(call, error);
     }
-    return transfer_end(call, d, POLLOUT, transfer_send(d, &v), count_address);
+    return transfer_end(call, d, POLLOUT, transfer_send(call, d, &v), count_address);
 }
 
 enum host_status preview1_sock_shutdown(struct host_call *call)

@@ -54,7 +54,7 @@ static ssize_t bytes_send(int fd, const void *bytes, size_t len)
 }
 
 /* Of several vectors a stream takes what it can, a datagram is one whole. */
-ssize_t transfer_send(const struct descriptor *d, struct vectors *v)
+ssize_t transfer_send(struct host_call *call, const struct descriptor *d, const struct vectors *v)
 {
     bool datagram = d->filetype == WASI_FILETYPE_SOCKET_DGRAM;
     if (v->count <= 1) {
@@ -71,7 +71,10 @@ ssize_t transfer_send(const struct descriptor *d, struct vectors *v)
     }
     for (int k = 0; k < v->count && len < most; k++) {
         size_t piece = v->list[k].iov_len < most - len ? v->list[k].iov_len : most - len;
-        memcpy(whole + len, v->list[k].iov_base, piece);
+        if (guest_read(call->arena, whole + len, v->addresses[k], piece) != 0) {
+            free(whole);
+            return -EFAULT; /* a region whose file was cut off */
+        }
         len += piece;
     }
     ssize_t sent = bytes_send(d->fd, whole, len);

@@ -13,6 +13,6 @@ enum host_status transfer_end(struct host_call *, const struct descriptor *, sho
 /* From and to a socket; they never wait and never raise a signal. Sending makes no system call that
  * could name another address than the socket's peer, so that a process may be denied those. */
 ssize_t transfer_receive(int fd, struct vectors *, int flags, int *flags_out);
-ssize_t transfer_send(const struct descriptor *, struct vectors *);
+ssize_t transfer_send(struct host_call *, const struct descriptor *, const struct vectors *);
 
 #endif

@@ -510,6 +510,14 @@ static int32_t clean(void)
     return number_out((int64_t)found);
 }
 
+/* Reads as much of a value as there is room for; how much that was. */
+static int32_t read_state(void)
+{
+    atoll_h value = atoll_state_open("k", 1, 0, ATOLL_S_READ);
+    return value < 0 ? fail_with(value, "state_open")
+                     : number_out(atoll_state_read(value, 0, scratch, sizeof scratch));
+}
+
 ATOLL_FUNCTION(calls)
 {
     uint8_t input[256];
@@ -560,6 +568,7 @@ ATOLL_FUNCTION(calls)
     case 'S': return talk(input + 1, (uint32_t)len - 1, false);
     case 'V': return talk(input + 1, (uint32_t)len - 1, true);
     case 'u': return unconnected();
+    case 'y': return read_state();
     default: return 101;
     }
 }

@@ -1,81 +1,83 @@
 /*
- * See ed25519_base.h. The multiples in the table are affine, as (y - x, y + x, 2d·x·y), so that an
+ * See ed25519_fixed.h. The multiples in the table are affine, as (y - x, y + x, 2d·x·y), so that an
  * addition takes seven multiplications (Hisil, Wong, Carter, Dawson, 2008, for a = -1 and Z = 1).
  */
-#include "crypto/ed25519_base.h"
+#include "crypto/ed25519_fixed.h"
 
 #include "crypto/ed25519_field_ifma.h"
-#include "crypto/ed25519_ifma.h"
 
 #include <pthread.h>
 #include <sodium.h>
 
-#define STEPS     8 /* digits of a lane */
-#define MULTIPLES 8 /* of a power: what the size of a digit may be */
-#define POWERS    (STEPS * IFMA_LANES)
-#define AFFINE    3
-
-/* Multiple k + 1 of the powers that step j takes: limb by limb of the three coordinates, one lane
- * for each power. */
-struct entry {
-    _Alignas(64) uint64_t limb[AFFINE][FIELD_LIMBS][IFMA_LANES];
-};
+#define POWERS (FIXED_STEPS * IFMA_LANES)
 
 struct affine8 {
-    struct field8 of[AFFINE]; /* y - x, y + x, 2d·x·y */
+    struct field8 of[FIXED_AFFINE]; /* y - x, y + x, 2d·x·y */
 };
 
 struct point8 {
     struct field8 x, y, z, t;
 };
 
-static pthread_once_t table_once = PTHREAD_ONCE_INIT;
-static struct entry table[STEPS][MULTIPLES];
+static pthread_once_t base_once = PTHREAD_ONCE_INIT;
+static struct fixed_table base;
 
 /* ---- the table, of public values ---- */
 
-static void entry_set(unsigned power, unsigned multiple, const struct point *p,
-                      const struct field *inverse)
+static void entry_set(struct fixed_table *table, unsigned power, unsigned multiple,
+                      const struct point *p, const struct field *inverse)
 {
     struct field x = field_multiply(&p->x, inverse), y = field_multiply(&p->y, inverse);
     struct field xy = field_multiply(&x, &y), sum = field_add(&y, &x);
-    const struct field value[AFFINE] = {field_subtract(&y, &x), field_carry(sum),
-                                        field_multiply(&xy, &field_2d)};
-    struct entry *at = &table[power % STEPS][multiple];
-    for (int c = 0; c < AFFINE; c++)
+    const struct field value[FIXED_AFFINE] = {field_subtract(&y, &x), field_carry(sum),
+                                              field_multiply(&xy, &field_2d)};
+    struct fixed_entry *at = &table->entry[power % FIXED_STEPS][multiple];
+    for (int c = 0; c < FIXED_AFFINE; c++)
         for (int i = 0; i < FIELD_LIMBS; i++)
-            at->limb[c][i][power / STEPS] = value[c].limb[i];
+            at->limb[c][i][power / FIXED_STEPS] = value[c].limb[i];
 }
 
 /* The multiples 1 … 8 of one power; the inverses of their Z by one inversion (Montgomery). */
-static void power_fill(unsigned power, const struct point *of)
+static void power_fill(struct fixed_table *table, unsigned power, const struct point *of)
 {
-    struct point multiple[MULTIPLES];
-    struct field before[MULTIPLES]; /* the product of all Z below */
+    struct point multiple[FIXED_MULTIPLES];
+    struct field before[FIXED_MULTIPLES]; /* the product of all Z below */
     struct point_lanes step = point_cache(of);
     multiple[0] = *of;
     before[0] = field_one;
-    for (int k = 1; k < MULTIPLES; k++) {
+    for (int k = 1; k < FIXED_MULTIPLES; k++) {
         multiple[k] = point_add(&multiple[k - 1], &step);
         before[k] = field_multiply(&before[k - 1], &multiple[k - 1].z);
     }
-    struct field all = field_multiply(&before[MULTIPLES - 1], &multiple[MULTIPLES - 1].z);
+    struct field all =
+        field_multiply(&before[FIXED_MULTIPLES - 1], &multiple[FIXED_MULTIPLES - 1].z);
     struct field inverse = field_invert(&all);
-    for (unsigned k = MULTIPLES; k-- > 0;) {
+    for (unsigned k = FIXED_MULTIPLES; k-- > 0;) {
         struct field own = field_multiply(&inverse, &before[k]);
-        entry_set(power, k, &multiple[k], &own);
+        entry_set(table, power, k, &multiple[k], &own);
         inverse = field_multiply(&inverse, &multiple[k].z);
     }
 }
 
-static void table_fill(void)
+void fixed_table_fill(struct fixed_table *table, const struct point *of)
 {
-    struct point power = point_base;
+    struct point power = *of;
     for (unsigned p = 0; p < POWERS; p++) {
-        power_fill(p, &power);
+        power_fill(table, p, &power);
         for (int i = 0; i < 4; i++)
             power = point_double(&power);
     }
+}
+
+static void base_fill(void)
+{
+    fixed_table_fill(&base, &point_base);
+}
+
+const struct fixed_table *fixed_table_base(void)
+{
+    pthread_once(&base_once, base_fill);
+    return &base;
 }
 
 /* ---- of secret values ---- */
@@ -93,20 +95,20 @@ static void digits_make(const uint8_t s[static 32], int8_t digits[static POWERS]
 }
 
 /* |digit|·16^p·B in every lane, the neutral element for 0: reads everything, keeps one. */
-IFMA_INLINE struct affine8 multiple_select(const struct entry *entries, __m512i size)
+IFMA_INLINE struct affine8 multiple_select(const struct fixed_entry *entries, __m512i size)
 {
     struct affine8 out;
     const __m512i zero = _mm512_setzero_si512(), one = _mm512_set1_epi64(1);
 #pragma clang loop unroll(full)
-    for (int c = 0; c < AFFINE; c++)
+    for (int c = 0; c < FIXED_AFFINE; c++)
 #pragma clang loop unroll(full)
         for (int i = 0; i < FIELD_LIMBS; i++)
             out.of[c].limb[i] = c < 2 && i == 0 ? one : zero;
 #pragma clang loop unroll(full)
-    for (int k = 0; k < MULTIPLES; k++) {
+    for (int k = 0; k < FIXED_MULTIPLES; k++) {
         __mmask8 here = _mm512_cmpeq_epi64_mask(size, _mm512_set1_epi64(k + 1));
 #pragma clang loop unroll(full)
-        for (int c = 0; c < AFFINE; c++)
+        for (int c = 0; c < FIXED_AFFINE; c++)
 #pragma clang loop unroll(full)
             for (int i = 0; i < FIELD_LIMBS; i++)
                 out.of[c].limb[i] = _mm512_mask_mov_epi64(out.of[c].limb[i], here,
@@ -178,41 +180,54 @@ IFMA_INLINE struct point point_of(const struct point8 *from, int lane)
                           lane_of(&from->t, lane)};
 }
 
-static IFMA_TARGET void lanes_multiply(const int8_t digits[static POWERS],
-                                       struct point out[static IFMA_LANES])
+/* Adds the multiple that the digits of a scalar stand for, each lane its part of it. */
+IFMA_INLINE struct point8 lanes_add(struct point8 sum, const struct fixed_table *table,
+                                    const int8_t digits[static POWERS])
+{
+    __m512i left = _mm512_loadu_si512(digits); /* a lane's digits, its first one lowest */
+    for (int j = 0; j < FIXED_STEPS; j++) {
+        __m512i digit = _mm512_srai_epi64(_mm512_slli_epi64(left, 56), 56);
+        left = _mm512_srli_epi64(left, 8);
+        struct affine8 q = multiple_select(table->entry[j], _mm512_abs_epi64(digit));
+        q = affine_negate(q, _mm512_movepi64_mask(digit));
+        sum = point8_add(&sum, &q);
+    }
+    return sum;
+}
+
+static IFMA_TARGET void lanes_sum(const struct fixed_table *const *tables,
+                                  const uint8_t *const *scalars, size_t count,
+                                  struct point out[static IFMA_LANES])
 {
     const __m512i zero = _mm512_setzero_si512(), one = _mm512_set1_epi64(1);
+    int8_t digits[POWERS];
     struct point8 sum;
     for (int i = 0; i < FIELD_LIMBS; i++) {
         sum.x.limb[i] = sum.t.limb[i] = zero;
         sum.y.limb[i] = sum.z.limb[i] = i == 0 ? one : zero;
     }
-    __m512i left = _mm512_loadu_si512(digits); /* a lane's digits, its first one lowest */
-    for (int j = 0; j < STEPS; j++) {
-        __m512i digit = _mm512_srai_epi64(_mm512_slli_epi64(left, 56), 56);
-        left = _mm512_srli_epi64(left, 8);
-        struct affine8 q = multiple_select(table[j], _mm512_abs_epi64(digit));
-        q = affine_negate(q, _mm512_movepi64_mask(digit));
-        sum = point8_add(&sum, &q);
+    for (size_t i = 0; i < count; i++) {
+        digits_make(scalars[i], digits);
+        sum = lanes_add(sum, tables[i], digits);
     }
     for (int lane = 0; lane < IFMA_LANES; lane++)
         out[lane] = point_of(&sum, lane);
+    sodium_memzero(digits, sizeof digits);
+    sodium_memzero(&sum, sizeof sum);
 }
 
-void ifma_base_multiply(const uint8_t s[static 32], uint8_t out[static 32])
+struct point ifma_fixed_sum(const struct fixed_table *const *tables, const uint8_t *const *scalars,
+                            size_t count)
 {
-    int8_t digits[POWERS];
     struct point lanes[IFMA_LANES];
-    pthread_once(&table_once, table_fill);
-    digits_make(s, digits);
-    lanes_multiply(digits, lanes);
+    lanes_sum(tables, scalars, count, lanes);
     for (int half = IFMA_LANES / 2; half > 0; half /= 2) {
         for (int i = 0; i < half; i++) {
             struct point_lanes other = point_cache(&lanes[i + half]);
             lanes[i] = point_add(&lanes[i], &other);
         }
     }
-    point_encode(&lanes[0], out);
-    sodium_memzero(digits, sizeof digits);
+    struct point out = lanes[0];
     sodium_memzero(lanes, sizeof lanes);
+    return out;
 }
