@@ -104,6 +104,9 @@ expect 0 'it has left' call --json balance 7
 check 'exactly' grep -q '"value":\s*"198500"' "$out"
 expect 1 'what is not there is not paid' call pay 7 8 100000000
 expect 2 'a procedure that there is not is refused' call mint 7
+for number in 99999999999999999999 ' 5' 0x10 5.0 ''; do
+    expect 2 "\"$number\" is no amount" call pay 7 8 "$number"
+done
 check 'receipts are kept beside the key' test -f "$work/client.key.receipts"
 expect 0 'a call in the same moment waits its turn' sh -c \
     "for i in 1 2 3 4; do \"$atoll\" ledger call --genesis \"$work/genesis\" --key \"$work/client.key\" deposit 9 1 & done; wait"
@@ -322,6 +325,35 @@ for signal in INT TERM KILL; do
     check "SIG$signal leaves none" test "$(demo_processes)" = 0
 done
 receipt=$(find "$work/demo/receipts" -name '*.rcpt' | head -1)
+
+# ---- an interruption leaves nothing behind ----
+mkdir "$work/tmp"
+for signal in INT TERM; do
+    wanted=143
+    [ $signal = INT ] && wanted=130
+    TMPDIR=$work/tmp "$atoll" ledger bench --accounts 1000 --time 20s >"$work/null" 2>"$err" &
+    bench=$!
+    for _ in $(seq 100); do
+        [ "$(find "$work/tmp" -name votes-00000001 | wc -l)" = 4 ] && break
+        sleep 0.1
+    done
+    sleep "0.$((RANDOM % 10))"
+    kill -$signal $bench
+    wait $bench 2>"$work/null"
+    code=$?
+    check "SIG$signal ends a benchmark as it should" test $code = $wanted
+    says 'in a sentence' 'Interrupted; all replicas are stopped, the ledger is removed'
+    check 'with nothing left' test "$(find "$work/tmp" | wc -l)" = 1
+done
+
+# ---- readers have a share of a replica's time ----
+check 'a replica of the demonstration starts alone' replica_start "$work/demo/replica-2" --http 127.0.0.1:0
+url=http://127.0.0.1:$(http_port "$work/demo/replica-2")
+curl -s -o "$work/null" -w '%{http_code} %header{retry-after}\n' "$url/v1/ledger?from=[1000-1200]&to=2000" >"$out"
+check 'who asks on and on gets answers' grep -q '^200' "$out"
+check 'and is told to come later' grep -qx '503 1' "$out"
+status_is 'who watches is heard all the same' 200 /v1/metrics
+replica_stop "$work/demo/replica-2" || check 'it stops' false
 expect 0 'its receipts hold' ledger receipt verify --genesis "$work/demo/genesis" --ledger "$work/demo/replica-1" "$receipt"
 
 crash=$(dirname "$atoll")/tests/scenario/ledger-crash

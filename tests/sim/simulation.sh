@@ -62,6 +62,8 @@ check 'the same with real signatures' \
     "$programs/ledger-sim" --seeds 1-$((seeds / 100 + 12)) --crypto real --liveness --jobs "$jobs"
 check 'more liars than the protocol bears: no correct replica could be blamed' \
     "$programs/ledger-sim" --seeds 1-$((seeds / 3)) --n 4 --faulty 2 --jobs "$jobs"
+check 'all but one lie, and each to each of the others differently' \
+    "$programs/ledger-sim" --seeds 1-$((seeds / 6)) --n 4 --faulty 3 --trick twin --jobs "$jobs"
 # Each rule with the seeds within which its loss has to be noticed; some need a certain liar.
 while read -r mutation budget options; do
     # shellcheck disable=SC2086
