@@ -144,7 +144,7 @@ void node_stop(struct node *n)
     }
     n->draining = true;
     w->drain_until_ns = clock_monotonic_ns() + n->config.drain_ns;
-    log_write(LOG_INFO, "node", NULL, "draining: %llu calls are under way",
+    log_write(LOG_INFO, "node", NULL, "draining; calls under way: %llu",
               (unsigned long long)calls_live(n->calls));
     notify_send("STOPPING=1");
     gateway_drain(n->gateway, gateway_drained, w);

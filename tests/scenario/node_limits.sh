@@ -28,7 +28,9 @@ if mount -t tmpfs -o size=24m atoll-test "$disk" 2>/dev/null; then
     head -c 64M /dev/zero >"$disk/fill" 2>/dev/null
     "$atoll" state put default/big "@$work/big" >"$out" 2>"$err"
     check 'with the disk full a value is refused' test $? -ne 0
-    says 'with the reason' 'space|full'
+    says 'with the reason' 'disk is full|No space left'
+    check 'and the log says so to the operator' \
+        grep -qE '"level":"error".*(disk is full|No space left)' "$work/log"
     "$atoll" deploy "$acts" --name other >"$out" 2>"$err"
     check 'and a function' test $? -ne 0
     expect 0 'calls go on' "$atoll" invoke acts -d 'echo on'

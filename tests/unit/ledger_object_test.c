@@ -666,6 +666,173 @@ static void view_changes_of_a_set_stand_in_order_and_once(void **state)
 
 /* ---- genesis ---- */
 
+static void a_pre_prepare_is_of_a_batch_that_can_be(void **state)
+{
+    (void)state;
+    static struct batch b;
+    const struct {
+        uint64_t seqno, first_index;
+        unsigned kind;
+        uint32_t count;
+        int code;
+        const char *words;
+    } cases[] = {
+        {1, 1, LEDGER_KIND_NORMAL, 1, 0, NULL},
+        {1, 1, LEDGER_KIND_NORMAL, LEDGER_BATCH_MAX, 0, NULL},
+        {1, UINT64_MAX - 3, LEDGER_KIND_NORMAL, 3, 0, NULL},
+        {1, 1, LEDGER_KIND_START_CFG, 0, 0, NULL},
+        {1, 1, LEDGER_KIND_EMPTY, 0, 0, NULL},
+        {1, 1, LEDGER_KIND_NORMAL, LEDGER_BATCH_MAX + 1, ATOLL_ELIMIT, "too many"},
+        {1, 1, LEDGER_KIND_NORMAL, 0, ATOLL_ECORRUPT, "a normal batch has"},
+        {1, 1, LEDGER_KIND_EMPTY, 1, ATOLL_ECORRUPT, "has no transactions"},
+        {1, 1, LEDGER_KIND_NORMAL - 1, 1, ATOLL_ECORRUPT, "unknown kind"},
+        {1, 1, LEDGER_KIND_START_CFG + 1, 0, ATOLL_ECORRUPT, "unknown kind"},
+        {0, 1, LEDGER_KIND_NORMAL, 1, ATOLL_ECORRUPT, "count from 1"},
+        {1, UINT64_MAX - 2, LEDGER_KIND_NORMAL, 3, ATOLL_ECORRUPT, "pass the greatest number"},
+    };
+    batch_make(&service, &b, 0, 1, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint8_t bytes[LEDGER_PP_LEN];
+        struct ledger_pp pp = b.pp, again;
+        struct error e = {0};
+        pp.seqno = cases[i].seqno;
+        pp.first_index = cases[i].first_index;
+        pp.kind = (enum ledger_kind)cases[i].kind;
+        pp.count = cases[i].count;
+        ledger_pp_encode(&pp, bytes);
+        int rc = ledger_pp_decode(slice_of(bytes, sizeof bytes), &again, &e);
+        assert_int_equal(rc, -cases[i].code);
+        if (cases[i].words && !strstr(e.text, cases[i].words))
+            fail_msg("\"%s\" instead of \"%s\"", e.text, cases[i].words);
+    }
+    batch_free(&b);
+}
+
+static void votes_are_of_replicas_that_a_configuration_can_have(void **state)
+{
+    (void)state;
+    struct ledger_prepare prepare = {.seqno = 1, .replica = LEDGER_REPLICAS_MAX - 1}, again;
+    struct ledger_commit commit = {.seqno = 1, .replica = LEDGER_REPLICAS_MAX}, opened;
+    uint8_t bytes[LEDGER_PREPARE_SIGNED_LEN], nonce_hash[HASH_LEN], expected[HASH_LEN];
+    struct error e;
+    ledger_prepare_encode_signed(&prepare, bytes);
+    assert_int_equal(ledger_prepare_decode_signed(slice_of(bytes, sizeof bytes), &again, &e), 0);
+    prepare.replica = LEDGER_REPLICAS_MAX;
+    ledger_prepare_encode_signed(&prepare, bytes);
+    refused(ATOLL_ECORRUPT, ledger_prepare_decode_signed(slice_of(bytes, sizeof bytes), &again, &e),
+            &e);
+    ledger_commit_encode(&commit, bytes);
+    refused(ATOLL_ECORRUPT, ledger_commit_decode(slice_of(bytes, LEDGER_COMMIT_LEN), &opened, &e),
+            &e);
+    ledger_nonce_hash(commit.nonce, nonce_hash);
+    ledger_hash(LEDGER_TAG_NONCE, commit.nonce, LEDGER_NONCE_LEN, expected);
+    assert_memory_equal(nonce_hash, expected, HASH_LEN);
+}
+
+static void evidence_has_as_many_of_everything_as_its_bits_say(void **state)
+{
+    (void)state;
+    static struct batch b;
+    struct ledger_evidence evidence;
+    struct buffer bytes = {0};
+    struct error e;
+    /* view 8 | s 8 | bits 8 at 16 | count at 24, two signatures | count at 156, three nonces */
+    static const struct {
+        size_t at;
+        uint32_t value;
+        int code;
+    } changes[] = {
+        {16, 15, ATOLL_ECORRUPT},
+        {24, LEDGER_REPLICAS_MAX, ATOLL_ECORRUPT},
+        {24, LEDGER_REPLICAS_MAX + 1, ATOLL_ELIMIT},
+        {156, LEDGER_REPLICAS_MAX, ATOLL_ECORRUPT},
+        {156, LEDGER_REPLICAS_MAX + 1, ATOLL_ELIMIT},
+    };
+    batch_make(&service, &b, 0, 1, 1);
+    batch_evidence(&service, &b, 7, &bytes);
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        uint32_t was = load_u32(bytes.data + changes[i].at);
+        store_u32(bytes.data + changes[i].at, changes[i].value);
+        refused(changes[i].code, ledger_evidence_decode(slice_of_buffer(&bytes), &evidence, &e),
+                &e);
+        store_u32(bytes.data + changes[i].at, was);
+    }
+    assert_int_equal(ledger_evidence_decode(slice_of_buffer(&bytes), &evidence, &e), 0);
+    buffer_free(&bytes);
+    batch_free(&b);
+}
+
+static void a_new_view_plans_every_batch_from_its_base_to_its_tip(void **state)
+{
+    (void)state;
+    /* config 4 | view 8 | base 8 | hash 32 | tip 8, 8 | count 4 at 68 | plans of 53: s 8, kind 1, …
+     */
+    static const struct {
+        size_t at;
+        uint8_t value;
+        int code;
+        const char *words;
+    } changes[] = {
+        {68, LEDGER_PIPELINE_MAX + 1, ATOLL_ELIMIT, "more batches than any pipeline"},
+        {68, LEDGER_PIPELINE_MAX, ATOLL_ECORRUPT, "more items than bytes"},
+        {60, 6, ATOLL_ECORRUPT, "from base to tip"},
+        {12, 9, ATOLL_ECORRUPT, "from base to tip"},
+        {72 + 53, 8, ATOLL_ECORRUPT, "leaves out a batch"},
+        {72 + 8, 0, ATOLL_ECORRUPT, "unknown kind"},
+        {72 + 8, LEDGER_KIND_EMPTY, ATOLL_ECORRUPT, "no transactions"},
+    };
+    struct ledger_new_view nv = service_new_view(&service, 2), again;
+    struct buffer bytes = {0};
+    struct error e;
+    uint8_t hash[HASH_LEN], expected[HASH_LEN];
+    assert_true(ledger_new_view_encode_signed(&nv, &bytes));
+    ledger_new_view_hash(&nv, hash);
+    ledger_hash(LEDGER_TAG_NEW_VIEW, bytes.data, bytes.len - ED25519_SIGNATURE_LEN, expected);
+    assert_memory_equal(hash, expected, HASH_LEN);
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        uint8_t was = bytes.data[changes[i].at];
+        bytes.data[changes[i].at] = changes[i].value;
+        refused(changes[i].code, ledger_new_view_decode_signed(slice_of_buffer(&bytes), &again, &e),
+                &e);
+        if (!strstr(e.text, changes[i].words))
+            fail_msg("\"%s\" instead of \"%s\"", e.text, changes[i].words);
+        bytes.data[changes[i].at] = was;
+    }
+    assert_int_equal(ledger_new_view_decode_signed(slice_of_buffer(&bytes), &again, &e), 0);
+    buffer_free(&bytes);
+}
+
+static void a_view_change_says_yes_or_no_and_has_its_bounds(void **state)
+{
+    (void)state;
+    static struct ledger_view_change vc;
+    struct buffer bytes = {0}, set_bytes = {0};
+    struct ledger_vcset set = {.view = 3};
+    struct error e;
+    uint8_t hash[HASH_LEN], expected[HASH_LEN];
+    /* config 4 | view 8 | replica 2 | count 4 at 14 | whether it has a NewView at 18 | … */
+    service_view_change(&service, 1, NULL, 0, false, &bytes);
+    assert_int_equal(ledger_view_change_decode_signed(slice_of_buffer(&bytes), &vc, &e), 0);
+    bytes.data[18] = 2;
+    refused(ATOLL_ECORRUPT, ledger_view_change_decode_signed(slice_of_buffer(&bytes), &vc, &e), &e);
+    assert_non_null(strstr(e.text, "neither yes nor no"));
+    bytes.data[18] = 0;
+    bytes.data[14] = LEDGER_PIPELINE_MAX + 1;
+    refused(ATOLL_ELIMIT, ledger_view_change_decode_signed(slice_of_buffer(&bytes), &vc, &e), &e);
+    bytes.data[14] = LEDGER_PIPELINE_MAX;
+    refused(ATOLL_ECORRUPT, ledger_view_change_decode_signed(slice_of_buffer(&bytes), &vc, &e), &e);
+    assert_true(ledger_vcset_encode(&set, &set_bytes));
+    ledger_vcset_hash(slice_of_buffer(&set_bytes), hash);
+    ledger_hash(LEDGER_TAG_ENTRY_VCSET, set_bytes.data, set_bytes.len, expected);
+    assert_memory_equal(hash, expected, HASH_LEN);
+    store_u32(set_bytes.data + 8, LEDGER_REPLICAS_MAX + 1);
+    refused(ATOLL_ELIMIT, ledger_vcset_decode(slice_of_buffer(&set_bytes), &set, &e), &e);
+    store_u32(set_bytes.data + 8, LEDGER_REPLICAS_MAX);
+    refused(ATOLL_ECORRUPT, ledger_vcset_decode(slice_of_buffer(&set_bytes), &set, &e), &e);
+    buffer_free(&bytes);
+    buffer_free(&set_bytes);
+}
+
 static void genesis_expect(int code, const struct ledger_genesis *g)
 {
     struct buffer bytes = {0};
@@ -751,6 +918,11 @@ int main(void)
         cmocka_unit_test(one_signature_stands_for_every_member_of_a_bundle),
         cmocka_unit_test(a_foreign_member_does_not_lead_to_what_the_client_signed),
         cmocka_unit_test(a_bundle_has_members_and_not_too_many),
+        cmocka_unit_test(a_pre_prepare_is_of_a_batch_that_can_be),
+        cmocka_unit_test(votes_are_of_replicas_that_a_configuration_can_have),
+        cmocka_unit_test(evidence_has_as_many_of_everything_as_its_bits_say),
+        cmocka_unit_test(a_new_view_plans_every_batch_from_its_base_to_its_tip),
+        cmocka_unit_test(a_view_change_says_yes_or_no_and_has_its_bounds),
         cmocka_unit_test(a_members_place_is_within_its_bundle_and_its_bundle_within_limits),
         cmocka_unit_test(what_is_remembered_of_one_bundle_does_not_speak_for_another),
         cmocka_unit_test(a_bodys_hash_names_its_signature_too),

@@ -31,7 +31,7 @@ enum ledger_rule {
     LEDGER_RULE_HOLDS = 0,     /* none failed */
     LEDGER_RULE_FORMAT,        /* it is a canonical receipt within the limits */
     LEDGER_RULE_CONFIGURATION, /* its configuration is known to the verifier */
-    LEDGER_RULE_SUBJECT,       /* a transaction has a NORMAL batch; a batch of its kind has its G */
+    LEDGER_RULE_SUBJECT,       /* a transaction has a NORMAL batch; an EMPTY one the empty tree */
     LEDGER_RULE_POSITION,      /* position < count and index = first_index + position */
     LEDGER_RULE_PATH,          /* TxEntry, position and path lead to batch_root */
     LEDGER_RULE_QUORUM,        /* exactly Q replicas of the configuration, the primary among them */

@@ -280,12 +280,11 @@ static void env_rejoined(void *context)
     say(s, "replica %u has rejoined after an unclean stop of its machine", s->identity.role);
 }
 
+/* The process stays: what the replica has is still served, receipts above all. */
 static void env_stopped(void *context, const char *why)
 {
     struct ledger_server *s = context;
-    say(s, "replica %u stopped: %s", s->identity.role, why);
-    if (s->config.stopped)
-        s->config.stopped(s->config.context, why);
+    say(s, "replica %u votes no more: %s; it goes on serving what it has", s->identity.role, why);
 }
 
 /* ---- what happens to it ---- */

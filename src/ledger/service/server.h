@@ -33,8 +33,8 @@ struct ledger_server_config {
     unsigned verify_threads; /* 0: 1 */
     /* What people should know, one line each: a recovery, a stop, damage. May be NULL. */
     void (*tell)(void *context, const char *line);
-    /* The replica cannot go on (the disk failed, its floor was contradicted); the server still has
-     * to be closed. May be NULL. */
+    /* The process has to end, as its disk failed; the server still has to be closed. Not for a
+     * replica that votes no more, which goes on serving what it has. May be NULL. */
     void (*stopped)(void *context, const char *why);
     void *context;
 };

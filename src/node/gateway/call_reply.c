@@ -102,6 +102,18 @@ static unsigned problem_status(enum call_status status)
     }
 }
 
+/* Behind "the call". */
+static const char *status_verb(enum call_status status)
+{
+    switch (status) {
+    case CALL_TIMEDOUT: return "timed out";
+    case CALL_REJECTED: return "was rejected";
+    case CALL_LOST: return "was lost";
+    case CALL_CANCELLED: return "was cancelled";
+    default: return call_status_name(status);
+    }
+}
+
 static void problem_reply(struct exchange *x, const struct call_outcome *o,
                           struct exchange_headers *h, struct call_fields *f)
 {
@@ -113,11 +125,11 @@ static void problem_reply(struct exchange *x, const struct call_outcome *o,
     if (o->status == CALL_REJECTED || o->status == CALL_LOST)
         exchange_headers_add(h, "retry-after", "1");
     if (o->text[0])
-        snprintf(text, sizeof text, "the call %s: %s", call_status_name(o->status), o->text);
+        snprintf(text, sizeof text, "the call %s: %s", status_verb(o->status), o->text);
     else if (o->status == CALL_FAILED)
         snprintf(text, sizeof text, "the function returned %d", o->code);
     else
-        snprintf(text, sizeof text, "the call %s", call_status_name(o->status));
+        snprintf(text, sizeof text, "the call %s", status_verb(o->status));
     exchange_headers_add(h, "atoll-status", call_status_name(o->status));
     exchange_problem_with(x, problem_status(o->status), h, text);
 }

@@ -4,10 +4,13 @@
 
 #include "base/clock.h"
 #include "net/url.h"
+#include "node/log.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
+
+#define FAULT_LOG_NS 1000000000
 
 /* ---- reading the request ---- */
 
@@ -173,9 +176,23 @@ unsigned exchange_status_of(int code)
     }
 }
 
+/* What is the node's or the machine's fault (a full disk, a damaged store) is its operator's
+ * concern as well as the client's: said once a second at most, however many requests meet it. */
+static void fault_log(const struct error *e)
+{
+    static int64_t logged_ns; /* of the loop thread */
+    int64_t now = clock_monotonic_ns();
+    if (logged_ns != 0 && now - logged_ns < FAULT_LOG_NS)
+        return;
+    logged_ns = now;
+    log_write(LOG_ERROR, "gateway", NULL, "%s", e->text);
+}
+
 void exchange_error(struct exchange *x, const struct error *e)
 {
     unsigned status = exchange_status_of(e->code);
+    if (status == 500)
+        fault_log(e);
     struct exchange_headers headers = {0};
     if (status == 429 || status == 503)
         exchange_headers_add(&headers, "retry-after", "1");
