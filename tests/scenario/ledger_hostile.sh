@@ -48,7 +48,8 @@ waits() { # name pattern file how argument: it says so and starts, and waits for
     "$atoll" ledger node "$work/copy" >"$work/waits.out" 2>"$work/waits.err" &
     pid=$!
     for _ in $(seq 80); do
-        grep -q "$pattern" "$work/waits.err" && break
+        # Before it says that it runs, a signal ends it at once.
+        grep -q '^replica ' "$work/waits.out" && break
         sleep 0.25
     done
     kill -TERM "$pid"

@@ -40,7 +40,7 @@ says 'with its text' 'as asked'
 expect 1 'a trap is none' acts trap
 says 'but a trap' 'trapped: unreachable'
 expect 6 'a deadline is kept' acts spin --timeout 200ms
-says 'and named' 'timedout'
+says 'and named' 'timed out'
 answers 200 'over HTTP success is 200' exit
 answers 502 'failure 502' 'code 3'
 check 'with the code' grep -qi '^atoll-code: 3' head
@@ -103,7 +103,7 @@ check 'who end with it' sh -c "'$atoll' top --json | grep -q '\"live_calls\":[^0
 
 before=$(workers)
 expect 6 'calls that start calls without end have the deadline of their root' acts fork --timeout 2s
-says 'which ends them' 'timedout'
+says 'which ends them' 'timed out'
 expect 0 'and others go on' acts 'echo alive'
 check 'in the same worker' test "$(workers)" = "$before"
 

@@ -233,10 +233,63 @@ static void a_gap_that_was_filled_keeps_neither_thread_nor_room(void **state)
     nftw(path, removed, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+/* The thread is needed for the first segment; what then comes in small pieces its owner writes. */
+static void in_async_mode_little_is_durable_when_it_is_asked_for(void **state)
+{
+    (void)state;
+    enum { RECORDS = 200 };
+    char path[] = "/tmp/atoll-log-XXXXXX";
+    struct run *r = calloc(1, sizeof *r);
+    struct log_files files, more;
+    int fd = eventfd(0, EFD_CLOEXEC), at_once = 0;
+    assert_non_null(mkdtemp(path));
+    r->random = 3;
+    assert_int_equal(log_directory_open(path, false, &files, &e), 0);
+    struct ledger_log_config config = {.files = &files,
+                                       .pipeline = PIPELINE,
+                                       .mode = LEDGER_LOG_ASYNC,
+                                       .wake = wake,
+                                       .wake_context = &fd};
+    memcpy(config.genesis, genesis, sizeof genesis);
+    assert_int_equal(ledger_log_open(&config, &r->log, &r->found, &e), 0);
+    for (int i = 0; i < RECORDS; i++) {
+        uint64_t durable = 0, woken;
+        append(r, LEDGER_RECORD_ENTRY, LEDGER_ENTRY_TX, r->end, 300);
+        uint64_t wanted = r->lsns[r->count - 1];
+        ledger_log_sync(r->log, wanted);
+        assert_int_equal(ledger_log_complete(r->log, &durable, &e), 0);
+        at_once += durable == wanted;
+        while (durable < wanted) {
+            struct pollfd p = {.fd = fd, .events = POLLIN};
+            assert_int_equal(poll(&p, 1, 60000), 1);
+            assert_int_equal(read(fd, &woken, sizeof woken), sizeof woken);
+            assert_int_equal(ledger_log_complete(r->log, &durable, &e), 0);
+        }
+    }
+    assert_true(at_once > RECORDS / 2);
+    /* As after a kill: nothing was closed, and somebody else finds everything. */
+    struct ledger_log *look;
+    struct ledger_log_found found;
+    assert_int_equal(log_directory_open(path, true, &more, &e), 0);
+    struct ledger_log_config reading = config;
+    reading.files = &more;
+    reading.read_only = true;
+    assert_int_equal(ledger_log_open(&reading, &look, &found, &e), 0);
+    check_ledger(look, r, r->count);
+    assert_int_equal(ledger_log_close(look, true, &e), 0);
+    log_directory_close(&more);
+    assert_int_equal(ledger_log_close(r->log, true, &e), 0);
+    log_directory_close(&files);
+    close(fd);
+    free(r);
+    assert_int_equal(nftw(path, removed, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_directory_holds_a_log_that_a_thread_writes),
+        cmocka_unit_test(in_async_mode_little_is_durable_when_it_is_asked_for),
         cmocka_unit_test(what_is_written_begins_its_way_to_the_disk_as_it_fills_a_mebibyte),
         cmocka_unit_test(a_gap_that_was_filled_keeps_neither_thread_nor_room),
     };
