@@ -333,24 +333,20 @@ static int deploy_run(int argc, char **argv)
     return status;
 }
 
-const struct command command_deploy =
-    {
-        .name = "deploy",
-        .usage = "[OPTIONS] DIR|FILE.wasm|FILE.c",
-        .summary = "put a function onto a node",
-        .description =
-            "Uploads a function; the node validates and compiles it, runs its constructors,\n"
-            "keeps an image of it, and then moves the alias: the next call uses the new\n"
-            "version. When anything fails, the old version stays and the stage that failed\n"
-            "is named.\n"
-            "\n"
-            "DIR holds atoll.yaml and FUNCTION.wasm, or C sources from which that is built\n"
-            "first. A single module or source is deployed with a manifest of "
-            "defaults." CLIENT_EXITS("the node refused, and says at which stage; the sources do "
-                                     "not compile") "\n"
-                                                    "  125  Atoll, the compiler or the system "
-                                                    "failed\n"
-                                                    "  126  the manifest is wrong\n"
-                                                    "  127  a file cannot be read",
-        .run = deploy_run,
+const struct command command_deploy = {
+    .name = "deploy",
+    .usage = "[OPTIONS] DIR|FILE.wasm|FILE.c",
+    .summary = "put a function onto a node",
+    .description =
+        "Uploads a function; the node validates and compiles it, runs its constructors,\n"
+        "keeps an image of it, and then moves the alias: the next call uses the new\n"
+        "version. When anything fails, the old version stays and the stage that failed\n"
+        "is named.\n"
+        "\n"
+        "DIR holds atoll.yaml and FUNCTION.wasm, or C sources from which that is built\n"
+        "first. A single module or source is deployed with a manifest of defaults.\n"
+        "\n"
+        "126 says that the manifest is wrong; other exit codes above 100 are those of\n"
+        "`atoll build`." CLIENT_EXITS("the node refused, or the sources do not compile"),
+    .run = deploy_run,
 };

@@ -125,7 +125,7 @@ static void pools_draw(struct sim_cluster *c)
     c->pool_per_client = (uint32_t)sim_random_range(setup_of(c), 2, 40);
 }
 
-/* Some clients speak with a single replica, a correct one. */
+/* Some clients speak with a single replica, a correct one, as long as there are faults. */
 static void reach_draw(struct sim_cluster *c, unsigned client)
 {
     unsigned only = (unsigned)sim_random_below(setup_of(c), c->replicas);

@@ -337,6 +337,10 @@ void sim_fault_heal(struct sim_cluster *c)
     slow_end(c, NULL);
     disks_end(c, NULL);
     delays_calm(c);
+    for (unsigned i = 0; i < c->clients; i++) { /* whoever knew of one replica asks them all */
+        c->reach[i] = UINT64_MAX;
+        sim_line_dial(c, i);
+    }
     for (unsigned i = 0; i < c->machines; i++)
         if (is_damaged(&c->machine[i]))
             sim_machine_crash(&c->machine[i], false, 1000);

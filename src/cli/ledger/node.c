@@ -213,7 +213,8 @@ const struct command command_ledger_node = {
     .summary = "run one replica",
     .description =
         "Runs the replica whose genesis and replica.key lie in DIR, and whose log and\n"
-        "checkpoints are kept there, until SIGTERM or SIGINT.\n\n"
+        "checkpoints are kept there, until SIGTERM or SIGINT. (Before it says that it runs, a\n"
+        "signal ends it at once, which does no harm.)\n\n"
         "Exit code: 0 after it was told to stop, or\n"
         "  2    the command line is wrong\n"
         "  125  it cannot start: files are missing or damaged, the key is of no replica, an\n"
