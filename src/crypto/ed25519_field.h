@@ -8,8 +8,8 @@
  *   loose  every limb < 2^54: what every operation accepts; a sum of two tight ones is loose.
  * Only field_to_bytes gives the one representation below p. Arithmetic, inverses and bytes take the
  * same steps for all values, because signing uses them; comparisons and roots do not: they serve
- * verification, which knows no secrets. Plain 64-bit arithmetic; ed25519_field_ifma.h computes eight
- * elements at once in the same representation.
+ * verification, which knows no secrets. Plain 64-bit arithmetic; ed25519_field_ifma.h computes
+ * eight elements at once in the same representation.
  */
 #ifndef CRYPTO_ED25519_FIELD_H
 #define CRYPTO_ED25519_FIELD_H
