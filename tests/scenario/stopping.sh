@@ -29,9 +29,10 @@ stopped() { # signal status name command...
     local signal=$1 wanted=$2 name=$3 command status=0
     shift 3
     rm -f "$STARTED"
-    # Background jobs of a script ignore SIGINT, and what they start as well.
+    # Background jobs of a script ignore SIGINT, those of nohup SIGHUP, and what they start as well.
     python3 -c 'import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
+for number in signal.SIGINT, signal.SIGHUP, signal.SIGTERM:
+    signal.signal(number, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])' "$@" >"$out" 2>"$err" &
     command=$!
     check "$name: it compiles" soon compiling

@@ -183,7 +183,7 @@ static void new_view_wrote(struct sim_witness *w, const struct sim_machine *m,
         act->entry_lsn = record->lsn;
 }
 
-/* A replica follows one NewView of a view (I1). */
+/* A replica follows one NewView of a view (I1): it takes part in the view under that one alone. */
 static void follow_check(struct sim_witness *w, const struct sim_machine *m, uint64_t view)
 {
     struct watched *r = &w->watched[m->replica];
@@ -728,9 +728,11 @@ void sim_witness_moved(struct sim_witness *w, const struct sim_machine *m,
 
     if (now->phase == LEDGER_RECOVERING)
         return;
-    /* Who has left the view passes through its history only. */
-    if ((before->view != now->view || now->s_last < before->s_last) &&
-        now->view_change_sent <= now->view)
+    /* Who has left the view, abstains in it or takes history over passes through it only: what it
+     * follows is seen when it takes part. */
+    bool takes_part = now->view_change_sent <= now->view && now->phase == LEDGER_NORMAL;
+    if (takes_part && (before->view != now->view || now->s_last < before->s_last ||
+                       before->phase != LEDGER_NORMAL))
         follow_check(w, m, now->view);
     /* After a view change the batches that were committed are looked at again. */
     if (before->view != now->view || now->s_last < before->s_last)
