@@ -241,7 +241,7 @@ static struct log_names names_of(const struct log_names *all, uint64_t from)
         else
             high = middle;
     }
-    struct log_names own = {.list = all->list + low};
+    struct log_names own = {.list = low < all->count ? all->list + low : NULL};
     while (low + own.count < all->count && own.list[own.count].part == from)
         own.count++;
     return own;
