@@ -3,12 +3,15 @@
 #include "ledger/service/http_view.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <uv.h>
+
+#define KEPT_BYTES (1 << 30) /* of free memory */
 
 struct request {
     const char *listen, *http, *passphrase_file;
@@ -118,6 +121,16 @@ static void descriptors_raise(void)
     }
 }
 
+/*
+ * After every checkpoint the store copies the pages that change, and gives the old ones back when
+ * the checkpoint is written. Given to the kernel, they would be zeroed and faulted in again for the
+ * next one, while requests wait.
+ */
+static void memory_keep(void)
+{
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+}
+
 static int node_serve(const struct request *r, const char *directory, struct error *e)
 {
     static struct node n;
@@ -127,6 +140,7 @@ static int node_serve(const struct request *r, const char *directory, struct err
         return rc;
     uv_loop_init(&n.loop);
     descriptors_raise();
+    memory_keep();
     signals_open(&n);
     struct ledger_server_config config = {.directory = directory,
                                           .passphrase = passphrase,
