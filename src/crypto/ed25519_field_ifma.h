@@ -14,7 +14,7 @@
 #ifndef CRYPTO_ED25519_FIELD_IFMA_H
 #define CRYPTO_ED25519_FIELD_IFMA_H
 
-#include "crypto/ed25519_field.h"
+#include "crypto/ed25519_ifma.h"
 
 #include <immintrin.h>
 
@@ -108,6 +108,17 @@ IFMA_INLINE struct field8 field8_square(const struct field8 *a)
         high[2 * i] = _mm512_madd52hi_epu64(high[2 * i], a->limb[i], a->limb[i]);
     }
     return field8_fold(low, high);
+}
+
+/* to[j] = lane j; of the vectors' bound, which is a little wider than that of tight elements. */
+IFMA_INLINE void lanes_scatter(const struct field8 *from, struct field to[static IFMA_LANES])
+{
+    for (int i = 0; i < FIELD_LIMBS; i++) {
+        _Alignas(64) uint64_t lane[IFMA_LANES];
+        _mm512_store_si512(lane, from->limb[i]);
+        for (int j = 0; j < IFMA_LANES; j++)
+            to[j].limb[i] = lane[j];
+    }
 }
 
 #endif

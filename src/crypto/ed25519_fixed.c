@@ -162,22 +162,18 @@ IFMA_INLINE struct point8 point8_add(const struct point8 *p, const struct affine
                            field8_multiply(&f, &g), field8_multiply(&e, &h)};
 }
 
-IFMA_INLINE struct field lane_of(const struct field8 *from, int lane)
+static IFMA_TARGET void points_scatter(const struct point8 *from,
+                                       struct point to[static IFMA_LANES])
 {
-    struct field out;
-    for (int i = 0; i < FIELD_LIMBS; i++) {
-        _Alignas(64) uint64_t lanes[IFMA_LANES];
-        _mm512_store_si512(lanes, from->limb[i]);
-        out.limb[i] = lanes[lane];
-    }
-    /* The vector bound is a little wider than that of tight elements. */
-    return field_carry(out);
-}
-
-IFMA_INLINE struct point point_of(const struct point8 *from, int lane)
-{
-    return (struct point){lane_of(&from->x, lane), lane_of(&from->y, lane), lane_of(&from->z, lane),
-                          lane_of(&from->t, lane)};
+    struct field part[4][IFMA_LANES];
+    lanes_scatter(&from->x, part[0]);
+    lanes_scatter(&from->y, part[1]);
+    lanes_scatter(&from->z, part[2]);
+    lanes_scatter(&from->t, part[3]);
+    for (int i = 0; i < IFMA_LANES; i++)
+        to[i] = (struct point){field_carry(part[0][i]), field_carry(part[1][i]),
+                               field_carry(part[2][i]), field_carry(part[3][i])};
+    sodium_memzero(part, sizeof part);
 }
 
 /* Adds the multiple that the digits of a scalar stand for, each lane its part of it. */
@@ -210,8 +206,7 @@ static IFMA_TARGET void lanes_sum(const struct fixed_table *const *tables,
         digits_make(scalars[i], digits);
         sum = lanes_add(sum, tables[i], digits);
     }
-    for (int lane = 0; lane < IFMA_LANES; lane++)
-        out[lane] = point_of(&sum, lane);
+    points_scatter(&sum, out);
     sodium_memzero(digits, sizeof digits);
     sodium_memzero(&sum, sizeof sum);
 }

@@ -34,16 +34,6 @@ IFMA_INLINE struct field8 lanes_gather(const struct field from[static IFMA_LANES
     return out;
 }
 
-IFMA_INLINE void lanes_scatter(const struct field8 *from, struct field to[static IFMA_LANES])
-{
-    for (int i = 0; i < FIELD_LIMBS; i++) {
-        _Alignas(64) uint64_t lane[IFMA_LANES];
-        _mm512_store_si512(lane, from->limb[i]);
-        for (int j = 0; j < IFMA_LANES; j++)
-            to[j].limb[i] = lane[j];
-    }
-}
-
 IFMA_INLINE struct field8 lanes_same(const struct field *value)
 {
     struct field8 out;

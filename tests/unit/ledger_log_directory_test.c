@@ -25,6 +25,19 @@ static void wake(void *context)
         abort();
 }
 
+/* Whatever is durable already needs no wake. */
+static void durable_wait(struct ledger_log *log, int fd, uint64_t lsn)
+{
+    uint64_t durable, woken;
+    assert_int_equal(ledger_log_complete(log, &durable, &e), 0);
+    while (durable < lsn) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, 60000), 1);
+        assert_int_equal(read(fd, &woken, sizeof woken), sizeof woken);
+        assert_int_equal(ledger_log_complete(log, &durable, &e), 0);
+    }
+}
+
 static void a_directory_holds_a_log_that_a_thread_writes(void **state)
 {
     (void)state;
@@ -58,14 +71,8 @@ static void a_directory_holds_a_log_that_a_thread_writes(void **state)
             if (i % 100 == 3)
                 check_ledger(r->log, r, r->count);
         }
-        uint64_t durable = 0, woken;
         ledger_log_sync(r->log, r->lsns[r->count - 1]);
-        while (durable < r->lsns[r->count - 1]) {
-            struct pollfd p = {.fd = fd, .events = POLLIN};
-            assert_int_equal(poll(&p, 1, 60000), 1);
-            assert_int_equal(read(fd, &woken, sizeof woken), sizeof woken);
-            assert_int_equal(ledger_log_complete(r->log, &durable, &e), 0);
-        }
+        durable_wait(r->log, fd, r->lsns[r->count - 1]);
         check_ledger(r->log, r, r->count);
         /* Somebody looks while it is in use. */
         struct ledger_log *look;
@@ -253,18 +260,13 @@ static void in_async_mode_little_is_durable_when_it_is_asked_for(void **state)
     memcpy(config.genesis, genesis, sizeof genesis);
     assert_int_equal(ledger_log_open(&config, &r->log, &r->found, &e), 0);
     for (int i = 0; i < RECORDS; i++) {
-        uint64_t durable = 0, woken;
+        uint64_t durable = 0;
         append(r, LEDGER_RECORD_ENTRY, LEDGER_ENTRY_TX, r->end, 300);
         uint64_t wanted = r->lsns[r->count - 1];
         ledger_log_sync(r->log, wanted);
         assert_int_equal(ledger_log_complete(r->log, &durable, &e), 0);
         at_once += durable == wanted;
-        while (durable < wanted) {
-            struct pollfd p = {.fd = fd, .events = POLLIN};
-            assert_int_equal(poll(&p, 1, 60000), 1);
-            assert_int_equal(read(fd, &woken, sizeof woken), sizeof woken);
-            assert_int_equal(ledger_log_complete(r->log, &durable, &e), 0);
-        }
+        durable_wait(r->log, fd, wanted);
     }
     assert_true(at_once > RECORDS / 2);
     /* As after a kill: nothing was closed, and somebody else finds everything. */

@@ -179,6 +179,9 @@ int log_frontier_back(struct ledger_log *, uint64_t position, struct error *);
 /* One round of writing and synchronising what was asked for; false when there was nothing to do.
  * The mutex is not held. */
 bool log_writer_round(struct ledger_log *);
+/* Waits for the end of a round of the thread, or does one when there is none. Under the mutex,
+ * which is open meanwhile. */
+void log_writer_await(struct ledger_log *);
 /* Async mode: writes what is pending on the owner's thread, when that is all there is to do and the
  * thread is doing nothing. False: the thread has to. */
 bool log_writer_at_once(struct ledger_log *);

@@ -148,15 +148,8 @@ static int vote_room(struct ledger_log *log, uint64_t size, struct error *e)
         log->compact_wanted = true;
         log->compact_failed = false;
         pthread_cond_signal(&log->work);
-        while (log->compact_wanted && log->failure == 0) {
-            if (log->thread_runs) {
-                pthread_cond_wait(&log->done, &log->mutex);
-                continue;
-            }
-            pthread_mutex_unlock(&log->mutex);
-            log_writer_round(log);
-            pthread_mutex_lock(&log->mutex);
-        }
+        while (log->compact_wanted && log->failure == 0)
+            log_writer_await(log);
         if (log->compact_failed)
             return error_set(e, ATOLL_ELIMIT,
                              "the disk or the memory is full: there is no room for votes");

@@ -7,10 +7,10 @@
  * how often this replica was started. Records have log sequence numbers (lsn), counted from 1 in
  * each process.
  *
- * Appending copies the record and returns; a thread of the log's own writes, synchronises what was
- * asked for with one fdatasync per file (many requests share it) and calls `wake`, whereupon the
- * owner calls ledger_log_complete. Reading an entry back finds it on its way, too. Everything but
- * `wake` happens on the owner's thread.
+ * Appending copies the record and returns; a thread of the log's own (in async mode, where it is
+ * little, ledger_log_sync) writes, synchronises what was asked for with one fdatasync per file
+ * (many requests share it) and calls `wake`, whereupon the owner calls ledger_log_complete. Reading
+ * an entry back finds it on its way, too. Everything but `wake` happens on the owner's thread.
  *
  * Failures. A full disk refuses records (ATOLL_ELIMIT) and so does a lack of memory (ATOLL_ENOMEM);
  * both leave the rest as it was, and the same record may be tried again. Every other failure to

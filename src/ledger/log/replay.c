@@ -43,15 +43,8 @@ static int appended_settle(struct ledger_log *log, struct error *e)
     pthread_mutex_lock(&log->mutex);
     log->wanted = log->appended;
     pthread_cond_signal(&log->work);
-    while (log->durable < log->appended && log->failure == 0) {
-        if (log->thread_runs) {
-            pthread_cond_wait(&log->done, &log->mutex);
-            continue;
-        }
-        pthread_mutex_unlock(&log->mutex);
-        log_writer_round(log);
-        pthread_mutex_lock(&log->mutex);
-    }
+    while (log->durable < log->appended && log->failure == 0)
+        log_writer_await(log);
     int rc = log->failure;
     if (rc < 0)
         *e = log->failure_error;

@@ -137,15 +137,8 @@ static int spare_wait(struct ledger_log *log, uint64_t bytes, struct error *e)
             log->spare_bytes = bytes;
         pthread_cond_signal(&log->work);
     }
-    while (log->spare == SPARE_WANTED && log->failure == 0) {
-        if (log->thread_runs) {
-            pthread_cond_wait(&log->done, &log->mutex);
-            continue;
-        }
-        pthread_mutex_unlock(&log->mutex);
-        log_writer_round(log);
-        pthread_mutex_lock(&log->mutex);
-    }
+    while (log->spare == SPARE_WANTED && log->failure == 0)
+        log_writer_await(log);
     int rc = 0;
     if (log->failure < 0) {
         *e = log->failure_error;

@@ -466,6 +466,17 @@ bool log_writer_round(struct ledger_log *log)
     return true;
 }
 
+void log_writer_await(struct ledger_log *log)
+{
+    if (log->thread_runs) {
+        pthread_cond_wait(&log->done, &log->mutex);
+        return;
+    }
+    pthread_mutex_unlock(&log->mutex);
+    log_writer_round(log);
+    pthread_mutex_lock(&log->mutex);
+}
+
 /* Whether there is nothing to do but writing a little to the open segment and the vote log, which
  * have their files. Under the mutex. */
 static bool at_once_possible(const struct ledger_log *log)
