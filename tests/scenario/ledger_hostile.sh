@@ -68,9 +68,11 @@ wanted=$(batches "$work/demo/replica-1")
 whole() { # the damaged one has all that had evidence before it was damaged
     [ "$(batches "$replica")" -ge "$wanted" ]
 }
-heals() { # name how argument: replica 2 starts with such a segment, and the others give it what it lacks
-    local name=$1 how=$2 argument=$3 segment pids=()
-    segment=$(find "$replica/log" -name 'segment-*' | sort | head -1)
+first() { head -1; }
+newest() { tail -1; }
+heals() { # name which how argument: replica 2 starts with such a segment; the others give what it lacks
+    local name=$1 which=$2 how=$3 argument=$4 segment pids=()
+    segment=$(find "$replica/log" -name 'segment-*' | sort | "$which")
     "$how" "$segment" "$argument"
     for i in 0 1 2 3; do
         "$atoll" ledger node "$work/demo/replica-$i" >"$work/$i.out" 2>"$work/$i.err" &
@@ -86,9 +88,11 @@ heals() { # name how argument: replica 2 starts with such a segment, and the oth
     check "$name: what was damaged came from the others" whole
     check "$name: and keeps to the rules" ledger check "$replica"
 }
-heals 'damage below the durable mark' flip 40000
-check 'nothing is signed before it is known that nothing is signed twice' grep -q 'nothing is signed before the others are ahead' "$work/2.err"
-heals 'a segment that is cut off' cut 50000
-heals 'a segment with a damaged head' flip 60
-heals 'a segment that is gone' gone -
+# The newest segment has the marks of what was signed last, from its first record on.
+heals 'damage below the durable mark' newest flip 4200
+check 'nothing is signed before it is known that nothing is signed twice' \
+    grep -q 'nothing is signed before the others are ahead' "$work/2.err"
+heals 'a segment that is cut off' first cut 50000
+heals 'a segment with a damaged head' first flip 60
+heals 'a segment that is gone' first gone -
 finish
