@@ -29,7 +29,7 @@
 #define GROUP_MIN_IFMA     2
 /* Up to so many signatures are summed with one row of doublings instead of buckets, with vectors.
  */
-#define FEW_MAX   8
+#define FEW_MAX   15
 #define ALIGNMENT 64
 #define NO_KEY    UINT32_MAX
 
@@ -141,25 +141,46 @@ static size_t key_slot(const struct ed25519_batch *b, const uint8_t *bytes)
     return (size_t)(hash ^ hash >> 32) & (b->slots - 1);
 }
 
+static uint32_t key_append(struct ed25519_batch *b, const uint8_t *bytes)
+{
+    assert(b->key_count < b->capacity);
+    b->keys[b->key_count].bytes = bytes;
+    b->keys[b->key_count].group = 0;
+    return b->key_count++;
+}
+
 /* The key's index; a new one is put at the end, undecoded. */
-static uint32_t key_find(struct ed25519_batch *b, const uint8_t *bytes)
+static uint32_t key_find_hashed(struct ed25519_batch *b, const uint8_t *bytes)
 {
     size_t at = key_slot(b, bytes);
     for (; b->slot[at] != NO_KEY; at = (at + 1) & (b->slots - 1))
         if (memcmp(b->keys[b->slot[at]].bytes, bytes, ED25519_KEY_LEN) == 0)
             return b->slot[at];
-    assert(b->key_count < b->capacity);
     b->slot[at] = b->key_count;
-    b->keys[b->key_count].bytes = bytes;
-    b->keys[b->key_count].group = 0;
-    return b->key_count++;
+    return key_append(b, bytes);
+}
+
+static uint32_t key_find(struct ed25519_batch *b, const uint8_t *bytes)
+{
+    for (uint32_t i = 0; i < b->key_count; i++)
+        if (memcmp(b->keys[i].bytes, bytes, ED25519_KEY_LEN) == 0)
+            return i;
+    return key_append(b, bytes);
+}
+
+/* Negative without random bytes. Few need no table. */
+static int table_clear(struct ed25519_batch *b, size_t count)
+{
+    if (count <= FEW_MAX)
+        return 0;
+    memset(b->slot, 0xff, b->slots * sizeof *b->slot);
+    return random_bytes(b->hash_word, sizeof b->hash_word);
 }
 
 static void items_read(struct ed25519_batch *b, size_t count)
 {
     b->count = b->key_count = 0;
     b->group = 0;
-    memset(b->slot, 0xff, b->slots * sizeof *b->slot);
     for (size_t i = 0; i < count; i++) {
         const struct ed25519_item *item = &b->items[i];
         struct batch_signature *signature = &b->signatures[b->count];
@@ -173,7 +194,8 @@ static void items_read(struct ed25519_batch *b, size_t count)
         hash_sha512_parts(parts, 3, hash);
         signature->k = scalar_from_hash(hash);
         signature->item = i;
-        signature->key = key_find(b, item->public_key);
+        signature->key =
+            count <= FEW_MAX ? key_find(b, item->public_key) : key_find_hashed(b, item->public_key);
         b->count++;
     }
 }
@@ -265,30 +287,46 @@ static size_t key_add(struct ed25519_batch *b, const struct batch_signature *sig
     return listed;
 }
 
-/* The sum over few signatures: base and `listed` keys by odd multiples, the commitments by ±1. The
- * terms alternate between the halves of the vectors, so like ones are spread over both. */
+/* The odd multiples of all points of few signatures: of the `listed` keys, then of the commitments
+ * from `from` on. */
+static void few_multiples(const struct ed25519_batch *b, size_t from, size_t count, size_t listed,
+                          struct point_lanes (*odd)[POINT_ODD])
+{
+    for (size_t at = 0; at < count; at += IFMA_LANES) {
+        const struct point_lanes *points[IFMA_LANES];
+        for (size_t j = 0; j < IFMA_LANES; j++) {
+            size_t i = at + j < count ? at + j : at;
+            points[j] = i < listed ? &b->keys[b->group_keys[i]].cached
+                                   : &b->signatures[from + i - listed].commitment;
+        }
+        ifma_odd_multiples(points, odd + at);
+    }
+}
+
+/* The sum over few signatures, by odd multiples of the base, of the `listed` keys and of the
+ * commitments. */
 static struct point few_sum(const struct ed25519_batch *b, size_t from, size_t to,
                             const struct scalar *base_scalar, size_t listed)
 {
-    struct ifma_term terms[1 + 2 * FEW_MAX];
-    struct point_lanes odd[FEW_MAX][POINT_ODD];
-    size_t count = 0;
-    terms[count].odd = point_base_odd();
-    scalar_naf(base_scalar, POINT_BASE_ODD_BITS, terms[count++].digits);
-    for (size_t i = 0; i < listed; i++) {
-        const struct batch_key *key = &b->keys[b->group_keys[i]];
-        struct scalar scalar = scalar_sum_reduce(&key->sum);
-        point_odd_multiples(&key->point, odd[i], POINT_ODD);
-        terms[count].odd = odd[i];
-        scalar_naf(&scalar, POINT_ODD_BITS, terms[count++].digits);
+    struct ifma_term terms[1 + 2 * FEW_MAX], *term = terms;
+    struct point_lanes odd[2 * FEW_MAX][POINT_ODD];
+    size_t count = listed + to - from;
+    few_multiples(b, from, count, listed, odd);
+    term->odd = point_base_odd();
+    term->count = scalar_naf_parts(base_scalar, POINT_BASE_ODD_BITS, term->parts);
+    for (size_t i = 0; i < count; i++) {
+        struct scalar scalar;
+        if (i < listed) {
+            scalar = scalar_sum_reduce(&b->keys[b->group_keys[i]].sum);
+        } else {
+            const uint64_t *z = b->coefficients[i - listed];
+            scalar = (struct scalar){{z[0], z[1], 0, 0}};
+        }
+        term++;
+        term->odd = odd[i];
+        term->count = scalar_naf_parts(&scalar, POINT_ODD_BITS, term->parts);
     }
-    for (size_t i = from; i < to; i++) {
-        const uint64_t *z = b->coefficients[i - from];
-        struct scalar scalar = {{z[0], z[1], 0, 0}};
-        terms[count].odd = &b->signatures[i].commitment;
-        scalar_naf(&scalar, 2, terms[count++].digits);
-    }
-    return ifma_sum_terms(terms, count);
+    return ifma_sum_terms(terms, 1 + count);
 }
 
 /* 1 when the sum over signatures [from, to) is of small order, 0 when not, negative without random
@@ -372,7 +410,7 @@ int ed25519_batch_verify(struct ed25519_batch *b, const struct ed25519_item *ite
         size_t piece = count - done < b->capacity ? count - done : b->capacity;
         b->items = items + done;
         b->valid = valid + done;
-        result = random_bytes(b->hash_word, sizeof b->hash_word);
+        result = table_clear(b, piece);
         if (result < 0)
             break;
         items_read(b, piece);

@@ -25,6 +25,11 @@ struct field8 {
     __m512i limb[FIELD_LIMBS];
 };
 
+/* Eight points, one a lane. */
+struct point8 {
+    struct field8 x, y, z, t;
+};
+
 /* Any limbs below 2^63 become tight: the carries of all limbs at once. */
 IFMA_INLINE struct field8 field8_carry(struct field8 a)
 {
@@ -44,6 +49,25 @@ IFMA_INLINE struct field8 field8_carry(struct field8 a)
 IFMA_INLINE __m512i field8_twice_p(int limb)
 {
     return _mm512_set1_epi64((long long)(2 * (FIELD_LIMB_MASK - (limb == 0 ? 18 : 0))));
+}
+
+/* Of tight ones; tight. */
+IFMA_INLINE struct field8 field8_add(const struct field8 *a, const struct field8 *b)
+{
+    struct field8 out;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < FIELD_LIMBS; i++)
+        out.limb[i] = _mm512_add_epi64(a->limb[i], b->limb[i]);
+    return field8_carry(out);
+}
+
+IFMA_INLINE struct field8 field8_subtract(const struct field8 *a, const struct field8 *b)
+{
+    struct field8 out;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < FIELD_LIMBS; i++)
+        out.limb[i] = _mm512_sub_epi64(_mm512_add_epi64(a->limb[i], field8_twice_p(i)), b->limb[i]);
+    return field8_carry(out);
 }
 
 /* Products of weight 2^(51·k) in low, of weight 2^(51·k - 51 + 52) in high: adds both up, folds

@@ -15,10 +15,6 @@ struct affine8 {
     struct field8 of[FIXED_AFFINE]; /* y - x, y + x, 2d·x·y */
 };
 
-struct point8 {
-    struct field8 x, y, z, t;
-};
-
 static pthread_once_t base_once = PTHREAD_ONCE_INIT;
 static struct fixed_table base;
 
@@ -130,24 +126,6 @@ IFMA_INLINE struct affine8 affine_negate(struct affine8 q, __mmask8 negative)
     }
     out.of[2] = field8_carry(out.of[2]);
     return out;
-}
-
-IFMA_INLINE struct field8 field8_add(const struct field8 *a, const struct field8 *b)
-{
-    struct field8 out;
-#pragma clang loop unroll(full)
-    for (int i = 0; i < FIELD_LIMBS; i++)
-        out.limb[i] = _mm512_add_epi64(a->limb[i], b->limb[i]);
-    return field8_carry(out);
-}
-
-IFMA_INLINE struct field8 field8_subtract(const struct field8 *a, const struct field8 *b)
-{
-    struct field8 out;
-#pragma clang loop unroll(full)
-    for (int i = 0; i < FIELD_LIMBS; i++)
-        out.limb[i] = _mm512_sub_epi64(_mm512_add_epi64(a->limb[i], field8_twice_p(i)), b->limb[i]);
-    return field8_carry(out);
 }
 
 IFMA_INLINE struct point8 point8_add(const struct point8 *p, const struct affine8 *q)

@@ -4,6 +4,7 @@
 #include "crypto/ed25519_field_ifma.h"
 
 #include <assert.h>
+#include <string.h>
 
 #define BUCKETS_MAX (1 << (SCALAR_DIGIT_BITS_MAX - 1))
 
@@ -390,43 +391,154 @@ IFMA_TARGET struct point ifma_multiply_points(const struct scalar *a, const stru
     return point_add(&both[0], &cached);
 }
 
-/* Notes the multiple that each term of one half wants at a digit; how many want any. */
-static unsigned half_collect(const struct ifma_term *terms, size_t count, size_t first, int at,
-                             const struct point_lanes *wanted[static IFMA_TERMS_MAX / 2],
-                             int digit[static IFMA_TERMS_MAX / 2])
+/* What is to be added after the doublings of a digit: an odd multiple of a term, or its negative.
+ */
+struct wanted {
+    uint8_t term;
+    int8_t digit;
+};
+
+struct wanted_rows {
+    uint8_t count[SCALAR_NAF_DIGITS];
+    struct wanted at[SCALAR_NAF_DIGITS][IFMA_TERMS_MAX];
+};
+
+static void rows_fill(struct wanted_rows *rows, const struct ifma_term *terms, size_t count)
 {
-    unsigned found = 0;
-    for (size_t i = first; i < count; i += 2) {
-        int d = terms[i].digits[at];
-        if (d == 0)
-            continue;
-        digit[found] = d;
-        wanted[found++] = &terms[i].odd[(d < 0 ? -d : d) / 2];
+    memset(rows->count, 0, sizeof rows->count);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < terms[i].count; j++) {
+            const struct scalar_naf_part *part = &terms[i].parts[j];
+            rows->at[part->at][rows->count[part->at]++] = (struct wanted){(uint8_t)i, part->digit};
+        }
     }
-    return found;
 }
 
 IFMA_TARGET struct point ifma_sum_terms(const struct ifma_term *terms, size_t count)
 {
     assert(count <= IFMA_TERMS_MAX);
+    struct wanted_rows rows;
+    rows_fill(&rows, terms, count);
     struct point_lanes neutral = point_cache(&point_neutral);
-    const struct point_lanes *wanted[2][IFMA_TERMS_MAX / 2];
-    int digit[2][IFMA_TERMS_MAX / 2];
     struct field8 sum = pair_neutral();
-    for (int at = SCALAR_NAF_DIGITS - 1; at >= 0; at--) {
+    int at = SCALAR_NAF_DIGITS - 1;
+    while (at > 0 && rows.count[at] == 0)
+        at--;
+    for (; at >= 0; at--) {
         sum = pair_double(&sum);
-        unsigned low = half_collect(terms, count, 0, at, wanted[0], digit[0]);
-        unsigned high = half_collect(terms, count, 1, at, wanted[1], digit[1]);
-        for (unsigned i = 0; i < low || i < high; i++) {
+        const struct wanted *wanted = rows.at[at];
+        for (unsigned left = rows.count[at]; left > 0;) {
+            struct wanted low = *wanted, high = left > 1 ? wanted[1] : (struct wanted){0, 0};
             struct field8 right =
-                pair_load(i < low ? wanted[0][i] : &neutral, i < high ? wanted[1][i] : &neutral);
-            right = pair_negate(
-                right, negative_halves(i < low ? digit[0][i] : 0, i < high ? digit[1][i] : 0));
+                pair_load(odd_multiple(terms[low.term].odd, low.digit, &neutral),
+                          odd_multiple(terms[high.term].odd, high.digit, &neutral));
+            right = pair_negate(right, negative_halves(low.digit, high.digit));
             sum = pair_add(&sum, &right);
+            left -= left > 1 ? 2 : 1;
+            wanted += 2;
         }
     }
     struct point both[2];
     pair_points(&sum, both);
     struct point_lanes cached = point_cache(&both[1]);
     return point_add(&both[0], &cached);
+}
+
+/* ---- eight points, one a lane ---- */
+
+/* Cached points: the coordinates of struct point_lanes, one a lane. */
+struct cached8 {
+    struct field8 of[4];
+};
+
+IFMA_INLINE struct cached8 cached8_gather(const struct point_lanes *const from[static IFMA_LANES])
+{
+    struct cached8 out;
+    for (int i = 0; i < FIELD_LIMBS; i++) {
+        _Alignas(64) uint64_t lane[4][IFMA_LANES];
+        for (int j = 0; j < IFMA_LANES; j++)
+            for (int c = 0; c < 4; c++)
+                lane[c][j] = from[j]->limb[i][c];
+        for (int c = 0; c < 4; c++)
+            out.of[c].limb[i] = _mm512_load_si512(lane[c]);
+    }
+    return out;
+}
+
+/* Writes lane j to out[j][index]. */
+IFMA_INLINE void cached8_scatter(const struct cached8 *from, int index,
+                                 struct point_lanes out[static IFMA_LANES][POINT_ODD])
+{
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    const __m512i high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < FIELD_LIMBS; i++) {
+        __m512i a = from->of[0].limb[i], b = from->of[1].limb[i], c = from->of[2].limb[i],
+                d = from->of[3].limb[i];
+        __m512i ab[2] = {_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b)};
+        __m512i cd[2] = {_mm512_unpacklo_epi64(c, d), _mm512_unpackhi_epi64(c, d)};
+#pragma clang loop unroll(full)
+        for (int odd = 0; odd < 2; odd++) {
+            __m512i first = _mm512_permutex2var_epi64(ab[odd], low, cd[odd]);
+            __m512i second = _mm512_permutex2var_epi64(ab[odd], high, cd[odd]);
+            const __m256i lane[4] = {
+                _mm512_castsi512_si256(first), _mm512_extracti64x4_epi64(first, 1),
+                _mm512_castsi512_si256(second), _mm512_extracti64x4_epi64(second, 1)};
+#pragma clang loop unroll(full)
+            for (int j = 0; j < 4; j++)
+                _mm256_store_si256((__m256i *)out[2 * j + odd][index].limb[i], lane[j]);
+        }
+    }
+}
+
+/* As point_cache. */
+IFMA_INLINE struct cached8 point8_cache(const struct point8 *p)
+{
+    struct field8 factor = lanes_same(&field_2d);
+    return (struct cached8){{field8_subtract(&p->y, &p->x), field8_add(&p->y, &p->x),
+                             field8_multiply(&p->t, &factor), field8_add(&p->z, &p->z)}};
+}
+
+/* As point_double, of points in cached form: that has 2·X, 2·Y and 2·Z, as good as X, Y and Z. */
+static IFMA_TARGET struct point8 cached8_double(const struct cached8 *p)
+{
+    struct field8 x = field8_subtract(&p->of[1], &p->of[0]);
+    struct field8 y = field8_add(&p->of[1], &p->of[0]), both = field8_add(&x, &y);
+    struct field8 xx = field8_square(&x), yy = field8_square(&y), zz = field8_square(&p->of[3]);
+    struct field8 square = field8_square(&both);
+    struct field8 h = field8_add(&yy, &xx), g = field8_subtract(&yy, &xx);
+    struct field8 e = field8_subtract(&square, &h), twice = field8_add(&zz, &zz);
+    struct field8 f = field8_subtract(&twice, &g);
+    return (struct point8){field8_multiply(&e, &f), field8_multiply(&h, &g),
+                           field8_multiply(&g, &f), field8_multiply(&e, &h)};
+}
+
+/* As point_add. */
+static IFMA_TARGET struct point8 point8_add(const struct point8 *p, const struct cached8 *q)
+{
+    struct field8 difference = field8_subtract(&p->y, &p->x), sum = field8_add(&p->y, &p->x);
+    struct field8 a = field8_multiply(&difference, &q->of[0]);
+    struct field8 b = field8_multiply(&sum, &q->of[1]);
+    struct field8 c = field8_multiply(&p->t, &q->of[2]), d = field8_multiply(&p->z, &q->of[3]);
+    struct field8 e = field8_subtract(&b, &a), f = field8_subtract(&d, &c);
+    struct field8 g = field8_add(&d, &c), h = field8_add(&b, &a);
+    return (struct point8){field8_multiply(&e, &f), field8_multiply(&g, &h),
+                           field8_multiply(&f, &g), field8_multiply(&e, &h)};
+}
+
+IFMA_TARGET void ifma_odd_multiples(const struct point_lanes *const points[static IFMA_LANES],
+                                    struct point_lanes out[static IFMA_LANES][POINT_ODD])
+{
+    struct cached8 cached = cached8_gather(points);
+    struct point8 at = cached8_double(&cached);
+    struct cached8 twice = point8_cache(&at);
+    cached8_scatter(&cached, 0, out);
+    at = point8_add(&at, &cached);
+    for (int i = 1;; i++) {
+        cached = point8_cache(&at);
+        cached8_scatter(&cached, i, out);
+        if (i == POINT_ODD - 1)
+            return;
+        at = point8_add(&at, &twice);
+    }
 }

@@ -35,15 +35,19 @@ void ifma_bucket_sums(const struct point_lanes *const *points, size_t count,
 
 /* sum = 2^doublings·sum + addend. */
 void ifma_shift_add(struct point *sum, unsigned doublings, const struct point *addend);
-/* A term of a sum of few: digits is the non-adjacent form of its scalar, odd the odd multiples of
- * its point that stand in it. */
+/* As point_odd_multiples, for eight points at once. */
+void ifma_odd_multiples(const struct point_lanes *const points[static IFMA_LANES],
+                        struct point_lanes out[static IFMA_LANES][POINT_ODD]);
+/* A term of a sum of few: the non-adjacent form of its scalar and the odd multiples of its point
+ * that stand in it. */
 struct ifma_term {
     const struct point_lanes *odd;
-    int8_t digits[SCALAR_NAF_DIGITS];
+    size_t count;
+    struct scalar_naf_part parts[SCALAR_NAF_PARTS_MAX];
 };
 #define IFMA_TERMS_MAX 32
-/* The sum of at most IFMA_TERMS_MAX terms, by one row of doublings for all (Straus): every other
- * term in one half of the vectors, the rest in the other. */
+/* The sum of at most IFMA_TERMS_MAX terms, by one row of doublings for all (Straus). What is to be
+ * added after a doubling is spread over both halves of the vectors, whichever terms it is of. */
 struct point ifma_sum_terms(const struct ifma_term *terms, size_t count);
 
 /* As point_multiply: a·A in one half of the vectors, b·B in the other. */

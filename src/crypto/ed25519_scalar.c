@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 
 #include <assert.h>
+#include <string.h>
 
 typedef unsigned __int128 wide;
 
@@ -163,22 +164,47 @@ int8_t scalar_digit(const uint64_t word[4], unsigned from, unsigned bits, uint8_
     return (int8_t)(*carry ? digit - 2 * half : digit);
 }
 
-void scalar_naf(const struct scalar *a, unsigned bits, int8_t digits[static SCALAR_NAF_DIGITS])
+/* The 64 bits of a number of four words from bit `at` on; zeros beyond its end. */
+static uint64_t words_from(const uint64_t word[4], unsigned at)
+{
+    unsigned index = at / 64, shift = at % 64;
+    uint64_t value = index < 4 ? word[index] >> shift : 0;
+    if (shift > 0 && index + 1 < 4)
+        value |= word[index + 1] << (64 - shift);
+    return value;
+}
+
+size_t scalar_naf_parts(const struct scalar *a, unsigned bits,
+                        struct scalar_naf_part out[static SCALAR_NAF_PARTS_MAX])
 {
     assert(bits >= 2 && bits <= 8 && a->word[3] >> 63 == 0);
     int half = 1 << (bits - 1);
     unsigned carry = 0;
+    size_t count = 0;
     for (unsigned at = 0; at < SCALAR_NAF_DIGITS;) {
-        if (words_bits(a->word, at, 1) == carry) {
-            digits[at++] = 0;
+        /* A digit is zero as long as the bits are those of the carry. */
+        uint64_t left = words_from(a->word, at) ^ (0 - (uint64_t)carry);
+        if (left == 0) {
+            at += 64;
             continue;
         }
-        int digit = (int)(words_bits(a->word, at, bits) + carry);
+        at += (unsigned)__builtin_ctzll(left);
+        int digit = (int)(words_from(a->word, at) & (uint64_t)(2 * half - 1)) + (int)carry;
         carry = digit >= half;
-        digits[at] = (int8_t)(carry ? digit - 2 * half : digit);
-        for (unsigned i = 1; i < bits && at + i < SCALAR_NAF_DIGITS; i++)
-            digits[at + i] = 0;
+        assert(count < SCALAR_NAF_PARTS_MAX && at < SCALAR_NAF_DIGITS);
+        out[count++] =
+            (struct scalar_naf_part){(uint16_t)at, (int8_t)(digit - 2 * half * (int)carry)};
         at += bits;
     }
     assert(carry == 0);
+    return count;
+}
+
+void scalar_naf(const struct scalar *a, unsigned bits, int8_t digits[static SCALAR_NAF_DIGITS])
+{
+    struct scalar_naf_part parts[SCALAR_NAF_PARTS_MAX];
+    size_t count = scalar_naf_parts(a, bits, parts);
+    memset(digits, 0, SCALAR_NAF_DIGITS);
+    for (size_t i = 0; i < count; i++)
+        digits[parts[i].at] = parts[i].digit;
 }

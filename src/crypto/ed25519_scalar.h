@@ -44,5 +44,13 @@ int8_t scalar_digit(const uint64_t word[4], unsigned from, unsigned bits, uint8_
 /* Non-adjacent form of a number below 2^255: odd digits below 2^(bits-1) in size, or zero, each
  * followed by at least bits - 1 zeros. bits is from 2 to 8. */
 void scalar_naf(const struct scalar *, unsigned bits, int8_t digits[static SCALAR_NAF_DIGITS]);
+/* The same form without its zeros: digit·2^at, from the lowest. Returns how many. */
+struct scalar_naf_part {
+    uint16_t at;
+    int8_t digit;
+};
+#define SCALAR_NAF_PARTS_MAX (SCALAR_NAF_DIGITS / 2 + 1)
+size_t scalar_naf_parts(const struct scalar *, unsigned bits,
+                        struct scalar_naf_part out[static SCALAR_NAF_PARTS_MAX]);
 
 #endif

@@ -361,14 +361,80 @@ static void vectors_sum_few_terms_as_the_portable_code_does(void **state)
             wanted = point_add(&wanted, &cached);
             point_odd_multiples(&t.point, odd[i], POINT_ODD);
             terms[i].odd = base ? point_base_odd() : odd[i];
-            scalar_naf(&t.scalar,
-                       base    ? POINT_BASE_ODD_BITS
-                       : i % 3 ? POINT_ODD_BITS
-                               : 2,
-                       terms[i].digits);
+            unsigned bits = base ? POINT_BASE_ODD_BITS : i % 3 ? POINT_ODD_BITS : 2;
+            terms[i].count = scalar_naf_parts(&t.scalar, bits, terms[i].parts);
         }
         struct point found = ifma_sum_terms(terms, count);
         point_expect(&found, &wanted);
+    }
+}
+
+/* The form's digits add up to the number, are odd and small, and stand apart. */
+static void a_non_adjacent_form_is_its_number(void **state)
+{
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct term t;
+        term_draw(&t, round % 2 == 0);
+        if (round % 3 == 0)
+            t.scalar.word[round / 3 % 3] = 0; /* long runs of zeros */
+        for (unsigned bits = 2; bits <= 8; bits++) {
+            struct scalar_naf_part parts[SCALAR_NAF_PARTS_MAX];
+            int8_t digits[SCALAR_NAF_DIGITS];
+            size_t count = scalar_naf_parts(&t.scalar, bits, parts), nonzero = 0;
+            scalar_naf(&t.scalar, bits, digits);
+            for (size_t i = 0; i < count; i++) {
+                assert_true(parts[i].digit % 2 != 0 && abs(parts[i].digit) < 1 << (bits - 1));
+                assert_true(i == 0 || parts[i].at >= parts[i - 1].at + bits);
+                assert_int_equal(digits[parts[i].at], parts[i].digit);
+            }
+            /* sum = 2·sum + digit from the top; it never goes below zero, as the number does not */
+            unsigned __int128 low = 0, high = 0;
+            for (int at = SCALAR_NAF_DIGITS - 1; at >= 0; at--) {
+                int digit = digits[at];
+                nonzero += digit != 0;
+                high = high << 1 | low >> 127;
+                low <<= 1;
+                unsigned __int128 before = low;
+                low += (unsigned __int128)(__int128)digit;
+                if (digit < 0)
+                    high -= low > before;
+                else
+                    high += low < before;
+            }
+            assert_int_equal(nonzero, count);
+            assert_true((uint64_t)low == t.scalar.word[0]);
+            assert_true((uint64_t)(low >> 64) == t.scalar.word[1]);
+            assert_true((uint64_t)high == t.scalar.word[2]);
+            assert_true((uint64_t)(high >> 64) == t.scalar.word[3]);
+        }
+    }
+}
+
+static void vectors_make_odd_multiples_as_the_portable_code_does(void **state)
+{
+    (void)state;
+    if (!ifma_available())
+        skip();
+    for (int round = 0; round < 100; round++) {
+        struct term terms[IFMA_LANES];
+        const struct point_lanes *points[IFMA_LANES];
+        struct point_lanes found[IFMA_LANES][POINT_ODD], wanted[POINT_ODD];
+        for (int i = 0; i < IFMA_LANES; i++) {
+            term_draw(&terms[i], true);
+            points[i] = &terms[i].cached;
+        }
+        ifma_odd_multiples(points, found);
+        for (int i = 0; i < IFMA_LANES; i++) {
+            point_odd_multiples(&terms[i].point, wanted, POINT_ODD);
+            for (int j = 0; j < POINT_ODD; j++) {
+                struct point a = point_add(&point_neutral, &found[i][j]);
+                struct point b = point_add(&point_neutral, &wanted[j]);
+                point_expect(&a, &b);
+                struct field left = field_multiply(&a.x, &a.y), right = field_multiply(&a.z, &a.t);
+                field_expect(&left, &right);
+            }
+        }
     }
 }
 
@@ -388,6 +454,8 @@ int main(void)
         cmocka_unit_test(vectors_decode_as_the_portable_code_does),
         cmocka_unit_test(vectors_multiply_points_as_the_portable_code_does),
         cmocka_unit_test(vectors_sum_few_terms_as_the_portable_code_does),
+        cmocka_unit_test(vectors_make_odd_multiples_as_the_portable_code_does),
+        cmocka_unit_test(a_non_adjacent_form_is_its_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
