@@ -2,8 +2,8 @@
  * bench-ledger-receipt: what checking receipts costs, on one core (spec/ledger §15, L6 and L7): one
  * at a time, also with the replicas' keys known beforehand, and many with the batch verifier.
  * Receipts of N = 4, each of another batch of 300, of four clients; four signatures each. Beside it
- * the physical limit: the signatures alone, checked one by one and in batches. All in processor
- * time of the thread.
+ * the physical limit: the signatures alone, checked one by one and in batches; and what libsodium
+ * takes for one of them. All in processor time of the thread.
  */
 #include "../tests/unit/ledger_objects.h"
 
@@ -12,6 +12,7 @@
 #include "ledger/object/known_verifier.h"
 #include "ledger/object/receipt_batch.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 
 #define ROUNDS     7
@@ -108,6 +109,17 @@ static double signatures_run(const struct ledger_verifier *verifier)
     return seconds_since(start);
 }
 
+static int libsodium_verify(void *context, const struct ledger_signature *work, size_t count,
+                            bool *valid, struct error *e)
+{
+    (void)context;
+    (void)e;
+    for (size_t i = 0; i < count; i++)
+        valid[i] = crypto_sign_verify_detached(work[i].signature, work[i].hash, HASH_LEN,
+                                               work[i].public_key) == 0;
+    return 0;
+}
+
 static void row(const char *what, struct samples *seconds, double count, double scale,
                 const char *unit)
 {
@@ -128,7 +140,8 @@ int main(void)
     struct ledger_batch_verifier *verifier;
     struct ledger_known_verifier *known;
     struct samples single = {0}, prepared = {0}, joined = {0}, command = {0}, batch = {0},
-                   one_by_one = {0}, together = {0};
+                   one_by_one = {0}, together = {0}, libsodium = {0};
+    const struct ledger_verifier libsodium_verifier = {libsodium_verify, NULL};
     struct error e;
     service_make(&service, 4);
     for (unsigned i = 0; i < RECEIPTS; i++)
@@ -147,6 +160,7 @@ int main(void)
         samples_add(&batch, batch_run(verifier));
         samples_add(&one_by_one, signatures_run(&LEDGER_VERIFIER_SINGLE));
         samples_add(&together, signatures_run(&together_verifier));
+        samples_add(&libsodium, signatures_run(&libsodium_verifier));
     }
     environment_print();
     printf("a receipt of N = 4, batch 300: %zu bytes and the transaction\n", fixed_len);
@@ -157,6 +171,7 @@ int main(void)
     row("one check with the batch verifier", &joined, RECEIPTS, 1e6, "us");
     row("  of a file, as receipt verify does it", &command, RECEIPTS, 1e6, "us");
     row("  its 4 signatures alone, one by one", &one_by_one, RECEIPTS, 1e6, "us");
+    row("  one of them, by libsodium", &libsodium, SIGNATURES, 1e6, "us");
     row("many checks with the batch verifier", &batch, RECEIPTS, 0, "/s");
     row("  their signatures alone", &together, RECEIPTS, 0, "/s");
     environment_verdict();

@@ -8,7 +8,10 @@
  *   judge   the sum over a group; halves of it when it is not zero; single checks at the end
  *
  * Keys of the piece lie in a table with open addressing. Its hash is keyed with random words, so
- * that nobody can send keys that all fall on one place.
+ * that nobody can send keys that all fall on one place. Few keys are looked through without it.
+ *
+ * The signatures of one receipt are few: their sum takes no buckets but a table of odd multiples
+ * for every key and every R, eight of them made at once, and one row of doublings for all.
  */
 #include "crypto/ed25519_batch.h"
 
@@ -27,9 +30,12 @@
 /* A sum over fewer costs more than single checks. */
 #define GROUP_MIN_PORTABLE 8
 #define GROUP_MIN_IFMA     2
-/* Up to so many signatures are summed with one row of doublings instead of buckets, with vectors.
- */
-#define FEW_MAX   15
+/* Up to so many signatures are few. */
+#define FEW_MAX 15
+/* Their keys and commitments, in whole rows of lanes. */
+#define FEW_POINTS ((2 * FEW_MAX + IFMA_LANES - 1) / IFMA_LANES * IFMA_LANES)
+_Static_assert(1 + 2 * FEW_MAX <= IFMA_TERMS_MAX, "a sum of few has one term for each");
+
 #define ALIGNMENT 64
 #define NO_KEY    UINT32_MAX
 
@@ -64,6 +70,7 @@ struct ed25519_batch {
     uint32_t *group_keys;
     const struct ed25519_item *items;
     bool *valid;
+    uint64_t singles; /* checked so */
 };
 
 void ed25519_batch_destroy(struct ed25519_batch *b)
@@ -141,6 +148,7 @@ static size_t key_slot(const struct ed25519_batch *b, const uint8_t *bytes)
     return (size_t)(hash ^ hash >> 32) & (b->slots - 1);
 }
 
+/* A new key, undecoded. */
 static uint32_t key_append(struct ed25519_batch *b, const uint8_t *bytes)
 {
     assert(b->key_count < b->capacity);
@@ -149,7 +157,7 @@ static uint32_t key_append(struct ed25519_batch *b, const uint8_t *bytes)
     return b->key_count++;
 }
 
-/* The key's index; a new one is put at the end, undecoded. */
+/* The key's index; a new one is put at the end. */
 static uint32_t key_find_hashed(struct ed25519_batch *b, const uint8_t *bytes)
 {
     size_t at = key_slot(b, bytes);
@@ -160,6 +168,7 @@ static uint32_t key_find_hashed(struct ed25519_batch *b, const uint8_t *bytes)
     return key_append(b, bytes);
 }
 
+/* The same, among few. */
 static uint32_t key_find(struct ed25519_batch *b, const uint8_t *bytes)
 {
     for (uint32_t i = 0; i < b->key_count; i++)
@@ -290,7 +299,7 @@ static size_t key_add(struct ed25519_batch *b, const struct batch_signature *sig
 /* The odd multiples of all points of few signatures: of the `listed` keys, then of the commitments
  * from `from` on. */
 static void few_multiples(const struct ed25519_batch *b, size_t from, size_t count, size_t listed,
-                          struct point_lanes (*odd)[POINT_ODD])
+                          struct point_lanes odd[static FEW_POINTS][POINT_ODD])
 {
     for (size_t at = 0; at < count; at += IFMA_LANES) {
         const struct point_lanes *points[IFMA_LANES];
@@ -309,7 +318,7 @@ static struct point few_sum(const struct ed25519_batch *b, size_t from, size_t t
                             const struct scalar *base_scalar, size_t listed)
 {
     struct ifma_term terms[1 + 2 * FEW_MAX], *term = terms;
-    struct point_lanes odd[2 * FEW_MAX][POINT_ODD];
+    struct point_lanes odd[FEW_POINTS][POINT_ODD];
     size_t count = listed + to - from;
     few_multiples(b, from, count, listed, odd);
     term->odd = point_base_odd();
@@ -366,6 +375,7 @@ static int group_judge(struct ed25519_batch *b, size_t from, size_t to)
 static int singles_judge(struct ed25519_batch *b, size_t from, size_t to)
 {
     int all = 1;
+    b->singles += to - from;
     for (size_t i = from; i < to; i++) {
         const struct batch_signature *signature = &b->signatures[i];
         bool good = equation_holds(b->kernel == ED25519_KERNEL_IFMA, &signature->s, &signature->k,
@@ -424,4 +434,9 @@ int ed25519_batch_verify(struct ed25519_batch *b, const struct ed25519_item *ite
     memset(valid, 0, count * sizeof *valid);
     return error_set(e, ATOLL_EUNAVAIL,
                      "cannot verify signatures: the kernel gives no random bytes");
+}
+
+uint64_t ed25519_batch_singles(const struct ed25519_batch *b)
+{
+    return b->singles;
 }

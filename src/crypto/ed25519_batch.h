@@ -45,10 +45,14 @@ void ed25519_batch_destroy(struct ed25519_batch *);
 
 /*
  * valid[i] becomes the verdict on items[i]. Any count: more than the capacity are taken in pieces.
+ * Takes up to 100 KiB of stack.
  * 0 whatever the verdicts are; ATOLL_EUNAVAIL when the kernel gives no random bytes, and then every
  * verdict is false.
  */
 int ed25519_batch_verify(struct ed25519_batch *, const struct ed25519_item *items, size_t count,
                          bool *valid, struct error *);
+/* How many signatures have been checked one by one since it was made. Where all are good and more
+ * than a handful, none. */
+uint64_t ed25519_batch_singles(const struct ed25519_batch *);
 
 #endif

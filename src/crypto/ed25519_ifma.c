@@ -451,7 +451,8 @@ struct cached8 {
     struct field8 of[4];
 };
 
-IFMA_INLINE struct cached8 cached8_gather(const struct point_lanes *const from[static IFMA_LANES])
+static IFMA_TARGET struct cached8
+cached8_gather(const struct point_lanes *const from[static IFMA_LANES])
 {
     struct cached8 out;
     for (int i = 0; i < FIELD_LIMBS; i++) {
@@ -466,8 +467,8 @@ IFMA_INLINE struct cached8 cached8_gather(const struct point_lanes *const from[s
 }
 
 /* Writes lane j to out[j][index]. */
-IFMA_INLINE void cached8_scatter(const struct cached8 *from, int index,
-                                 struct point_lanes out[static IFMA_LANES][POINT_ODD])
+static IFMA_TARGET void cached8_scatter(const struct cached8 *from, int index,
+                                        struct point_lanes out[static IFMA_LANES][POINT_ODD])
 {
     const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
     const __m512i high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
@@ -492,7 +493,7 @@ IFMA_INLINE void cached8_scatter(const struct cached8 *from, int index,
 }
 
 /* As point_cache. */
-IFMA_INLINE struct cached8 point8_cache(const struct point8 *p)
+static IFMA_TARGET struct cached8 point8_cache(const struct point8 *p)
 {
     struct field8 factor = lanes_same(&field_2d);
     return (struct cached8){{field8_subtract(&p->y, &p->x), field8_add(&p->y, &p->x),

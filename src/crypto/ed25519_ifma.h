@@ -1,9 +1,11 @@
 /*
- * The vector kernels of batch verification: decoding eight points at once, and the bucket sums of
- * two windows at once. Same values as the portable code, in about a quarter of the time.
+ * The vector kernels of batch verification: decoding eight points and making their odd multiples at
+ * once, and sums in two halves at once: the buckets of two windows, or the terms of a sum of few.
+ * Same values as the portable code, in about a quarter of the time.
  *
- * A vector of 512 bits holds either limb i of eight elements (decoding) or limb i of the four
- * coordinates of two points (additions: two products of eight lanes each, instead of eight of one).
+ * A vector of 512 bits holds either limb i of eight elements (decoding, odd multiples) or limb i of
+ * the four coordinates of two points (sums: two products of eight lanes each, instead of eight of
+ * one).
  * Only where ifma_available().
  */
 #ifndef CRYPTO_ED25519_IFMA_H

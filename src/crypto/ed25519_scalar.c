@@ -20,8 +20,8 @@ static bool scalar_below(const struct scalar *a, const struct scalar *b)
     return false;
 }
 
-/* a += b or a -= b on four words; returns the carry or the borrow. */
-static unsigned words_add(uint64_t a[static 4], const uint64_t b[static 4])
+/* a += b or a -= b on four words, modulo 2^256. */
+static void words_add(uint64_t a[static 4], const uint64_t b[static 4])
 {
     wide carry = 0;
     for (int i = 0; i < 4; i++) {
@@ -29,10 +29,9 @@ static unsigned words_add(uint64_t a[static 4], const uint64_t b[static 4])
         a[i] = (uint64_t)carry;
         carry >>= 64;
     }
-    return (unsigned)carry;
 }
 
-static unsigned words_subtract(uint64_t a[static 4], const uint64_t b[static 4])
+static void words_subtract(uint64_t a[static 4], const uint64_t b[static 4])
 {
     unsigned borrow = 0;
     for (int i = 0; i < 4; i++) {
@@ -40,7 +39,6 @@ static unsigned words_subtract(uint64_t a[static 4], const uint64_t b[static 4])
         a[i] = (uint64_t)difference;
         borrow = (unsigned)(difference >> 64) & 1;
     }
-    return borrow;
 }
 
 /* out (count + 2 words) = a (count words)·tail. */

@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-#define ITEMS_MAX 12
+#define ITEMS_MAX 24
 
 int LLVMFuzzerInitialize(int *count, char ***arguments);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

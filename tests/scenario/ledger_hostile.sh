@@ -28,7 +28,7 @@ refuses() { # name pattern file how argument: a replica with such a file says so
     rm -rf "$work/copy"
     cp -a --sparse=always "$replica" "$work/copy"
     "$how" "$work/copy/$file" "$argument"
-    expect 125 "$name is refused" timeout 20 "$atoll" ledger node "$work/copy"
+    expect 125 "$name is refused" timeout 60 "$atoll" ledger node "$work/copy"
     check "$name is named" grep -q "$pattern" "$err"
 }
 cut() { truncate -s "$2" "$1"; }
@@ -45,9 +45,10 @@ waits() { # name pattern file how argument: it says so and starts, and waits for
     rm -rf "$work/copy"
     cp -a --sparse=always "$replica" "$work/copy"
     "$how" "$work/copy/$file" "$argument"
+    : >"$work/waits.out" # what the one before said
     "$atoll" ledger node "$work/copy" >"$work/waits.out" 2>"$work/waits.err" &
     pid=$!
-    for _ in $(seq 80); do
+    for _ in $(seq 240); do
         # Before it says that it runs, a signal ends it at once.
         grep -q '^replica ' "$work/waits.out" && break
         sleep 0.25
@@ -78,7 +79,7 @@ heals() { # name which how argument: replica 2 starts with such a segment; the o
         "$atoll" ledger node "$work/demo/replica-$i" >"$work/$i.out" 2>"$work/$i.err" &
         pids+=($!)
     done
-    for _ in $(seq 60); do
+    for _ in $(seq 240); do
         sleep 0.5
         whole 2>"$work/null" && break
     done

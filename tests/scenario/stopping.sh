@@ -12,14 +12,6 @@ END
 chmod +x "$work/compiler"
 export TMPDIR="$work/tmp dir" WASI_CC=$work/compiler STARTED=$work/started
 
-soon() { # condition...: within 10 s
-    local i
-    for i in $(seq 200); do
-        "$@" && return
-        sleep 0.05
-    done
-    return 1
-}
 compiling() { [ -s "$STARTED" ]; }
 ended() { ! kill -0 "$1" 2>/dev/null; }
 no_nodes() { ! pgrep -f -- "--data $TMPDIR" >/dev/null; }

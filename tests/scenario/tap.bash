@@ -45,6 +45,15 @@ check() { # name command...
     fi
 }
 
+soon() { # condition...: within 30 s
+    local i
+    for i in $(seq 600); do
+        "$@" && return
+        sleep 0.05
+    done
+    return 1
+}
+
 prints() { # name text: the last expected command printed exactly this
     check "$1" diff <(printf '%s\n' "$2") "$out"
 }

@@ -66,7 +66,7 @@ void sim_tell_message(struct sim_world *w, unsigned from, unsigned to, struct sl
 void sim_tell_machines(struct sim_cluster *c)
 {
     static const char *const phase[] = {"recovering", "normal",     "view change", "abstaining",
-                                        "transfer",   "quarantine", "stopped"};
+                                        "transfer",   "quarantine", "stopped",     "astray"};
 
     for (unsigned i = 0; c->world.trace && i < c->machines; i++) {
         const struct sim_machine *m = &c->machine[i];
@@ -76,9 +76,9 @@ void sim_tell_machines(struct sim_cluster *c)
                        "machine %u (replica %u)%s: %s, view %llu, ViewChange for %llu, last %llu, "
                        "prepared %llu, committed %llu, pool %llu%s%s",
                        i, m->replica, m->correct ? "" : " faulty",
-                       !m->core       ? "down"
-                       : s->phase < 7 ? phase[s->phase]
-                                      : "?",
+                       !m->core                                    ? "down"
+                       : s->phase < sizeof phase / sizeof phase[0] ? phase[s->phase]
+                                                                   : "?",
                        (unsigned long long)s->view, (unsigned long long)s->view_change_sent,
                        (unsigned long long)s->s_last, (unsigned long long)s->s_prepared,
                        (unsigned long long)s->s_committed, (unsigned long long)s->pool_requests,

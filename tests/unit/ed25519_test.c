@@ -424,6 +424,106 @@ static void one_bad_signature_is_found_wherever_it_lies(void **state)
     }
 }
 
+/* Valid ones: two of libsodium under one key, and between them two that only ZIP-215 takes: with
+ * parts of small order, and of small order altogether. */
+static void few_fill(struct signed_message *messages, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint8_t a[32], r[32], seed[32] = {(uint8_t)(i / 4)};
+        message_fill(&messages[i]);
+        scalars_draw(a, r);
+        if (i % 4 == 1) {
+            signed_with_torsion(&messages[i], a, r, randombytes_uniform(8), randombytes_uniform(8));
+        } else if (i % 4 == 3) {
+            memset(messages[i].signature, 0, 64);
+            torsion_encoding(randombytes_uniform(TORSION_COUNT), messages[i].signature);
+            torsion_encoding(randombytes_uniform(TORSION_COUNT), messages[i].public_key);
+        } else {
+            signed_by_sodium(&messages[i], seed);
+        }
+    }
+}
+
+/* Breaks a signature in one of the ways in which one can be. */
+static void few_break(struct signed_message *m, size_t way)
+{
+    switch (way % 4) {
+    case 0: m->signature[32] ^= 1; break;
+    case 1: memcpy(m->signature + 32, order_bytes, 32); break;
+    case 2: /* y = 2 is of no point */
+        memset(m->signature, 0, 32);
+        m->signature[0] = 2;
+        break;
+    default:
+        memset(m->public_key, 0, 32);
+        m->public_key[0] = 2;
+        break;
+    }
+}
+
+/* Up to more than go into one sum of few. */
+static void few_signatures_get_their_single_verdicts_wherever_a_bad_one_stands(void **state)
+{
+    (void)state;
+    enum { MOST = SANITIZED ? 10 : 18 };
+    struct signed_message messages[MOST];
+    bool expected[MOST];
+    for (size_t count = 1; count <= MOST; count++) {
+        for (size_t bad = 0; bad <= count; bad++) { /* count: none is */
+            few_fill(messages, count);
+            for (size_t i = 0; i < count; i++)
+                expected[i] = true;
+            if (bad < count) {
+                few_break(&messages[bad], bad + count);
+                expected[bad] = false;
+            }
+            for (size_t i = 0; i < count; i++)
+                assert_int_equal(ed25519_verify(messages[i].public_key, messages[i].message,
+                                                messages[i].len, messages[i].signature),
+                                 expected[i]);
+            batches_expect(messages, count, expected, count);
+        }
+    }
+}
+
+/* A sum that came out wrong would be made good by single checks, but slowly. */
+static void good_signatures_are_checked_together_and_not_singly(void **state)
+{
+    (void)state;
+    enum { MOST = 120 };
+    static struct signed_message messages[MOST];
+    struct ed25519_item items[MOST];
+    bool valid[MOST];
+    struct error e;
+    few_fill(messages, MOST);
+    for (size_t i = 0; i < MOST; i++)
+        items[i] = item_of(&messages[i]);
+    enum ed25519_kernel kernel[2];
+    int known = kernels(kernel);
+    for (int k = 0; k < known; k++) {
+        size_t least = kernel[k] == ED25519_KERNEL_IFMA ? 2 : 8;
+        struct ed25519_batch *batch = batch_of(MOST, kernel[k]);
+        for (size_t count = least; count <= MOST; count += count < 24 ? 1 : 16) {
+            assert_int_equal(ed25519_batch_verify(batch, items, count, valid, &e), 0);
+            assert_int_equal(ed25519_batch_singles(batch), 0);
+        }
+        assert_int_equal(ed25519_batch_verify(batch, items, 1, valid, &e), 0);
+        assert_int_equal(ed25519_batch_singles(batch), 1);
+        /* A bad one is looked for by halves: at most two groups are checked singly. */
+        few_break(&messages[70], 0);
+        assert_int_equal(ed25519_batch_verify(batch, items, MOST, valid, &e), 0);
+        assert_true(ed25519_batch_singles(batch) > 1 && ed25519_batch_singles(batch) <= 1 + 16);
+        few_break(&messages[70], 0); /* undone */
+        /* One half is bad; the other is not suspected for it. */
+        few_break(&messages[2], 0);
+        uint64_t before = ed25519_batch_singles(batch);
+        assert_int_equal(ed25519_batch_verify(batch, items, 16, valid, &e), 0);
+        assert_int_equal(ed25519_batch_singles(batch) - before, 8);
+        few_break(&messages[2], 0);
+        ed25519_batch_destroy(batch);
+    }
+}
+
 static void bad_signatures_cannot_cancel_each_other(void **state)
 {
     (void)state;
@@ -474,6 +574,8 @@ int main(void)
         cmocka_unit_test(ordinary_signatures_get_the_verdict_of_libsodium),
         cmocka_unit_test(a_batch_gives_the_single_verdicts_in_every_grouping),
         cmocka_unit_test(one_bad_signature_is_found_wherever_it_lies),
+        cmocka_unit_test(few_signatures_get_their_single_verdicts_wherever_a_bad_one_stands),
+        cmocka_unit_test(good_signatures_are_checked_together_and_not_singly),
         cmocka_unit_test(bad_signatures_cannot_cancel_each_other),
         cmocka_unit_test(a_batch_has_bounds),
     };

@@ -3,10 +3,12 @@
  * costs when its gaps were filled.
  */
 #define _GNU_SOURCE
+#include "ledger/log/state_file.h"
 #include "ledger_log_run.h"
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -287,11 +289,64 @@ static void in_async_mode_little_is_durable_when_it_is_asked_for(void **state)
     assert_int_equal(nftw(path, removed, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+/* The state file of a log, once it is another one than before; false: it stayed as it was. */
+static bool state_changes(const char *directory, uint8_t state[static 2 * STATE_SLOT])
+{
+    char path[PATH_MAX];
+    uint8_t now[2 * STATE_SLOT];
+    snprintf(path, sizeof path, "%s/state", directory);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    bool other = false;
+    for (int i = 0; i < 2000 && !other; i++) {
+        assert_int_equal(pread(fd, now, sizeof now, 0), sizeof now);
+        other = memcmp(now, state, sizeof now) != 0;
+        if (!other)
+            usleep(10000);
+    }
+    close(fd);
+    memcpy(state, now, sizeof now);
+    return other;
+}
+
+static void in_async_mode_what_the_owner_wrote_is_marked_when_the_log_rests(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/atoll-log-XXXXXX";
+    uint8_t slots[2 * STATE_SLOT] = {0};
+    struct run *r = calloc(1, sizeof *r);
+    struct log_files files;
+    int fd = eventfd(0, EFD_CLOEXEC);
+    assert_non_null(mkdtemp(path));
+    r->random = 4;
+    assert_int_equal(log_directory_open(path, false, &files, &e), 0);
+    struct ledger_log_config config = {.files = &files,
+                                       .pipeline = PIPELINE,
+                                       .mode = LEDGER_LOG_ASYNC,
+                                       .wake = wake,
+                                       .wake_context = &fd};
+    memcpy(config.genesis, genesis, sizeof genesis);
+    assert_int_equal(ledger_log_open(&config, &r->log, &r->found, &e), 0);
+    assert_true(state_changes(path, slots)); /* that it was opened */
+    for (int rest = 0; rest < 3; rest++) {
+        append(r, LEDGER_RECORD_ENTRY, LEDGER_ENTRY_TX, r->end, 300);
+        ledger_log_sync(r->log, r->lsns[r->count - 1]);
+        durable_wait(r->log, fd, r->lsns[r->count - 1]);
+        assert_true(state_changes(path, slots));
+    }
+    assert_int_equal(ledger_log_close(r->log, true, &e), 0);
+    log_directory_close(&files);
+    close(fd);
+    free(r);
+    assert_int_equal(nftw(path, removed, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_directory_holds_a_log_that_a_thread_writes),
         cmocka_unit_test(in_async_mode_little_is_durable_when_it_is_asked_for),
+        cmocka_unit_test(in_async_mode_what_the_owner_wrote_is_marked_when_the_log_rests),
         cmocka_unit_test(what_is_written_begins_its_way_to_the_disk_as_it_fills_a_mebibyte),
         cmocka_unit_test(a_gap_that_was_filled_keeps_neither_thread_nor_room),
     };

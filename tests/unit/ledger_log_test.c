@@ -234,6 +234,37 @@ static void only_an_unclean_stop_of_the_machine_in_async_mode_quarantines(void *
     }
 }
 
+static void a_log_of_another_ledger_is_told_from_a_damaged_one(void **state)
+{
+    (void)state;
+    struct run *r = calloc(1, sizeof *r);
+    struct disk *d = calloc(1, sizeof *d);
+    assert_int_equal(run_open(r, d, LEDGER_LOG_STRICT, "m"), 0);
+    assert_int_equal(append(r, LEDGER_RECORD_ENTRY, LEDGER_ENTRY_GENESIS, 0, 50), 0);
+    assert_int_equal(make_durable(r), 0);
+    assert_int_equal(ledger_log_close(r->log, true, &e), 0);
+    struct log_files files = disk_files(d);
+    struct ledger_log_config config = {.files = &files,
+                                       .pipeline = PIPELINE,
+                                       .segment_bytes = SEGMENT_SIZE,
+                                       .machine = "m",
+                                       .threadless = true,
+                                       .genesis = "another service"};
+    for (int read_only = 0; read_only < 2; read_only++) {
+        config.read_only = read_only;
+        assert_int_equal(ledger_log_open(&config, &r->log, &r->found, &e), -ATOLL_EINVAL);
+        assert_non_null(strstr(e.text, "of another ledger"));
+    }
+    /* And nothing has happened to it. */
+    assert_int_equal(run_open(r, d, LEDGER_LOG_STRICT, "m"), 0);
+    assert_true(r->found.clean);
+    check_ledger(r->log, r, r->count);
+    assert_int_equal(ledger_log_close(r->log, true, &e), 0);
+    disk_free(d);
+    free(d);
+    free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_failed_sync_is_final),
         cmocka_unit_test(async_mode_synchronises_view_changes_only),
         cmocka_unit_test(only_an_unclean_stop_of_the_machine_in_async_mode_quarantines),
+        cmocka_unit_test(a_log_of_another_ledger_is_told_from_a_damaged_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -508,6 +508,96 @@ static void a_replica_that_lost_what_it_signed_signs_nothing_else_in_that_view(v
     cluster_destroy(c);
 }
 
+/* Whether the votes, or the evidence, of its last batches are all here. */
+static bool evidence_is_here(struct cluster *c, unsigned i)
+{
+    uint64_t last = cluster_status(c, i).s_last;
+    for (uint64_t s = last - CLUSTER_P + 1; s <= last; s++)
+        if (!slot_in_ledger(c->nodes[i].replica, s)->evidence.len)
+            return false;
+    return true;
+}
+
+/* History brings the evidence of a batch P batches later only; nobody asks for more batches. */
+static void who_caught_up_with_a_service_at_rest_leaves_its_view_to_it(void **state)
+{
+    (void)state;
+    for (unsigned missed = 1; missed <= 6; missed++) {
+        struct cluster *c = cluster_create(4);
+        cluster_requests(c, 0, 0, 2);
+        cluster_cut(c, 3, true);
+        cluster_requests(c, 0, 0, missed);
+        cluster_pass(c, 500000);
+        cluster_cut(c, 3, false);
+        cluster_pass(c, 10000000);
+        assert_int_equal(cluster_status(c, 3).s_committed, cluster_status(c, 0).s_last);
+        assert_true(evidence_is_here(c, 3));
+        assert_int_equal(cluster_status(c, 3).phase, LEDGER_NORMAL);
+        assert_int_equal(cluster_status(c, 3).view_change_sent, 0);
+        cluster_stop_node(c, 3);
+        lose_entries(&c->nodes[3], 2);
+        cluster_start_node(c, 3);
+        cluster_pass(c, 10000000);
+        assert_int_equal(cluster_status(c, 3).s_committed, cluster_status(c, 0).s_last);
+        assert_true(evidence_is_here(c, 3));
+        assert_int_equal(cluster_status(c, 3).view_change_sent, 0);
+        cluster_destroy(c);
+    }
+}
+
+/*
+ * A primary lost its newest batches, of which marks say that it signed them, and has them back from
+ * the others. Its clients reach nobody else: nobody misses an answer, and ends its view.
+ */
+static void a_primary_that_lost_its_batches_still_serves_its_clients(void **state)
+{
+    (void)state;
+    for (uint64_t lost = 1; lost <= 4; lost++) {
+        struct error e;
+        struct ledger_batch_info batch;
+        struct cluster *c = cluster_create(4);
+        cluster_requests(c, 0, 0, 8);
+        uint64_t last = cluster_status(c, 0).s_last;
+        assert_int_equal(ledger_batch_at(c->nodes[0].replica, last + 1 - lost, &batch, &e), 0);
+        cluster_stop_node(c, 0);
+        lose_entries(&c->nodes[0], batch.position - 1); /* with its Evidence */
+        cluster_start_node(c, 0);
+        assert_int_equal(cluster_status(c, 0).s_last, last - lost);
+        cluster_pass(c, 3000000);
+        assert_int_equal(cluster_status(c, 0).s_last, last);
+        assert_true(evidence_is_here(c, 0));
+        cluster_requests(c, 0, 0, 1);
+        cluster_pass(c, 3000000); /* it abstains in its view, and asks for the next */
+        cluster_requests(c, 0, 0, 2);
+        cluster_pass(c, 3000000);
+        cluster_assert_agree(c, last + 3);
+        cluster_destroy(c);
+    }
+}
+
+static void one_that_is_astray_says_so_until_a_later_view(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(4);
+    cluster_requests(c, 0, 0, 3);
+    cluster_leave(c, 1, 1);
+    cluster_run(c);
+    assert_int_equal(cluster_status(c, 3).phase, LEDGER_NORMAL);
+    /* What its ledger stands on is another NewView(1), as it were: it signs nothing in that view.
+     */
+    c->nodes[3].replica->astray = true;
+    c->nodes[3].replica->abstain_view = 1;
+    assert_int_equal(cluster_status(c, 3).phase, LEDGER_ASTRAY);
+    cluster_requests(c, 0, 1, 3);
+    assert_true(cluster_status(c, 0).s_committed > cluster_status(c, 3).s_committed);
+    cluster_leave(c, 1, 2);
+    cluster_run(c);
+    cluster_pass(c, 500000);
+    assert_int_equal(cluster_status(c, 3).view, 2);
+    assert_int_equal(cluster_status(c, 3).phase, LEDGER_NORMAL);
+    cluster_destroy(c);
+}
+
 /* Of the last list of certificates that was made anew only the first one reached the disk; its s.
  */
 static uint64_t tear_list(struct cluster_node *node)
@@ -617,6 +707,9 @@ int main(void)
         cmocka_unit_test(a_replica_that_asked_for_a_view_alone_still_serves_its_clients),
         cmocka_unit_test(a_primary_that_abstains_makes_room_for_another),
         cmocka_unit_test(a_replica_that_lost_what_it_signed_signs_nothing_else_in_that_view),
+        cmocka_unit_test(who_caught_up_with_a_service_at_rest_leaves_its_view_to_it),
+        cmocka_unit_test(a_primary_that_lost_its_batches_still_serves_its_clients),
+        cmocka_unit_test(one_that_is_astray_says_so_until_a_later_view),
         cmocka_unit_test(a_torn_list_of_certificates_is_not_reported),
         cmocka_unit_test(a_new_view_that_only_the_vote_log_remembers_was_signed),
     };

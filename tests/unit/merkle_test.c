@@ -171,6 +171,58 @@ static void a_copied_frontier_is_a_point_to_return_to(void **state)
     }
 }
 
+/* Its hashes alone, lowest bit of the size first, and nothing beyond them. */
+static void a_packed_frontier_comes_back_as_it_was(void **state)
+{
+    (void)state;
+    struct merkle_frontier f = {0}, again;
+    uint8_t bytes[MERKLE_FRONTIER_MAX + 1];
+    struct error e;
+    for (size_t size = 0; size < 70; size++) {
+        memset(bytes, 0xa5, sizeof bytes);
+        size_t len = merkle_frontier_pack(&f, bytes);
+        assert_int_equal(len, merkle_frontier_packed(size));
+        assert_int_equal(len, (size_t)__builtin_popcountll(size) * HASH_LEN);
+        assert_int_equal(bytes[len], 0xa5);
+        memset(&again, 0xff, sizeof again);
+        merkle_frontier_unpack(&again, size, bytes);
+        assert_true(merkle_frontier_equal(&f, &again));
+        assert_true(merkle_frontier_equal(&again, &f));
+        struct merkle_hash root = merkle_frontier_root(&again), wanted = plain_root(0, size);
+        hash_expect(&root, &wanted);
+        if (size > 0)
+            hash_expect((const struct merkle_hash *)bytes, &f.subtree[__builtin_ctzll(size)]);
+        assert_int_equal(merkle_frontier_append(&again, &leaves[size], &e), 0);
+        assert_false(merkle_frontier_equal(&f, &again));
+        assert_int_equal(merkle_frontier_append(&f, &leaves[size], &e), 0);
+    }
+}
+
+/* Of trees of one size, leaf for leaf; what lies in unused places does not count. */
+static void frontiers_are_equal_when_all_leaves_are(void **state)
+{
+    (void)state;
+    struct error e;
+    for (size_t size = 1; size < 40; size++) {
+        for (size_t other = 0; other < size; other++) {
+            struct merkle_frontier a = {0}, b = {0};
+            for (size_t i = 0; i < size; i++) {
+                assert_int_equal(merkle_frontier_append(&a, &leaves[i], &e), 0);
+                assert_int_equal(
+                    merkle_frontier_append(&b, &leaves[i == other ? SIZE_MAX_TESTED - 1 : i], &e),
+                    0);
+            }
+            assert_false(merkle_frontier_equal(&a, &b));
+            assert_true(merkle_frontier_equal(&a, &a));
+            b = a;
+            for (unsigned k = 0; k < MERKLE_LEVELS; k++)
+                if (!(size >> k & 1))
+                    b.subtree[k].bytes[0] ^= 1;
+            assert_true(merkle_frontier_equal(&a, &b));
+        }
+    }
+}
+
 static void paths_of_all_leaves_are_those_of_the_definition_and_verify(void **state)
 {
     (void)state;
@@ -298,6 +350,8 @@ int main(void)
         cmocka_unit_test(roots_of_all_sizes_are_those_of_the_definition),
         cmocka_unit_test(after_a_rollback_nothing_is_left_of_what_was_cut),
         cmocka_unit_test(a_copied_frontier_is_a_point_to_return_to),
+        cmocka_unit_test(a_packed_frontier_comes_back_as_it_was),
+        cmocka_unit_test(frontiers_are_equal_when_all_leaves_are),
         cmocka_unit_test(paths_of_all_leaves_are_those_of_the_definition_and_verify),
         cmocka_unit_test(a_path_shows_one_leaf_in_one_place_only),
         cmocka_unit_test(a_path_that_follows_another_leads_where_it_leads_alone),

@@ -596,6 +596,11 @@ const struct command command_ledger_bench = {
         "Starts replicas and clients on this machine, runs SmallBank at full load, and prints\n"
         "transactions per second, latency from submission to checked receipt, and the CPU time "
         "that\n"
-        "a transaction takes in each stage. Without --dir everything is removed afterwards.",
+        "a transaction takes in each stage. Without --dir everything is removed afterwards.\n"
+        "\n"
+        "Exit code: 0, or\n"
+        "  2    the command line is wrong\n"
+        "  124  too little was answered in time\n"
+        "  125  a replica does not start, or what the figures rest on does not hold",
     .run = bench_run,
 };

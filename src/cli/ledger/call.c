@@ -283,9 +283,9 @@ static int store_open(struct call *c, struct error *e)
 static int call_prepare(struct call *c, struct error *e)
 {
     const struct request *r = c->request;
-    if (r->genesis == NULL || r->key == NULL)
-        return error_set(e, ATOLL_EINVAL, "give --genesis FILE and --key FILE");
     int rc = key_read(r, &c->key, e);
+    if (rc == -ATOLL_ECORRUPT)
+        rc = e->code = -ATOLL_EMALFORMED; /* it is no key */
     return rc == 0 ? ledger_genesis_read(r->genesis, &c->genesis_bytes, &c->genesis, e) : rc;
 }
 
@@ -294,11 +294,8 @@ static int call_perform(struct call *c)
 {
     struct error e;
     int rc = call_prepare(c, &e);
-    if (rc != 0) {
-        ledger_report(&e);
-        return EXIT_USAGE;
-    }
-    rc = store_open(c, &e);
+    if (rc == 0)
+        rc = store_open(c, &e);
     if (rc == 0)
         rc = c->request->request ? request_write(c, &e) : call_do(c, &e);
     if (rc == 0)
@@ -347,6 +344,8 @@ static int call_run(int argc, char **argv)
     struct call *c = calloc(1, sizeof *c);
     int rc = c ? call_parse(&operands, &c->what, &e) : error_set(&e, ATOLL_ENOMEM, "no memory");
     free(operands.items);
+    if (rc == 0 && (r.genesis == NULL || r.key == NULL))
+        rc = error_set(&e, ATOLL_EINVAL, "give --genesis FILE and --key FILE");
     if (rc == 0) {
         c->request = &r;
         code = call_perform(c);
@@ -370,7 +369,13 @@ const struct command command_ledger_call = {
         "  pay FROM TO AMOUNT         amalgamate FROM TO         check CUSTOMER AMOUNT\n"
         "  create CUSTOMER SAVINGS CHECKING\n"
         "The receipt is kept beside the key, and what is called later is executed later: see\n"
-        "--store, and `atoll ledger receipt`. Exit code 1 when the procedure says no (its status\n"
-        "is not 0).",
+        "--store, and `atoll ledger receipt`.\n"
+        "\n"
+        "Exit code: 0, or\n"
+        "  1    the procedure says no (its status is not 0)\n"
+        "  2    the command line is wrong\n"
+        "  124  not enough replicas answered in time; it may still be executed\n"
+        "  125  a file cannot be read or written, or is another ledger's; or the replicas refuse\n"
+        "  126  the passphrase does not open the key, or a file is no key or genesis",
     .run = call_run,
 };

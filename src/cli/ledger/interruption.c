@@ -10,20 +10,28 @@
 
 #define PIECE_NS 50000000
 
+static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 static volatile sig_atomic_t caught;
 
+/* The next one ends the process, whichever it is. */
 static void signal_take(int number)
 {
+    struct sigaction now;
     caught = number;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler == signal_take)
+            signal(numbers[i], SIG_DFL);
 }
 
 void interruption_catch(void)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction action = {.sa_handler = signal_take,
-                               .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        sigaction(numbers[i], &action, NULL);
+    const struct sigaction action = {.sa_handler = signal_take, .sa_flags = SA_RESTART};
+    struct sigaction now;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        sigaction(numbers[i], NULL, &now);
+        if (numbers[i] != SIGHUP || now.sa_handler != SIG_IGN) /* under nohup it stays ignored */
+            sigaction(numbers[i], &action, NULL);
+    }
 }
 
 bool interrupted(void)

@@ -57,7 +57,7 @@ static int keygen_run(int argc, char **argv)
         return code;
     if (key_make(&r, operands.items[0], &key, &e) != 0) {
         ledger_report(&e);
-        code = exit_code_of(&e);
+        code = e.code == -ATOLL_ECORRUPT ? EXIT_REFUSED : exit_code_of(&e);
     } else {
         key_print(&r, key);
         code = EXIT_OK;

@@ -72,6 +72,8 @@ int ledger_genesis_read(const char *path, struct buffer *bytes, struct ledger_ge
     if (rc == 0)
         return 0;
     buffer_free(bytes);
+    if (rc == -ATOLL_ECORRUPT)
+        e->code = -ATOLL_EMALFORMED; /* refused, not damaged while it was used */
     return error_prefix(e, "the genesis %s", path);
 }
 

@@ -494,11 +494,17 @@ const struct command command_ledger_receipt = {
         "verify  checks that receipts hold: the transaction is in the batch, the client signed\n"
         "        it, Q replicas signed the batch and declared themselves prepared, and the index\n"
         "        is above the one the client had seen. Nothing but the genesis is trusted, nobody\n"
-        "        is asked. Exit code 1 when one does not hold\n"
+        "        is asked\n"
         "show    tells what is in receipts without checking them\n"
         "get     asks a replica (atoll ledger node --http) for the receipt of a transaction, by\n"
         "        its index, or by its request's hash when it is one of the last half a million at\n"
         "        most that the replica knows so; waits some seconds for its evidence. Or takes it\n"
-        "        from a --store",
+        "        from a --store\n"
+        "\n"
+        "Exit code: 0, or\n"
+        "  1    a receipt does not hold; get: its evidence is not there yet\n"
+        "  2    the command line is wrong\n"
+        "  125  a file or the replica cannot be read, or has no such receipt\n"
+        "  126  the genesis is none",
     .run = receipt_run,
 };

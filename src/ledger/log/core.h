@@ -80,6 +80,7 @@ struct ledger_log {
     bool thread_runs, stop;
     bool busy;        /* a round or a mark is under way: the writer's things are its alone */
     bool thread_next; /* the thread waits for the end of the owner's round */
+    bool unattended;  /* the thread sleeps for good: somebody has to tell it that there is more */
     bool sealed;      /* all segments are closed, or about to be: nothing is appended any more */
     pthread_t thread;
     size_t unwritten;  /* segments before this one are closed and on the disk */

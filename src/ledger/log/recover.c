@@ -184,13 +184,16 @@ static int state_read(struct opening *o, bool *fresh, struct error *e)
         *fresh = log->state.starts == 0;
         return 0;
     }
+    if (size >= sizeof slots && state_file_foreign(slots, log->config.genesis))
+        return error_set(e, ATOLL_EINVAL,
+                         "the log is of another ledger: it was made under another genesis");
     /* The state file is the first file of a log to be made, and whole before the others begin. */
     *fresh = o->count == 0 && o->votes == 0;
     if (*fresh || log->config.read_only)
         return 0;
     return error_set(e, ATOLL_ECORRUPT,
                      "the state file of the log is %s: this replica cannot know what it signed and "
-                     "must return under a new key (or the log is of another service)",
+                     "must return under a new key",
                      o->state_there ? "damaged" : "missing");
 }
 

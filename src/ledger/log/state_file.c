@@ -6,6 +6,7 @@
 
 #define MAGIC      "ATLSTAT1"
 #define VERSION    1u
+#define GENESIS_AT 16
 #define MACHINE_AT 96
 #define CRC_AT     (STATE_SLOT - 4)
 
@@ -20,7 +21,7 @@ void state_slot_make(const struct state_slot *s, const uint8_t genesis[static 32
     store_u32(slot + 12, (s->clean ? FLAG_CLEAN : 0u) | (s->async ? FLAG_ASYNC : 0u) |
                              (s->quarantine ? FLAG_QUARANTINE : 0u) |
                              (s->votes_damaged ? FLAG_VOTES : 0u));
-    memcpy(slot + 16, genesis, 32);
+    memcpy(slot + GENESIS_AT, genesis, 32);
     store_u64(slot + 48, s->generation);
     store_u64(slot + 56, s->starts);
     store_u64(slot + 64, s->segment_serial);
@@ -36,7 +37,8 @@ bool state_slot_read(const uint8_t slot[static STATE_SLOT], const uint8_t genesi
 {
     uint32_t flags = load_u32(slot + 12);
     if (memcmp(slot, MAGIC, 8) != 0 || load_u32(slot + 8) != VERSION || flags > FLAGS ||
-        memcmp(slot + 16, genesis, 32) != 0 || slot[MACHINE_AT + STATE_MACHINE_SIZE - 1] != 0 ||
+        memcmp(slot + GENESIS_AT, genesis, 32) != 0 ||
+        slot[MACHINE_AT + STATE_MACHINE_SIZE - 1] != 0 ||
         load_u32(slot + CRC_AT) != checksum_crc32c(0, slot, CRC_AT))
         return false;
     *s = (struct state_slot){.generation = load_u64(slot + 48),
@@ -62,4 +64,15 @@ bool state_file_choose(const uint8_t slots[static 2 * STATE_SLOT], const uint8_t
     if (second && (!first || other.generation > out->generation))
         *out = other;
     return first || second;
+}
+
+bool state_file_foreign(const uint8_t slots[static 2 * STATE_SLOT],
+                        const uint8_t genesis[static 32])
+{
+    struct state_slot ignored;
+    for (const uint8_t *slot = slots; slot < slots + 2 * STATE_SLOT; slot += STATE_SLOT)
+        if (memcmp(slot + GENESIS_AT, genesis, 32) != 0 &&
+            state_slot_read(slot, slot + GENESIS_AT, &ignored))
+            return true;
+    return false;
 }

@@ -40,5 +40,8 @@ bool state_slot_read(const uint8_t slot[static STATE_SLOT], const uint8_t genesi
 /* Which of two slots counts, into *out. False: neither. */
 bool state_file_choose(const uint8_t slots[static 2 * STATE_SLOT], const uint8_t genesis[static 32],
                        struct state_slot *out);
+/* Whether one of them is a valid slot of another service. */
+bool state_file_foreign(const uint8_t slots[static 2 * STATE_SLOT],
+                        const uint8_t genesis[static 32]);
 
 #endif

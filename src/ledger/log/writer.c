@@ -502,6 +502,8 @@ bool log_writer_at_once(struct ledger_log *log)
     round_end(log, &r, rc, &e);
     pthread_mutex_lock(&log->mutex);
     round_over(log);
+    if (log->unattended) /* nobody else would mark what was written, when there is a rest */
+        pthread_cond_signal(&log->work);
     pthread_mutex_unlock(&log->mutex);
     return true;
 }
@@ -525,7 +527,9 @@ static void writer_sleep(struct ledger_log *log)
 {
     bool marked = log->unmarked == 0 && log->segment_dirty == 0 && log->vote_dirty == 0;
     if (marked || log->failure < 0) {
+        log->unattended = true;
         pthread_cond_wait(&log->work, &log->mutex);
+        log->unattended = false;
         return;
     }
     int64_t at = log->written_at_ns + REST_NS;

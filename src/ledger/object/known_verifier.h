@@ -1,8 +1,8 @@
 /*
  * The signatures of a ledger's replicas, one at a time at a third of the usual cost, because their
- * keys are known beforehand (crypto/ed25519_known.h). For the few signatures of a batch, which are
- * checked at once where they come, rather than for many, where the batch verifier of
- * receipt_batch.h costs less. Any number of threads may use one.
+ * keys are known beforehand (crypto/ed25519_known.h). For the signatures of a batch that are
+ * checked where they come, one or two at once; from three on, as of a whole receipt, the batch
+ * verifier of receipt_batch.h costs less. Any number of threads may use one.
  */
 #ifndef LEDGER_OBJECT_KNOWN_VERIFIER_H
 #define LEDGER_OBJECT_KNOWN_VERIFIER_H

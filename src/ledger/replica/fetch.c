@@ -54,6 +54,21 @@ static void ask_evidence(struct ledger_replica *r, int to, uint64_t s)
     fetch_send(r, to, &(struct ledger_fetch){.type = LEDGER_MESSAGE_FETCH_EVIDENCE, .seqno = s});
 }
 
+/*
+ * Asks for the evidence of the batches that are committed here and whose votes are not. History
+ * brings that of a batch only P batches later: who caught up with a service at rest would wait for
+ * it, and ask for another view, or, as the primary, propose nothing more.
+ */
+void fetch_evidence_again(struct ledger_replica *r)
+{
+    uint64_t first = r->committed > r->pipeline ? r->committed - r->pipeline + 1 : 1;
+    for (uint64_t s = first; s <= r->committed; s++) {
+        struct slot *slot = slot_in_ledger(r, s);
+        if (s > r->hollow && slot && !vote_evidence(r, slot))
+            ask_evidence(r, -1, s);
+    }
+}
+
 void fetch_status_heard(struct ledger_replica *r, uint16_t from, struct slice message)
 {
     struct error e;

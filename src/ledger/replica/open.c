@@ -638,6 +638,7 @@ void ledger_status(const struct ledger_replica *r, struct ledger_status *out)
                  : r->quarantine                           ? LEDGER_QUARANTINE
                  : r->view_change_sent > r->view           ? LEDGER_VIEW_CHANGE
                  : r->transfer.active || r->install.active ? LEDGER_TRANSFER
+                 : r->astray                               ? LEDGER_ASTRAY
                  : r->abstain_view == r->view              ? LEDGER_ABSTAINING
                                                            : LEDGER_NORMAL;
     out->config = r->configuration->number;

@@ -52,6 +52,7 @@ void fetch_answer(struct ledger_replica *, uint16_t from, struct slice message);
 bool fetch_read_evidence(struct ledger_replica *, uint64_t s, struct ledger_pp *,
                          struct buffer *evidence);
 void fetch_status(struct ledger_replica *, int to);
+void fetch_evidence_again(struct ledger_replica *);
 void fetch_status_heard(struct ledger_replica *, uint16_t from, struct slice message);
 void fetch_evidence_heard(struct ledger_replica *, uint16_t from, struct slice message);
 void evidence_check_free(struct evidence_check *);

@@ -87,6 +87,8 @@ enum ledger_phase {
     LEDGER_TRANSFER,    /* fetches history */
     LEDGER_QUARANTINE,  /* signs nothing after an unclean stop */
     LEDGER_STOPPED,     /* the committed floor was contradicted, or the disk is full */
+    LEDGER_ASTRAY,      /* its ledger stands on another NewView of its view than the one that it
+                         * followed: takes no part until a later view */
 };
 
 struct ledger_status {

@@ -143,6 +143,7 @@ static void retransmit(struct ledger_replica *r)
                 retransmit_slot(r, slot);
         }
     }
+    fetch_evidence_again(r);
     fetch_status(r, -1);
 }
 

@@ -19,7 +19,7 @@ static const char *phase_name(enum ledger_phase phase)
         [LEDGER_RECOVERING] = "recovering",   [LEDGER_NORMAL] = "normal",
         [LEDGER_VIEW_CHANGE] = "view change", [LEDGER_ABSTAINING] = "abstaining",
         [LEDGER_TRANSFER] = "transfer",       [LEDGER_QUARANTINE] = "quarantine",
-        [LEDGER_STOPPED] = "stopped",
+        [LEDGER_STOPPED] = "stopped",         [LEDGER_ASTRAY] = "astray",
     };
     return names[phase];
 }
@@ -59,7 +59,9 @@ void route_metrics(struct http_view *v, struct http_request *r)
     struct links_counts l = ledger_server_links(v->server);
     const struct metric metrics[] = {
         {"phase",
-         "0 recovering, 1 normal, 2 view change, 3 abstaining, 4 transfer, 5 quarantine, 6 stopped",
+         "0 recovering, 1 normal, 2 view change, 3 abstaining, 4 transfer, 5 quarantine, 6 "
+         "stopped, "
+         "7 astray",
          false, s.phase},
         {"view", "View that this replica is in.", false, s.view},
         {"batch_last", "Last batch in its ledger.", false, s.s_last},
