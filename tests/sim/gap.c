@@ -150,6 +150,9 @@ static int env_history(void *context, uint8_t entry_type, struct slice payload, 
                          payload.data, payload.len))
         return error_set(e, ATOLL_ELIMIT, "the simulated disk is full");
     rc = gap_fill(m, m->disk.count - 1, e);
+    /* A replica whose ledger is whole again may find there what it signed, and go on behind it. */
+    if (rc == 0 && m->correct)
+        sim_witness_wrote(m->cluster->witness, m, &m->disk.record[m->disk.count - 1]);
     if (rc == 0 && !gaps_open(m))
         machine_covered(m, SIM_EVENT_GAP_FILLED);
     return rc;
