@@ -96,4 +96,48 @@ check 'nothing is signed before it is known that nothing is signed twice' \
 heals 'a segment that is cut off' first cut 50000
 heals 'a segment with a damaged head' first flip 60
 heals 'a segment that is gone' first gone -
+
+# ---- an old image of a replica's disk ----
+all_begin() { # replica 2 in this directory
+    pids=()
+    for i in 0 1 3; do
+        "$atoll" ledger node "$work/demo/replica-$i" >"$work/$i.out" 2>"$work/$i.err" &
+        pids+=($!)
+    done
+    : >"$work/2.out"
+    "$atoll" ledger node "$1" >"$work/2.out" 2>"$work/2.err" &
+    second=$!
+}
+all_end() {
+    kill -TERM "${pids[@]}"
+    wait "${pids[@]}"
+}
+starts_known() { # of replica 2, by the others
+    for i in 0 1 3; do
+        od -An -tu8 -j $((49 + 2 * 24)) -N 8 "$work/demo/replica-$i/lives"
+    done
+}
+all_know() { # of a start after those that were known
+    starts_known | sort -n | head -1 >"$work/least"
+    [ "$(cat "$work/least")" -gt "$((before))" ]
+}
+cp -a --sparse=always "$replica" "$work/image"
+before=$(starts_known | sort -n | tail -1)
+all_begin "$replica"
+check 'the others write down that a replica starts' soon all_know
+kill -TERM $second
+check 'it goes on as long as it is asked to' wait $second
+all_end
+all_begin "$work/image"
+wait $second
+check 'an image from before that start ends by itself' test $? -eq 125
+check 'and says why' grep -q 'other replicas know a later start of this one' "$work/2.err"
+all_end
+expect 125 'it does not start again' timeout 60 "$atoll" ledger node "$work/image"
+before=$(starts_known | sort -n | tail -1)
+all_begin "$replica"
+check 'the true one starts as ever' soon all_know
+kill -TERM $second
+check 'and stays' wait $second
+all_end
 finish

@@ -8,7 +8,8 @@
  *
  * Whoever loses his log must not come back under his key (docs/ledger.md): the replica that does so
  * here counts as the one that may be faulty. It is not the primary, so it signs nothing differently
- * from before, and the test can look at all four.
+ * from before, and the test can look at all four. The others would not have it: they are made to
+ * forget that it ever started.
  */
 #define _GNU_SOURCE
 #include "base/clock.h"
@@ -65,18 +66,36 @@ static bool committed_wait(const struct cluster *c, uint32_t replica, uint64_t b
 }
 
 /* Empties a replica's directory but for genesis and key. */
-static bool disk_lose(const struct cluster *c, uint32_t replica)
+/* What a replica that is not running has of this name is gone. */
+static bool part_lose(const struct cluster *c, uint32_t replica, const char *part)
 {
-    char log[640], checkpoints[640];
+    char path[640];
     int status = -1;
-    snprintf(log, sizeof log, "%s/replica-%u/log", c->directory, replica);
-    snprintf(checkpoints, sizeof checkpoints, "%s/replica-%u/checkpoints", c->directory, replica);
+    snprintf(path, sizeof path, "%s/replica-%u/%s", c->directory, replica, part);
     pid_t pid = fork();
     if (pid == 0) {
-        execlp("rm", "rm", "-rf", log, checkpoints, (char *)NULL);
+        execlp("rm", "rm", "-rf", path, (char *)NULL);
         _exit(127);
     }
     return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+static bool disk_lose(const struct cluster *c, uint32_t replica)
+{
+    return part_lose(c, replica, "log") && part_lose(c, replica, "checkpoints") &&
+           part_lose(c, replica, "lives");
+}
+
+/* Those who run are killed and start again, without knowledge of anybody's starts. */
+static bool others_forget(struct cluster *c, uint32_t but, struct error *e)
+{
+    bool good = true;
+    for (uint32_t i = 0; i < REPLICAS; i++)
+        if (i != but)
+            cluster_replica_kill(c, i);
+    for (uint32_t i = 0; i < REPLICAS && good; i++)
+        good = i == but || (part_lose(c, i, "lives") && cluster_replica_start(c, i, e) == 0);
+    return good;
 }
 
 /* ---- ledgers ---- */
@@ -152,7 +171,9 @@ static bool disk_lost(struct cluster *c, struct load *load, unsigned kills, stru
     if (!committed_wait(c, 0, 2 * INTERVAL, e))
         return false;
     cluster_replica_kill(c, victim);
-    if (!committed_wait(c, 0, rest_committed(c, 0) + 6 * INTERVAL, e) || !disk_lose(c, victim))
+    uint64_t lost_at = rest_committed(c, 0);
+    if (!others_forget(c, victim, e) || !committed_wait(c, 0, lost_at + 6 * INTERVAL, e) ||
+        !disk_lose(c, victim))
         return false;
     load_counts(load, &before);
     for (unsigned i = 0; i < kills; i++) {
@@ -231,7 +252,10 @@ static bool all_restart(struct cluster *c, const char *program, uint32_t victim,
     char directory[sizeof c->directory];
     memcpy(directory, c->directory, sizeof directory);
     cluster_stop(c, false);
-    return (victim == REPLICAS || disk_lose(c, victim)) &&
+    bool forgotten = true;
+    for (uint32_t i = 0; i < REPLICAS && victim != REPLICAS; i++)
+        forgotten = part_lose(c, i, "lives") && forgotten;
+    return forgotten && (victim == REPLICAS || disk_lose(c, victim)) &&
            cluster_continue(c, program, directory, LEDGER_LOG_STRICT, e) == 0;
 }
 

@@ -330,6 +330,12 @@ static inline int small_message_again(struct slice m, struct buffer *out, struct
         done = result < 0 || ledger_chunk_write(out, &chunk);
         break;
     }
+    case LEDGER_MESSAGE_LIFE: {
+        struct ledger_life_message life;
+        result = ledger_life_decode(m, &life, e);
+        done = result < 0 || ledger_life_write(out, &life);
+        break;
+    }
     case LEDGER_MESSAGE_STATUS: {
         struct ledger_status_message status;
         result = ledger_status_decode(m, &status, e);

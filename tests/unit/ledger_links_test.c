@@ -38,6 +38,7 @@ struct node {
     uint16_t last_peer;
     uint64_t last_client;
     char last[64];
+    const char *greeting; /* sent as soon as there is a connection to a replica; NULL: none */
     bool closed;
 };
 
@@ -72,6 +73,16 @@ static void client_leaves(void *context, uint64_t connection)
     n->gone++;
 }
 
+static void peer_comes(void *context, uint16_t number)
+{
+    struct node *n = context;
+    struct slice part = slice_of(n->greeting, n->greeting ? strlen(n->greeting) : 0);
+    if (n->greeting)
+        links_send(n->links, number, &part, 1);
+}
+
+static const struct links_handler handler = {peer_says, client_says, client_leaves, peer_comes};
+
 static int setup(void **state)
 {
     struct error e;
@@ -97,7 +108,6 @@ static int teardown(void **state)
 
 static void node_open(struct node *n, uint16_t number)
 {
-    static const struct links_handler handler = {peer_says, client_says, client_leaves};
     struct error e;
     *n = (struct node){.identity = {genesis, &configuration, number, secrets[number]}};
     if (links_open(&loop, &n->identity, NULL, &handler, n, &n->links, &e) != 0)
@@ -229,6 +239,24 @@ static void replicas_find_each_other_and_talk(void **state)
     say(&a, 1, "nobody is there");
     say(&a, 77, "nobody ever is");
     assert_int_equal(links_counts(a.links).dropped, 2);
+    node_close(&a);
+    node_close(&b);
+}
+
+static void what_is_sent_to_a_replica_that_has_just_come_is_the_first_that_it_hears(void **state)
+{
+    (void)state;
+    struct node a, b;
+    node_open(&a, 0);
+    node_open(&b, 2);
+    a.greeting = "first of a";
+    b.greeting = "first of b";
+    UNTIL(a.messages == 1 && b.messages == 1, NULL);
+    assert_string_equal(a.last, "first of b");
+    assert_string_equal(b.last, "first of a");
+    say(&a, 2, "second");
+    UNTIL(b.messages == 2, NULL);
+    assert_string_equal(b.last, "second");
     node_close(&a);
     node_close(&b);
 }
@@ -490,7 +518,6 @@ static void a_peer_whose_name_is_not_known_yet_stops_nobody(void **state)
 static void an_address_in_use_or_none_at_all_is_refused(void **state)
 {
     (void)state;
-    static const struct links_handler handler = {peer_says, client_says, client_leaves};
     struct node a;
     struct links *links;
     struct error e;
@@ -514,6 +541,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replicas_find_each_other_and_talk),
+        cmocka_unit_test(what_is_sent_to_a_replica_that_has_just_come_is_the_first_that_it_hears),
         cmocka_unit_test(a_replica_that_comes_back_is_connected_to_anew),
         cmocka_unit_test(a_second_connection_of_a_replica_replaces_the_first),
         cmocka_unit_test(a_replica_does_not_let_in_whom_it_should_dial),

@@ -207,6 +207,9 @@ static void questions_are_of_fixed_size(void **state)
     struct ledger_status_message status = {1, 2, 3, 4, 5};
     assert_true(ledger_status_write(&out, &status));
     check(LEDGER_MESSAGE_STATUS);
+    struct ledger_life_message life = {{6, {7}}, {8, {9}}};
+    assert_true(ledger_life_write(&out, &life));
+    check(LEDGER_MESSAGE_LIFE);
     for (unsigned type = LEDGER_MESSAGE_FETCH_BATCH; type <= LEDGER_MESSAGE_FETCH_CHECKPOINT;
          type++) {
         struct ledger_fetch fetch = {.type = type,

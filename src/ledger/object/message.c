@@ -26,6 +26,7 @@ const char *ledger_message_name(unsigned type)
     case LEDGER_MESSAGE_FETCH_LEDGER: return "fetch_ledger";
     case LEDGER_MESSAGE_FETCH_CHECKPOINT: return "fetch_checkpoint";
     case LEDGER_MESSAGE_RELAY: return "relay";
+    case LEDGER_MESSAGE_LIFE: return "life";
     case LEDGER_MESSAGE_HELLO: return "hello";
     case LEDGER_MESSAGE_REQUEST: return "request";
     case LEDGER_MESSAGE_BUNDLE: return "bundle";
@@ -465,6 +466,32 @@ int ledger_status_decode(struct slice message, struct ledger_status_message *s, 
     s->last = ledger_read_u64(&r);
     s->committed = ledger_read_u64(&r);
     s->final_position = ledger_read_u64(&r);
+    return ledger_read_end(&r, e);
+}
+
+static uint8_t *life_put(uint8_t *at, const struct ledger_life *life)
+{
+    return put_raw(put_u64(at, life->starts), life->mark, LEDGER_LIFE_MARK_LEN);
+}
+
+bool ledger_life_write(struct buffer *out, const struct ledger_life_message *m)
+{
+    uint8_t object[2 * (8 + LEDGER_LIFE_MARK_LEN)];
+    life_put(life_put(object, &m->sender), &m->receiver);
+    return object_write(out, LEDGER_MESSAGE_LIFE, object, sizeof object);
+}
+
+static void life_read(struct ledger_reader *r, struct ledger_life *life)
+{
+    life->starts = ledger_read_u64(r);
+    ledger_read_copy(r, life->mark, LEDGER_LIFE_MARK_LEN);
+}
+
+int ledger_life_decode(struct slice message, struct ledger_life_message *m, struct error *e)
+{
+    struct ledger_reader r = ledger_message_open(message, LEDGER_MESSAGE_LIFE);
+    life_read(&r, &m->sender);
+    life_read(&r, &m->receiver);
     return ledger_read_end(&r, e);
 }
 

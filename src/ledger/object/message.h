@@ -26,6 +26,8 @@
  *   15 FETCH_LEDGER      from u64 | until u64 | max_bytes u32 | link 32  -> LEDGER
  *   16 FETCH_CHECKPOINT  seqno u64 | chunk u32               -> CHECKPOINT
  *   17 RELAY             list of bytes (Body)                requests on their way to the primary
+ *   18 LIFE              Life of the sender | Life of the receiver, as far as the sender knows it
+ *                        Life: starts u64 | mark 16; zeros: unknown. The first on every connection
  *
  *   client to replica
  *   32 HELLO             list of client key 32               who listens on this connection
@@ -70,6 +72,7 @@ enum ledger_message_type {
     LEDGER_MESSAGE_FETCH_LEDGER = 15,
     LEDGER_MESSAGE_FETCH_CHECKPOINT = 16,
     LEDGER_MESSAGE_RELAY = 17,
+    LEDGER_MESSAGE_LIFE = 18,
     LEDGER_MESSAGE_HELLO = 32,
     LEDGER_MESSAGE_REQUEST = 33,
     LEDGER_MESSAGE_BUNDLE = 34,
@@ -207,6 +210,18 @@ struct ledger_chunk {
 };
 bool ledger_chunk_write(struct buffer *, const struct ledger_chunk *);
 int ledger_chunk_decode(struct slice message, struct ledger_chunk *, struct error *);
+
+/* A start of a replica: the how manieth, and random bytes that only this one has. */
+#define LEDGER_LIFE_MARK_LEN 16
+struct ledger_life {
+    uint64_t starts; /* 0: unknown */
+    uint8_t mark[LEDGER_LIFE_MARK_LEN];
+};
+struct ledger_life_message {
+    struct ledger_life sender, receiver;
+};
+bool ledger_life_write(struct buffer *, const struct ledger_life_message *);
+int ledger_life_decode(struct slice message, struct ledger_life_message *, struct error *);
 
 struct ledger_status_message {
     uint64_t view, vc_sent, last, committed, final_position;

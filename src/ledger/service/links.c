@@ -222,6 +222,8 @@ static bool link_known(struct connection *c)
         connection_close(&old->connection);
     else
         l->counts.peers++;
+    if (l->handler.peer_ready)
+        l->handler.peer_ready(l->context, number);
     return true;
 }
 

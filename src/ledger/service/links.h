@@ -41,6 +41,9 @@ struct links_handler {
     /* connection: a number that is never used again. */
     void (*client)(void *context, uint64_t connection, struct slice message);
     void (*client_gone)(void *context, uint64_t connection);
+    /* There is a new connection to a replica: what is sent to it now is the first on it. May be
+     * NULL. */
+    void (*peer_ready)(void *context, uint16_t number);
 };
 
 /*

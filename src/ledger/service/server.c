@@ -16,6 +16,7 @@
 #include "ledger/object/entry.h"
 #include "ledger/object/known_verifier.h"
 #include "ledger/service/checkpoints.h"
+#include "ledger/service/lives.h"
 #include "ledger/service/verifier.h"
 
 #include <assert.h>
@@ -48,6 +49,8 @@ struct ledger_server {
     struct log_files files;
     bool files_open;
     struct ledger_log *log;
+    uint64_t starts; /* of this replica, this one included */
+    struct lives *lives;
     uint64_t durable; /* what the replica was told */
     struct ledger_replica *replica;
     struct links *links;
@@ -127,7 +130,7 @@ static void env_reply(void *context, uint64_t connection, const struct slice *pa
     }
 }
 
-/* The disk has failed: nothing may leave any more, so the process has to end. */
+/* Nothing may leave any more: the process has to end. */
 static void server_fail(struct ledger_server *s, const char *why)
 {
     if (s->failed)
@@ -289,10 +292,32 @@ static void env_stopped(void *context, const char *why)
 
 /* ---- what happens to it ---- */
 
+static void peer_ready(void *context, uint16_t number)
+{
+    struct ledger_server *s = context;
+    struct buffer message = {0};
+    if (lives_write(s->lives, number, &message)) {
+        struct slice part = slice_of_buffer(&message);
+        links_send(s->links, number, &part, 1);
+    }
+    buffer_free(&message);
+}
+
+/* An old image of this replica, or a copy, does not know what was signed since. */
+static void life_heard(struct ledger_server *s, uint16_t from, struct slice message)
+{
+    struct error e;
+    if (lives_hear(s->lives, from, message, &e) == 0 && lives_outlived(s->lives, &e))
+        server_fail(s, e.text);
+}
+
 static void peer_said(void *context, uint16_t from, struct slice message)
 {
     struct ledger_server *s = context;
-    ledger_on_message(s->replica, from, message.data, message.len);
+    if (ledger_message_type(message) == LEDGER_MESSAGE_LIFE)
+        life_heard(s, from, message);
+    else if (!s->failed)
+        ledger_on_message(s->replica, from, message.data, message.len);
 }
 
 static void client_said(void *context, uint64_t connection, struct slice message)
@@ -573,6 +598,7 @@ static int log_open(struct ledger_server *s, struct error *e)
     if (rc != 0)
         return rc;
     s->quarantine = found.quarantine;
+    s->starts = found.starts;
     if (found.torn_bytes)
         say(s, "%" PRIu64 " bytes of an interrupted write were cut off the log", found.torn_bytes);
     if (found.corrupt)
@@ -587,14 +613,25 @@ static int log_open(struct ledger_server *s, struct error *e)
     return 0;
 }
 
+static int lives_begin(struct ledger_server *s, struct error *e)
+{
+    int rc = lives_open(s->directory, &s->genesis, s->identity.role, s->starts, &s->lives, e);
+    if (rc == 0 && lives_lost(s->lives))
+        say(s, "which starts the others were in is not known any more: %s/lives: %s", s->directory,
+            lives_lost(s->lives));
+    return rc;
+}
+
 static int parts_open(struct ledger_server *s, struct error *e)
 {
-    static const struct links_handler handler = {peer_said, client_said, client_gone};
+    static const struct links_handler handler = {peer_said, client_said, client_gone, peer_ready};
     int rc = ledger_known_verifier_create(&s->genesis.configuration, &s->known, e);
     if (rc == 0)
         rc = workers_open(s, e);
     if (rc == 0)
         rc = log_open(s, e);
+    if (rc == 0)
+        rc = lives_begin(s, e);
     if (rc == 0)
         rc = replica_open(s, e);
     if (rc == 0)
@@ -692,6 +729,7 @@ void ledger_server_close(struct ledger_server *s, void (*closed)(void *), void *
     if (s->checkpoints)
         checkpoints_close(s->checkpoints, part_closed, s);
     ledger_close(s->replica);
+    lives_close(s->lives);
     if (s->log && ledger_log_close(s->log, !s->failed, &e) != 0)
         say(s, "the log was not closed in order: %s", e.text);
     if (s->files_open)

@@ -6,6 +6,7 @@
  *   DIR/replica.key    the signing key (crypto/secret.h): tells which replica this is
  *   DIR/log/           segments, vote log, state file
  *   DIR/checkpoints/   the last two checkpoints
+ *   DIR/lives          which starts of the others are known (lives.h)
  *
  *            links ──messages──▶ replica ──records──▶ log      (a thread that writes and syncs)
  *              ▲                 │     │
@@ -33,8 +34,9 @@ struct ledger_server_config {
     unsigned verify_threads; /* 0: 1 */
     /* What people should know, one line each: a recovery, a stop, damage. May be NULL. */
     void (*tell)(void *context, const char *line);
-    /* The process has to end, as its disk failed; the server still has to be closed. Not for a
-     * replica that votes no more, which goes on serving what it has. May be NULL. */
+    /* The process has to end, as its disk failed, or it is an old image of its replica; the server
+     * still has to be closed. Not for a replica that votes no more, which goes on serving what it
+     * has. May be NULL. */
     void (*stopped)(void *context, const char *why);
     void *context;
 };
