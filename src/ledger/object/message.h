@@ -211,7 +211,7 @@ struct ledger_chunk {
 bool ledger_chunk_write(struct buffer *, const struct ledger_chunk *);
 int ledger_chunk_decode(struct slice message, struct ledger_chunk *, struct error *);
 
-/* A start of a replica: the how manieth, and random bytes that only this one has. */
+/* A start of a replica: its number among all, and random bytes that only this one has. */
 #define LEDGER_LIFE_MARK_LEN 16
 struct ledger_life {
     uint64_t starts; /* 0: unknown */

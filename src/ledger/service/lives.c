@@ -24,8 +24,9 @@ struct lives {
     char path[PATH_MAX];
     const struct ledger_genesis *genesis;
     uint16_t own;
-    struct ledger_life known[LEDGER_REPLICAS_MAX];               /* that of `own` is ours */
-    bool heard[LEDGER_REPLICAS_MAX], later[LEDGER_REPLICAS_MAX]; /* … a later one of ours */
+    struct ledger_life known[LEDGER_REPLICAS_MAX]; /* that of `own` is ours */
+    bool heard[LEDGER_REPLICAS_MAX];               /* something from it, since we started */
+    bool later[LEDGER_REPLICAS_MAX];               /* it knows a later life of ours */
     bool outlived;
     bool dirty;
     int64_t save_after_ns;
