@@ -59,9 +59,8 @@ void route_metrics(struct http_view *v, struct http_request *r)
     struct links_counts l = ledger_server_links(v->server);
     const struct metric metrics[] = {
         {"phase",
-         "0 recovering, 1 normal, 2 view change, 3 abstaining, 4 transfer, 5 quarantine, 6 "
-         "stopped, "
-         "7 astray",
+         "0 recovering, 1 normal, 2 view change, 3 abstaining, 4 transfer, 5 quarantine, "
+         "6 stopped, 7 astray",
          false, s.phase},
         {"view", "View that this replica is in.", false, s.view},
         {"batch_last", "Last batch in its ledger.", false, s.s_last},
