@@ -49,7 +49,6 @@ struct ledger_server {
     struct log_files files;
     bool files_open;
     struct ledger_log *log;
-    uint64_t starts; /* of this replica, this one included */
     struct lives *lives;
     uint64_t durable; /* what the replica was told */
     struct ledger_replica *replica;
@@ -579,6 +578,15 @@ static int replica_open(struct ledger_server *s, struct error *e)
     }
 }
 
+static int lives_begin(struct ledger_server *s, uint64_t starts, struct error *e)
+{
+    int rc = lives_open(s->directory, &s->genesis, s->identity.role, starts, &s->lives, e);
+    if (rc == 0 && lives_lost(s->lives))
+        say(s, "which starts the others were in is not known any more: %s/lives: %s", s->directory,
+            lives_lost(s->lives));
+    return rc;
+}
+
 static int log_open(struct ledger_server *s, struct error *e)
 {
     char path[PATH_MAX];
@@ -598,7 +606,6 @@ static int log_open(struct ledger_server *s, struct error *e)
     if (rc != 0)
         return rc;
     s->quarantine = found.quarantine;
-    s->starts = found.starts;
     if (found.torn_bytes)
         say(s, "%" PRIu64 " bytes of an interrupted write were cut off the log", found.torn_bytes);
     if (found.corrupt)
@@ -610,16 +617,7 @@ static int log_open(struct ledger_server *s, struct error *e)
             found.votes_damaged ? found.what
             : found.corrupt     ? "damage"
                                 : "the machine stopped without order");
-    return 0;
-}
-
-static int lives_begin(struct ledger_server *s, struct error *e)
-{
-    int rc = lives_open(s->directory, &s->genesis, s->identity.role, s->starts, &s->lives, e);
-    if (rc == 0 && lives_lost(s->lives))
-        say(s, "which starts the others were in is not known any more: %s/lives: %s", s->directory,
-            lives_lost(s->lives));
-    return rc;
+    return lives_begin(s, found.starts, e);
 }
 
 static int parts_open(struct ledger_server *s, struct error *e)
@@ -630,8 +628,6 @@ static int parts_open(struct ledger_server *s, struct error *e)
         rc = workers_open(s, e);
     if (rc == 0)
         rc = log_open(s, e);
-    if (rc == 0)
-        rc = lives_begin(s, e);
     if (rc == 0)
         rc = replica_open(s, e);
     if (rc == 0)
