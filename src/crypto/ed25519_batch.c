@@ -5,13 +5,11 @@
  *
  *   read    S canonical? key known in this piece? k = SHA-512(R ‖ A ‖ message) mod L
  *   decode  all keys and all R, eight at a time where the processor can
- *   judge   the sum over a group; halves of it when it is not zero; single checks at the end
+ *   judge   the sum over a group (ed25519_straus.h, ed25519_pippenger.h); halves of it when it is
+ *           not zero; single checks at the end
  *
  * Keys of the piece lie in a table with open addressing. Its hash is keyed with random words, so
- * that nobody can send keys that all fall on one place. Few keys are looked through without it.
- *
- * The signatures of one receipt are few: their sum takes no buckets but a table of odd multiples
- * for every key and every R, eight of them made at once, and one row of doublings for all.
+ * that nobody can send keys that all fall on one place. Few are looked through without it.
  */
 #include "crypto/ed25519_batch.h"
 
@@ -20,6 +18,7 @@
 #include "crypto/ed25519_equation.h"
 #include "crypto/ed25519_ifma.h"
 #include "crypto/ed25519_pippenger.h"
+#include "crypto/ed25519_straus.h"
 #include "crypto/hash.h"
 
 #include <assert.h>
@@ -30,11 +29,10 @@
 /* A sum over fewer costs more than single checks. */
 #define GROUP_MIN_PORTABLE 8
 #define GROUP_MIN_IFMA     2
-/* Up to so many signatures are few. */
-#define FEW_MAX 15
-/* Their keys and commitments, in whole rows of lanes. */
-#define FEW_POINTS ((2 * FEW_MAX + IFMA_LANES - 1) / IFMA_LANES * IFMA_LANES)
-_Static_assert(1 + 2 * FEW_MAX <= IFMA_TERMS_MAX, "a sum of few has one term for each");
+/* Sums of up to so many signatures go by rows of doublings, those of more by buckets. */
+#define FEW_MAX 128
+/* Among up to so many signatures a key is looked for without the table. */
+#define SEEN_MAX 15
 
 #define ALIGNMENT 64
 #define NO_KEY    UINT32_MAX
@@ -60,6 +58,7 @@ struct ed25519_batch {
     size_t capacity, slots; /* slots: a power of two, at least twice the capacity */
     enum ed25519_kernel kernel;
     struct pippenger *pippenger;
+    struct straus *straus;              /* NULL: without the vector kernel */
     struct batch_signature *signatures; /* those read so far, `count` of them */
     size_t count;
     struct batch_key *keys;
@@ -78,6 +77,7 @@ void ed25519_batch_destroy(struct ed25519_batch *b)
     if (!b)
         return;
     pippenger_destroy(b->pippenger);
+    straus_destroy(b->straus);
     free(b->signatures);
     free(b->keys);
     free(b->slot);
@@ -104,6 +104,9 @@ static bool room_allocate(struct ed25519_batch *b)
         b->slots *= 2;
     size_t n = b->capacity;
     b->pippenger = pippenger_create(2 * n + 1, b->kernel);
+    if (b->kernel == ED25519_KERNEL_IFMA &&
+        !(b->straus = straus_create(2 * (n < FEW_MAX ? n : FEW_MAX))))
+        return false;
     b->signatures = aligned_alloc(ALIGNMENT, align_up(n * sizeof *b->signatures, ALIGNMENT));
     b->keys = aligned_alloc(ALIGNMENT, align_up(n * sizeof *b->keys, ALIGNMENT));
     b->slot = malloc(b->slots * sizeof *b->slot);
@@ -180,7 +183,7 @@ static uint32_t key_find(struct ed25519_batch *b, const uint8_t *bytes)
 /* Negative without random bytes. Few need no table. */
 static int table_clear(struct ed25519_batch *b, size_t count)
 {
-    if (count <= FEW_MAX)
+    if (count <= SEEN_MAX)
         return 0;
     memset(b->slot, 0xff, b->slots * sizeof *b->slot);
     return random_bytes(b->hash_word, sizeof b->hash_word);
@@ -203,8 +206,8 @@ static void items_read(struct ed25519_batch *b, size_t count)
         hash_sha512_parts(parts, 3, hash);
         signature->k = scalar_from_hash(hash);
         signature->item = i;
-        signature->key =
-            count <= FEW_MAX ? key_find(b, item->public_key) : key_find_hashed(b, item->public_key);
+        signature->key = count <= SEEN_MAX ? key_find(b, item->public_key)
+                                           : key_find_hashed(b, item->public_key);
         b->count++;
     }
 }
@@ -296,46 +299,37 @@ static size_t key_add(struct ed25519_batch *b, const struct batch_signature *sig
     return listed;
 }
 
-/* The odd multiples of all points of few signatures: of the `listed` keys, then of the commitments
- * from `from` on. */
-static void few_multiples(const struct ed25519_batch *b, size_t from, size_t count, size_t listed,
-                          struct point_lanes odd[static FEW_POINTS][POINT_ODD])
+/* The sum over signatures [from, to): base·B, the `listed` keys by what they were given, and the
+ * commitments by their coefficients. Of few by rows, of many by buckets. */
+static struct point few_sum(struct ed25519_batch *b, size_t from, size_t to,
+                            const struct scalar *base, size_t listed)
 {
-    for (size_t at = 0; at < count; at += IFMA_LANES) {
-        const struct point_lanes *points[IFMA_LANES];
-        for (size_t j = 0; j < IFMA_LANES; j++) {
-            size_t i = at + j < count ? at + j : at;
-            points[j] = i < listed ? &b->keys[b->group_keys[i]].cached
-                                   : &b->signatures[from + i - listed].commitment;
-        }
-        ifma_odd_multiples(points, odd + at);
+    for (size_t i = 0; i < listed; i++) {
+        struct batch_key *key = &b->keys[b->group_keys[i]];
+        struct scalar scalar = scalar_sum_reduce(&key->sum);
+        straus_add(b->straus, &key->cached, &scalar);
     }
+    for (size_t i = from; i < to; i++) {
+        const uint64_t *z = b->coefficients[i - from];
+        struct scalar scalar = {{z[0], z[1], 0, 0}};
+        straus_add(b->straus, &b->signatures[i].commitment, &scalar);
+    }
+    return straus_sum(b->straus, base);
 }
 
-/* The sum over few signatures, by odd multiples of the base, of the `listed` keys and of the
- * commitments. */
-static struct point few_sum(const struct ed25519_batch *b, size_t from, size_t to,
-                            const struct scalar *base_scalar, size_t listed)
+static struct point many_sum(struct ed25519_batch *b, size_t from, size_t to,
+                             const struct scalar *base, size_t listed)
 {
-    struct ifma_term terms[1 + 2 * FEW_MAX], *term = terms;
-    struct point_lanes odd[FEW_POINTS][POINT_ODD];
-    size_t count = listed + to - from;
-    few_multiples(b, from, count, listed, odd);
-    term->odd = point_base_odd();
-    term->count = scalar_naf_parts(base_scalar, POINT_BASE_ODD_BITS, term->parts);
-    for (size_t i = 0; i < count; i++) {
-        struct scalar scalar;
-        if (i < listed) {
-            scalar = scalar_sum_reduce(&b->keys[b->group_keys[i]].sum);
-        } else {
-            const uint64_t *z = b->coefficients[i - listed];
-            scalar = (struct scalar){{z[0], z[1], 0, 0}};
-        }
-        term++;
-        term->odd = odd[i];
-        term->count = scalar_naf_parts(&scalar, POINT_ODD_BITS, term->parts);
+    struct point_lanes base_cached = point_cache(&point_base);
+    pippenger_add_full(b->pippenger, &base_cached, base);
+    for (size_t i = 0; i < listed; i++) {
+        struct batch_key *key = &b->keys[b->group_keys[i]];
+        struct scalar scalar = scalar_sum_reduce(&key->sum);
+        pippenger_add_full(b->pippenger, &key->cached, &scalar);
     }
-    return ifma_sum_terms(terms, 1 + count);
+    for (size_t i = from; i < to; i++)
+        pippenger_add_short(b->pippenger, &b->signatures[i].commitment, b->coefficients[i - from]);
+    return pippenger_sum(b->pippenger);
 }
 
 /* 1 when the sum over signatures [from, to) is of small order, 0 when not, negative without random
@@ -353,22 +347,10 @@ static int group_judge(struct ed25519_batch *b, size_t from, size_t to)
         scalar_sum_add(&base_sum, &signature->s, b->coefficients[i - from]);
         listed = key_add(b, signature, b->coefficients[i - from], listed);
     }
-    struct scalar scalar = scalar_sum_reduce(&base_sum);
-    scalar = scalar_negate(&scalar);
-    if (b->kernel == ED25519_KERNEL_IFMA && to - from <= FEW_MAX) {
-        struct point few = few_sum(b, from, to, &scalar, listed);
-        return point_is_small(&few);
-    }
-    struct point_lanes base_cached = point_cache(&point_base);
-    pippenger_add_full(b->pippenger, &base_cached, &scalar);
-    for (size_t i = 0; i < listed; i++) {
-        struct batch_key *key = &b->keys[b->group_keys[i]];
-        scalar = scalar_sum_reduce(&key->sum);
-        pippenger_add_full(b->pippenger, &key->cached, &scalar);
-    }
-    for (size_t i = from; i < to; i++)
-        pippenger_add_short(b->pippenger, &b->signatures[i].commitment, b->coefficients[i - from]);
-    struct point sum = pippenger_sum(b->pippenger);
+    struct scalar base = scalar_sum_reduce(&base_sum);
+    base = scalar_negate(&base);
+    bool few = b->straus && to - from <= FEW_MAX;
+    struct point sum = (few ? few_sum : many_sum)(b, from, to, &base, listed);
     return point_is_small(&sum);
 }
 

@@ -391,51 +391,21 @@ IFMA_TARGET struct point ifma_multiply_points(const struct scalar *a, const stru
     return point_add(&both[0], &cached);
 }
 
-/* What is to be added after the doublings of a digit: an odd multiple of a term, or its negative.
- */
-struct wanted {
-    uint8_t term;
-    int8_t digit;
-};
-
-struct wanted_rows {
-    uint8_t count[SCALAR_NAF_DIGITS];
-    struct wanted at[SCALAR_NAF_DIGITS][IFMA_TERMS_MAX];
-};
-
-static void rows_fill(struct wanted_rows *rows, const struct ifma_term *terms, size_t count)
+IFMA_TARGET struct point ifma_sum_rows(const struct point_lanes *table, const int32_t *addends,
+                                       const uint32_t row[static SCALAR_NAF_DIGITS + 1])
 {
-    memset(rows->count, 0, sizeof rows->count);
-    for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < terms[i].count; j++) {
-            const struct scalar_naf_part *part = &terms[i].parts[j];
-            rows->at[part->at][rows->count[part->at]++] = (struct wanted){(uint8_t)i, part->digit};
-        }
-    }
-}
-
-IFMA_TARGET struct point ifma_sum_terms(const struct ifma_term *terms, size_t count)
-{
-    assert(count <= IFMA_TERMS_MAX);
-    struct wanted_rows rows;
-    rows_fill(&rows, terms, count);
-    struct point_lanes neutral = point_cache(&point_neutral);
     struct field8 sum = pair_neutral();
     int at = SCALAR_NAF_DIGITS - 1;
-    while (at > 0 && rows.count[at] == 0)
+    while (at > 0 && row[at] == row[at + 1])
         at--;
     for (; at >= 0; at--) {
         sum = pair_double(&sum);
-        const struct wanted *wanted = rows.at[at];
-        for (unsigned left = rows.count[at]; left > 0;) {
-            struct wanted low = *wanted, high = left > 1 ? wanted[1] : (struct wanted){0, 0};
+        for (uint32_t i = row[at], end = row[at + 1]; i < end; i += 2) {
+            int32_t low = addends[i], high = i + 1 < end ? addends[i + 1] : 0;
             struct field8 right =
-                pair_load(odd_multiple(terms[low.term].odd, low.digit, &neutral),
-                          odd_multiple(terms[high.term].odd, high.digit, &neutral));
-            right = pair_negate(right, negative_halves(low.digit, high.digit));
+                pair_load(&table[low < 0 ? -low : low], &table[high < 0 ? -high : high]);
+            right = pair_negate(right, negative_halves(low, high));
             sum = pair_add(&sum, &right);
-            left -= left > 1 ? 2 : 1;
-            wanted += 2;
         }
     }
     struct point both[2];

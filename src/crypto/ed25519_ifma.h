@@ -40,17 +40,11 @@ void ifma_shift_add(struct point *sum, unsigned doublings, const struct point *a
 /* As point_odd_multiples, for eight points at once. */
 void ifma_odd_multiples(const struct point_lanes *const points[static IFMA_LANES],
                         struct point_lanes out[static IFMA_LANES][POINT_ODD]);
-/* A term of a sum of few: the non-adjacent form of its scalar and the odd multiples of its point
- * that stand in it. */
-struct ifma_term {
-    const struct point_lanes *odd;
-    size_t count;
-    struct scalar_naf_part parts[SCALAR_NAF_PARTS_MAX];
-};
-#define IFMA_TERMS_MAX 32
-/* The sum of at most IFMA_TERMS_MAX terms, by one row of doublings for all (Straus). What is to be
- * added after a doubling is spread over both halves of the vectors, whichever terms it is of. */
-struct point ifma_sum_terms(const struct ifma_term *terms, size_t count);
+/* The sum over i of 2^i times what row i adds: addends[row[i]] up to addends[row[i + 1]]. An addend
+ * is the place in the table of a cached point, negative: of which it adds the opposite. Place 0
+ * holds the neutral element. */
+struct point ifma_sum_rows(const struct point_lanes *table, const int32_t *addends,
+                           const uint32_t row[static SCALAR_NAF_DIGITS + 1]);
 
 /* As point_multiply: a·A in one half of the vectors, b·B in the other. */
 struct point ifma_multiply_points(const struct scalar *a, const struct point *A,

@@ -7,10 +7,12 @@
 
 #include <cmocka.h>
 
+#include "base/sanitized.h"
 #include "ed25519_fixture.h"
 
 #include "crypto/ed25519_ifma.h"
 #include "crypto/ed25519_pippenger.h"
+#include "crypto/ed25519_straus.h"
 
 #include <stdlib.h>
 
@@ -357,33 +359,59 @@ static void vectors_multiply_points_as_the_portable_code_does(void **state)
     }
 }
 
-/* Terms in forms of every width, the base point's among them. */
-static void vectors_sum_few_terms_as_the_portable_code_does(void **state)
+/* One room for sums of every size up to what it holds. */
+static void a_sum_by_rows_is_the_sum_of_its_multiples(void **state)
 {
     (void)state;
+    enum { MOST = SANITIZED ? 20 : 260 };
     if (!ifma_available())
         skip();
-    static struct ifma_term terms[IFMA_TERMS_MAX];
-    static struct point_lanes odd[IFMA_TERMS_MAX][POINT_ODD];
+    static struct term terms[MOST];
     const struct scalar zero = {{0}};
-    for (size_t count = 0; count <= IFMA_TERMS_MAX; count++) {
-        struct point wanted = point_neutral;
+    struct straus *straus = straus_create(MOST);
+    assert_non_null(straus);
+    for (size_t count = 0; count <= MOST; count += count < 20 ? 1 : 16) {
+        struct term base;
+        term_draw(&base, true);
+        struct point wanted = point_multiply(&zero, &point_base, &base.scalar);
         for (size_t i = 0; i < count; i++) {
-            struct term t;
-            term_draw(&t, i % 3 != 0);
-            bool base = i == 4;
-            struct point multiple =
-                point_multiply(base ? &zero : &t.scalar, &t.point, base ? &t.scalar : &zero);
+            term_draw(&terms[i], i % 3 != 0);
+            struct point multiple = point_multiply(&terms[i].scalar, &terms[i].point, &zero);
             struct point_lanes cached = point_cache(&multiple);
             wanted = point_add(&wanted, &cached);
-            point_odd_multiples(&t.point, odd[i], POINT_ODD);
-            terms[i].odd = base ? point_base_odd() : odd[i];
-            unsigned bits = base ? POINT_BASE_ODD_BITS : i % 3 ? POINT_ODD_BITS : 2;
-            terms[i].count = scalar_naf_parts(&t.scalar, bits, terms[i].parts);
+            straus_add(straus, &terms[i].cached, &terms[i].scalar);
         }
-        struct point found = ifma_sum_terms(terms, count);
+        struct point found = straus_sum(straus, &base.scalar);
         point_expect(&found, &wanted);
     }
+    straus_destroy(straus);
+}
+
+/* The form of this scalar has a digit wherever it may have one: the room for digits is filled. */
+static void a_sum_by_rows_has_room_for_every_digit(void **state)
+{
+    (void)state;
+    enum { COUNT = 16 };
+    if (!ifma_available())
+        skip();
+    struct scalar dense = {{0}};
+    for (unsigned at = 0; at < 255; at += POINT_ODD_BITS)
+        dense.word[at / 64] |= UINT64_C(1) << at % 64;
+    const struct scalar zero = {{0}};
+    struct straus *straus = straus_create(COUNT);
+    assert_non_null(straus);
+    struct point wanted = point_neutral;
+    struct term terms[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        term_draw(&terms[i], true);
+        struct point multiple = point_multiply(&dense, &terms[i].point, &zero);
+        struct point_lanes cached = point_cache(&multiple);
+        wanted = point_add(&wanted, &cached);
+        straus_add(straus, &terms[i].cached, &dense);
+    }
+    struct point found = straus_sum(straus, &zero);
+    point_expect(&found, &wanted);
+    straus_destroy(straus);
 }
 
 /* The form's digits add up to the number, are odd and small, and stand apart. */
@@ -471,7 +499,8 @@ int main(void)
         cmocka_unit_test(vectors_multiply_as_the_portable_code_does),
         cmocka_unit_test(vectors_decode_as_the_portable_code_does),
         cmocka_unit_test(vectors_multiply_points_as_the_portable_code_does),
-        cmocka_unit_test(vectors_sum_few_terms_as_the_portable_code_does),
+        cmocka_unit_test(a_sum_by_rows_is_the_sum_of_its_multiples),
+        cmocka_unit_test(a_sum_by_rows_has_room_for_every_digit),
         cmocka_unit_test(vectors_make_odd_multiples_as_the_portable_code_does),
         cmocka_unit_test(a_non_adjacent_form_is_its_number),
     };

@@ -18,6 +18,7 @@
 /* Of ordinary signatures; sanitizers make arithmetic ten times slower. */
 #define ORDINARY (SANITIZED ? 1000 : 10000)
 #define POOL     240
+#define MANY     130 /* more than go into one sum by rows */
 
 static struct ed25519_item item_of(const struct signed_message *m)
 {
@@ -461,36 +462,43 @@ static void few_break(struct signed_message *m, size_t way)
     }
 }
 
-/* Up to more than go into one sum of few. */
-static void few_signatures_get_their_single_verdicts_wherever_a_bad_one_stands(void **state)
+/* bad: which one is; count: none. */
+static void one_bad_expect(struct signed_message *messages, size_t count, size_t bad)
+{
+    bool expected[MANY];
+    few_fill(messages, count);
+    for (size_t i = 0; i < count; i++)
+        expected[i] = true;
+    if (bad < count) {
+        few_break(&messages[bad], bad + count);
+        expected[bad] = false;
+    }
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(ed25519_verify(messages[i].public_key, messages[i].message,
+                                        messages[i].len, messages[i].signature),
+                         expected[i]);
+    batches_expect(messages, count, expected, count);
+}
+
+/* Up to more than go into one sum by rows (FEW_MAX), and more than make a table of keys. */
+static void signatures_get_their_single_verdicts_wherever_a_bad_one_stands(void **state)
 {
     (void)state;
-    enum { MOST = SANITIZED ? 10 : 18 };
-    struct signed_message messages[MOST];
-    bool expected[MOST];
-    for (size_t count = 1; count <= MOST; count++) {
-        for (size_t bad = 0; bad <= count; bad++) { /* count: none is */
-            few_fill(messages, count);
-            for (size_t i = 0; i < count; i++)
-                expected[i] = true;
-            if (bad < count) {
-                few_break(&messages[bad], bad + count);
-                expected[bad] = false;
-            }
-            for (size_t i = 0; i < count; i++)
-                assert_int_equal(ed25519_verify(messages[i].public_key, messages[i].message,
-                                                messages[i].len, messages[i].signature),
-                                 expected[i]);
-            batches_expect(messages, count, expected, count);
-        }
-    }
+    enum { EVERY = SANITIZED ? 10 : 18 };
+    static struct signed_message messages[MANY];
+    for (size_t count = 1; count <= EVERY; count++)
+        for (size_t bad = 0; bad <= count; bad++)
+            one_bad_expect(messages, count, bad);
+    for (size_t count = 127; count <= MANY; count++)
+        for (size_t round = 0; round < (SANITIZED ? 1 : 8); round++)
+            one_bad_expect(messages, count, randombytes_uniform((uint32_t)count + 1));
 }
 
 /* A sum that came out wrong would be made good by single checks, but slowly. */
 static void good_signatures_are_checked_together_and_not_singly(void **state)
 {
     (void)state;
-    enum { MOST = 120 };
+    enum { MOST = 150 };
     static struct signed_message messages[MOST];
     struct ed25519_item items[MOST];
     bool valid[MOST];
@@ -574,7 +582,7 @@ int main(void)
         cmocka_unit_test(ordinary_signatures_get_the_verdict_of_libsodium),
         cmocka_unit_test(a_batch_gives_the_single_verdicts_in_every_grouping),
         cmocka_unit_test(one_bad_signature_is_found_wherever_it_lies),
-        cmocka_unit_test(few_signatures_get_their_single_verdicts_wherever_a_bad_one_stands),
+        cmocka_unit_test(signatures_get_their_single_verdicts_wherever_a_bad_one_stands),
         cmocka_unit_test(good_signatures_are_checked_together_and_not_singly),
         cmocka_unit_test(bad_signatures_cannot_cancel_each_other),
         cmocka_unit_test(a_batch_has_bounds),
