@@ -13,7 +13,7 @@
 
 /* Of what only snapshots that are gone reached, so many objects are freed at a time: all at once
  * took 20 ms. And so many for each that came to wait meanwhile. */
-#define REAP_LEAST 1024
+#define REAP_LEAST 128
 #define REAP_SHARE 4
 
 void kv_trie_drop(struct kv_trie *t, struct kv_object *object)
@@ -35,6 +35,7 @@ static bool snapshot_empty(struct kv_snapshot *s, uint64_t *most)
     for (; s->retired && *most > 0; --*most) {
         struct kv_object *object = s->retired;
         s->retired = object->retired_next;
+        __builtin_prefetch(s->retired);
         if (older && object->birth <= older->epoch) {
             object->retired_next = older->retired;
             older->retired = object;

@@ -58,6 +58,7 @@ struct kv_object {
 
 struct kv_branch {
     struct kv_object object;
+    uint64_t pairs, bytes; /* below; of one that is hashed */
     struct kv_object *child[16];
 };
 
@@ -151,7 +152,7 @@ uint32_t kv_level_bits(uint32_t bits, uint32_t level);
 /* Calls visit for every record below an object (NULL: none). */
 typedef void kv_record_visit(void *context, const struct kv_record *);
 void kv_object_each(const struct kv_object *, kv_record_visit *, void *context);
-/* Pairs and bytes of names and values below. */
+/* Pairs and bytes of names and values below. A branch knows them since it was hashed. */
 void kv_object_size(const struct kv_object *, uint64_t *pairs, uint64_t *bytes);
 
 /* ---- hashing (trie_hash.c; any thread on a snapshot's objects) ---- */

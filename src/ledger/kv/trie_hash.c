@@ -118,11 +118,16 @@ void kv_object_hash(const struct kv_trie *t, struct kv_object *object, uint32_t 
         uint32_t bits = kv_level_bits(t->bits, level);
         uint8_t hashes[16][HASH_LEN];
         const uint8_t *children[16] = {NULL};
+        b->pairs = b->bytes = 0;
         for (unsigned i = 0; i < 1u << bits; i++) {
+            uint64_t pairs, bytes;
             if (!b->child[i])
                 continue;
             kv_object_hash(t, b->child[i], level + 1, hashes[i]);
             children[i] = hashes[i];
+            kv_object_size(b->child[i], &pairs, &bytes);
+            b->pairs += pairs;
+            b->bytes += bytes;
         }
         kv_branch_hash(t->empty, bits, height - bits, children, object->digest);
     } else if (!object->hashed && object->kind == KV_FORK) {

@@ -32,6 +32,9 @@
 /* Of the time between two files, how much writing one may take; within it, how much is work. */
 #define WRITING_SHARE 10
 #define WORKING_SHARE 5
+/* Hashing is spread over half the time between two checkpoints, as far as rests of this many times
+ * the work do it. */
+#define HASHING_SHARE_MAX 20
 /* "nice": the digest must come in time whatever else runs here, the file need not. */
 #define HASHER_PRIORITY     5
 #define WRITER_PRIORITY     19
@@ -63,7 +66,11 @@ struct checkpoints {
     struct job *file;       /* the newest, to be written in its turn; NULL: none */
     int64_t write_after_ns; /* when the next one may be */
     int64_t rested_ns;      /* the writer's: when it last rested */
-    int64_t hashed_ns;      /* the hasher's: its processor time then */
+    /* The hasher's: */
+    int64_t begun_ns;  /* when it took its last job */
+    int64_t hashed_ns; /* its processor time when it last rested */
+    int64_t worked_ns; /* … that the last job took; 0: there was none */
+    int64_t share;     /* of the time that passes, one part is to be work */
     struct job *todo, **todo_end, *done, **done_end;
     struct job *kept[CHECKPOINTS_KEPT];     /* newest first */
     struct stored stored[CHECKPOINTS_KEPT]; /* the same, all older than those */
@@ -258,7 +265,8 @@ static void hash_wait(void *context)
 {
     struct checkpoints *c = context;
     int64_t now = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    struct timespec rest = {.tv_nsec = (now - c->hashed_ns) * (WORKING_SHARE - 1)};
+    struct timespec rest = {.tv_nsec = (now - c->hashed_ns) * (c->share - 1)};
+    c->worked_ns += now - c->hashed_ns;
     c->hashed_ns = now;
     pthread_mutex_lock(&c->lock);
     bool hurry = c->todo || c->stopping;
@@ -267,6 +275,19 @@ static void hash_wait(void *context)
         rest.tv_nsec = HASHING_REST_MAX_NS;
     if (!hurry)
         nanosleep(&rest, NULL);
+}
+
+/* Takes the time of a job that begins, and how much of it may be work. */
+static void hashing_begin(struct checkpoints *c)
+{
+    int64_t now = clock_monotonic_ns();
+    if (c->worked_ns > 0) {
+        int64_t share = (now - c->begun_ns) / 2 / c->worked_ns;
+        c->share = share < 1 ? 1 : share > HASHING_SHARE_MAX ? HASHING_SHARE_MAX : share;
+    }
+    c->begun_ns = now;
+    c->worked_ns = 0;
+    c->hashed_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* The thread has done what it does with a job. Under the lock. */
@@ -289,7 +310,7 @@ static void job_hash(struct checkpoints *c)
     pthread_mutex_unlock(&c->lock);
     struct kv_snapshot *snapshot = j->snapshot;
     struct kv_checkpoint *open;
-    c->hashed_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    hashing_begin(c);
     kv_snapshot_hash(snapshot, &pace);
     kv_snapshot_digest(snapshot, j->digest);
     pthread_mutex_lock(&c->lock);
@@ -468,6 +489,7 @@ int checkpoints_open(uv_loop_t *loop, const char *directory, const struct ledger
     }
     strcpy(c->directory, directory);
     memcpy(c->genesis, g->hash, HASH_LEN);
+    c->share = WORKING_SHARE;
     c->todo_end = &c->todo;
     c->done_end = &c->done;
     c->tell = done;
