@@ -139,6 +139,7 @@ void digests_compare(struct ledger_replica *);
 void digest_start(struct ledger_replica *, const struct slot *);
 
 /* propose.c: the primary */
+bool propose_worth(const struct ledger_replica *, size_t waiting);
 uint64_t propose_paced(const struct ledger_replica *);
 void propose(struct ledger_replica *);
 void propose_send(struct ledger_replica *, struct slot *, int to);

@@ -147,6 +147,7 @@ struct ledger_replica {
     uint64_t passed_over; /* replicas whose ViewChange rested on what could not be had */
 
     struct job *jobs_out, *jobs_spare, *vote_job, *request_job, *suspect_job;
+    unsigned request_jobs_out; /* sent away, without those of suspects */
     struct waiter *waiters;
     size_t waiter_first, waiter_count, waiter_capacity;
     uint64_t lsn_last, lsn_asked, lsn_durable;

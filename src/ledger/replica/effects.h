@@ -17,7 +17,7 @@ struct slot;
 #define RETRANSMIT_LAST_US  1000000
 #define IDLE_US             50000
 /* Between two batches of which the first had at least so many transactions. */
-#define PACE_US                3000
+#define PACE_US                2500
 #define PACE_TRANSACTIONS      32
 #define FETCH_AGAIN_US         100000
 #define VIEW_TIMEOUT_DOUBLINGS 6

@@ -45,7 +45,6 @@ struct ledger_verify_job {
         *valid; /* the driver writes count verdicts (ZIP-215 rules, as ed25519_verify gives them) */
     size_t count;
     bool suspect;  /* an item comes from a connection that sent bad ones before: verify it apart */
-    bool patient;  /* nothing waits for it but its own requests: it may wait for others a while */
     void *purpose; /* the core's */
     struct ledger_verify_job *next; /* the driver's, while it has the job */
 };

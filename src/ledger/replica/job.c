@@ -52,7 +52,6 @@ struct job *job_take(struct ledger_replica *r, enum job_kind kind, size_t room)
     job->count = job->subject_count = 0;
     job->subject = NULL;
     job->base.suspect = false;
-    job->base.patient = kind == JOB_REQUESTS;
     job->next = r->jobs_out;
     job->previous = NULL;
     if (job->next)

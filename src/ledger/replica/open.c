@@ -618,6 +618,7 @@ void ledger_settle(struct ledger_replica *r)
         accept_run(r);
         propose(r);
         vote_settle(r);
+        gather_settle(r);
     }
     /* Who signs nothing waits for nothing, and would keep what it follows in memory. */
     if (r->lsn_last > r->lsn_asked &&

@@ -236,29 +236,6 @@ bool pool_hears_relays(struct ledger_replica *r, uint16_t peer)
     return r->env.now_us(r->env.context) >= r->peers[peer].relays_from;
 }
 
-/* ---- their signatures ---- */
-
-/* Puts the signature that is left to check into the job at hand; members of one bundle share it. */
-static bool pool_check(struct ledger_replica *r, struct pooled *p,
-                       const struct ledger_signature *left)
-{
-    struct job **at = p->suspect ? &r->suspect_job : &r->request_job;
-    if (!*at && !(*at = job_take(r, JOB_REQUESTS, 256)))
-        return false;
-    struct job *job = *at;
-    if (!job_room(job, job->subject_count + 1))
-        return false;
-    const struct ledger_signature *last = job->count ? &job->items[job->count - 1] : NULL;
-    if (!last || memcmp(last->hash, left->hash, HASH_LEN) ||
-        memcmp(last->signature, left->signature, ED25519_SIGNATURE_LEN) ||
-        memcmp(last->public_key, left->public_key, ED25519_KEY_LEN))
-        job->items[job->count++] = *left;
-    job->references[job->subject_count].s = job->count - 1;
-    job->subjects[job->subject_count++] = p;
-    job->base.suspect = p->suspect;
-    return true;
-}
-
 /* `known`: what ledger_body_check said about these bytes. */
 static struct pooled *pool_insert(struct ledger_replica *r, struct slice body,
                                   const uint8_t req_hash[static HASH_LEN],
@@ -285,7 +262,7 @@ static struct pooled *pool_insert(struct ledger_replica *r, struct slice body,
     (void)decoded;
     memcpy(p->candidate.req_hash, req_hash, HASH_LEN);
     ledger_body_signature(&p->candidate.body, known->hash, &left);
-    if (!pool_check(r, p, &left)) {
+    if (!gather_add(r, p, &left)) {
         pooled_give(r, p);
         return NULL;
     }
@@ -442,6 +419,8 @@ static void pooled_verified(struct ledger_replica *r, struct pooled *p, bool val
 
 void pool_verified(struct ledger_replica *r, struct job *job)
 {
+    if (!job->base.suspect)
+        r->request_jobs_out--;
     for (size_t i = 0; i < job->subject_count; i++)
         pooled_verified(r, job->subjects[i], job->valid[job->references[i].s]);
 }
@@ -502,12 +481,7 @@ bool pool_has_expired(const struct ledger_replica *r)
     return p && p->starving && r->batches_committed - p->relayed_at_batches > 4 * pool_batches;
 }
 
-static void request_job_send(struct ledger_replica *r, struct job **job)
-{
-    if (*job)
-        job_send(r, *job);
-    *job = NULL;
-}
+/* ---- passing them on ---- */
 
 /* The first request that the primary is to be sent: new ones stand at the end of the queue. */
 static struct pooled *relay_first(struct ledger_replica *r)
@@ -527,15 +501,12 @@ static struct pooled *relay_first(struct ledger_replica *r)
 }
 
 /*
- * Sends the checks on their way and, on a backup, passes verified requests on to the primary. Who
- * has asked to leave the view passes them on to all: the others may be content with their primary,
- * and a client may speak with us alone. Either they see to it that its requests are executed, or
- * they leave, too.
+ * A backup passes verified requests on to the primary. Who has asked to leave the view passes them
+ * on to all: the others may be content with their primary, and a client may speak with us alone.
+ * Either they see to it that its requests are executed, or they leave, too.
  */
 void pool_settle(struct ledger_replica *r)
 {
-    request_job_send(r, &r->request_job);
-    request_job_send(r, &r->suspect_job);
     bool left = r->view_change_sent > r->view;
     if (is_primary(r) && !left)
         return;

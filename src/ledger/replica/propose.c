@@ -25,10 +25,10 @@ bool accept_empty_batch_due(const struct ledger_replica *r, uint64_t s)
 }
 
 /* Whether as many requests wait as make a batch worth its cost while others are under way. */
-static bool propose_worth(const struct ledger_replica *r)
+bool propose_worth(const struct ledger_replica *r, size_t waiting)
 {
     uint64_t under_way = r->last - r->committed;
-    return r->pool.ready.count * r->pipeline >= under_way * r->configuration->max_batch;
+    return waiting * r->pipeline >= under_way * r->configuration->max_batch;
 }
 
 /*
@@ -45,7 +45,7 @@ static bool propose_kind(struct ledger_replica *r, uint64_t s, enum ledger_kind 
 {
     bool waiting = pool_has_executable(r);
     bool idle = r->idle_due && accept_empty_batch_due(r, s);
-    if (waiting ? !propose_worth(r) : !idle)
+    if (waiting ? !propose_worth(r, r->pool.ready.count) : !idle)
         return false;
     if (waiting && r->env.now_us(r->env.context) < propose_paced(r))
         return false;

@@ -1,6 +1,6 @@
 /*
- * Requests inside a replica: those that wait (pool.c), the connections on which clients listen
- * (listener.c), those that were executed (executed.c, search.c), and what clients are told
+ * Requests inside a replica: those that wait (pool.c, gather.c), the connections on which clients
+ * listen (listener.c), those that were executed (executed.c, search.c), and what clients are told
  * (client.c).
  *
  * Everything here is filled by strangers, so every table has a bound. Part of core.h.
@@ -117,6 +117,11 @@ void pool_new_view(struct ledger_replica *);
 void pool_park(struct ledger_replica *, struct pooled *);
 bool pool_has_executable(struct ledger_replica *);
 bool pool_has_expired(const struct ledger_replica *);
+
+/* gather.c: their signatures */
+bool gather_add(struct ledger_replica *, struct pooled *, const struct ledger_signature *left);
+uint64_t gather_paced(const struct ledger_replica *);
+void gather_settle(struct ledger_replica *);
 
 /* listener.c */
 struct client *client_find(const struct ledger_replica *, const uint8_t *key);

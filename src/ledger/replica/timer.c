@@ -91,8 +91,9 @@ void timers_settle(struct ledger_replica *r)
         timer_at(r, LEDGER_TIMER_IDLE, &r->idle_set, IDLE_US);
     else
         timer_off(r, LEDGER_TIMER_IDLE, &r->idle_set);
-    uint64_t paced = propose_paced(r), now = r->env.now_us(r->env.context);
-    if (in_view(r) && is_primary(r) && waiting && paced > now)
+    uint64_t now = r->env.now_us(r->env.context);
+    uint64_t paced = gather_paced(r) > now ? gather_paced(r) : waiting ? propose_paced(r) : 0;
+    if (in_view(r) && is_primary(r) && paced > now)
         timer_at(r, LEDGER_TIMER_PACE, &r->pace_set, paced - now);
     else
         timer_off(r, LEDGER_TIMER_PACE, &r->pace_set);

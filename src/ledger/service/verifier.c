@@ -1,14 +1,7 @@
-/*
- * See verifier.h. Queues under one lock, for the jobs to do and those done.
- *
- * A group costs 0.1 ms however few signatures it has, but for one or two of them, which are checked
- * one by one. So where requests come densely, patient jobs wait a little for each other; what
- * cannot wait is checked meanwhile, without them. Where they come one by one nobody waits.
- */
+/* See verifier.h. Queues under one lock, for the jobs to do and those done. */
 #define _GNU_SOURCE
 #include "ledger/service/verifier.h"
 
-#include "base/clock.h"
 #include "ledger/object/receipt_batch.h"
 
 #include <assert.h>
@@ -18,10 +11,6 @@
 
 #define THREADS_MAX 16u
 #define TOGETHER    2048u /* signatures put into one sum; a larger job is taken alone */
-/* Patient jobs wait so long at most; until so many signatures wait; when so many are expected. */
-#define GATHER_NS       1000000
-#define GATHER_FULL     96u
-#define GATHER_EXPECTED 12
 
 struct queue {
     struct ledger_verify_job *first, **end;
@@ -38,11 +27,7 @@ struct worker {
 struct verifier {
     pthread_mutex_t lock;
     pthread_cond_t more;
-    struct queue plain, patient, suspect, done;
-    size_t waiting;   /* signatures in patient */
-    int64_t since_ns; /* when the first job came into it */
-    int64_t taken_ns; /* when it was emptied last */
-    size_t taken;     /* the signatures that were in it then */
+    struct queue plain, suspect, done;
     bool stopping;
     verifier_done tell;
     void *context;
@@ -73,15 +58,6 @@ static void queue_init(struct queue *q)
     *q = (struct queue){.end = &q->first};
 }
 
-/* Whether patient jobs may go on waiting: requests came so densely of late that more are near.
- * Under the lock. */
-static bool gather_worth(const struct verifier *v)
-{
-    int64_t now = clock_monotonic_ns(), passed = now - v->taken_ns;
-    return v->waiting < GATHER_FULL && now - v->since_ns < GATHER_NS &&
-           (int64_t)(v->taken + v->waiting) * GATHER_NS >= GATHER_EXPECTED * passed;
-}
-
 /* As many jobs as fit into one sum. Under the lock. */
 static void queue_move(struct queue *from, struct queue *group, size_t *count)
 {
@@ -91,38 +67,14 @@ static void queue_move(struct queue *from, struct queue *group, size_t *count)
     }
 }
 
-/* The jobs of one sum: what cannot wait and what has waited, or one suspect. None: patient jobs go
- * on waiting. Under the lock. */
+/* The jobs of one sum, or one suspect; none: there is none. Under the lock. */
 static void group_take(struct verifier *v, struct queue *group)
 {
     size_t count = 0;
+    queue_init(group);
     queue_move(&v->plain, group, &count);
-    if (v->patient.first && !gather_worth(v)) {
-        size_t others = count;
-        queue_move(&v->patient, group, &count);
-        v->taken = count - others;
-        v->waiting -= v->taken;
-        v->taken_ns = clock_monotonic_ns();
-    }
     if (count == 0 && v->suspect.first)
         queue_append(group, queue_take(&v->suspect));
-}
-
-/* Until there is a group to check; none: the end. Under the lock, which is open meanwhile. */
-static void group_wait(struct verifier *v, struct queue *group)
-{
-    queue_init(group);
-    while (!v->stopping) {
-        group_take(v, group);
-        if (group->first)
-            return;
-        int64_t at = v->since_ns + GATHER_NS;
-        struct timespec until = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
-        if (v->patient.first)
-            pthread_cond_timedwait(&v->more, &v->lock, &until);
-        else
-            pthread_cond_wait(&v->more, &v->lock);
-    }
 }
 
 /* A verdict that cannot be given (no randomness) is no: the request may come again. */
@@ -163,8 +115,9 @@ static void *worker_run(void *argument)
     for (;;) {
         struct queue group;
         struct ledger_verify_job *t;
-        group_wait(v, &group);
-        if (group.first == NULL)
+        while (group_take(v, &group), group.first == NULL && !v->stopping)
+            pthread_cond_wait(&v->more, &v->lock);
+        if (v->stopping)
             break;
         pthread_mutex_unlock(&v->lock);
         group_check(w, &group);
@@ -218,13 +171,8 @@ int verifier_open(uv_loop_t *loop, unsigned threads, verifier_done done, void *c
     if (v == NULL)
         return error_set(e, ATOLL_ENOMEM, "no memory to verify signatures");
     pthread_mutex_init(&v->lock, NULL);
-    pthread_condattr_t steady;
-    pthread_condattr_init(&steady);
-    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
-    pthread_cond_init(&v->more, &steady);
-    pthread_condattr_destroy(&steady);
+    pthread_cond_init(&v->more, NULL);
     queue_init(&v->plain);
-    queue_init(&v->patient);
     queue_init(&v->suspect);
     queue_init(&v->done);
     v->tell = done;
@@ -244,20 +192,8 @@ int verifier_open(uv_loop_t *loop, unsigned threads, verifier_done done, void *c
 void verifier_submit(struct verifier *v, struct ledger_verify_job *job)
 {
     pthread_mutex_lock(&v->lock);
-    bool first = v->patient.first == NULL;
-    if (job->suspect) {
-        queue_append(&v->suspect, job);
-    } else if (!job->patient) {
-        queue_append(&v->plain, job);
-    } else {
-        if (first)
-            v->since_ns = clock_monotonic_ns();
-        v->waiting += job->count;
-        queue_append(&v->patient, job);
-    }
-    /* A thread that gathers need not be told of every job. */
-    if (first || job->suspect || !job->patient || v->waiting >= GATHER_FULL)
-        pthread_cond_signal(&v->more);
+    queue_append(job->suspect ? &v->suspect : &v->plain, job);
+    pthread_cond_signal(&v->more);
     pthread_mutex_unlock(&v->lock);
 }
 

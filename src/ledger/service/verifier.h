@@ -1,8 +1,7 @@
 /*
  * The threads that check signatures for a replica. Jobs that wait are put together into one sum of
- * the batch verifier (crypto/ed25519_batch.h), so more load makes a signature cheaper; patient ones
- * wait up to 1 ms for each other where many come. Jobs marked suspect are checked by themselves and
- * last: a bad signature costs only those who send such.
+ * the batch verifier (crypto/ed25519_batch.h), so more load makes a signature cheaper. Jobs marked
+ * suspect are checked by themselves and last: a bad signature costs only those who send such.
  */
 #ifndef LEDGER_SERVICE_VERIFIER_H
 #define LEDGER_SERVICE_VERIFIER_H
