@@ -1,6 +1,6 @@
 /*
  * The vector kernels of batch verification: decoding eight points and making their odd multiples at
- * once, and sums in two halves at once: the buckets of two windows, or the terms of a sum of few.
+ * once, and sums in two halves at once: the buckets of two windows, or the rows of a sum of few.
  * Same values as the portable code, in about a quarter of the time.
  *
  * A vector of 512 bits holds either limb i of eight elements (decoding, odd multiples) or limb i of

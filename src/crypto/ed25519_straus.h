@@ -4,9 +4,9 @@
  *
  * Scalars are written in non-adjacent form. From the top bit down the sum is doubled, and what
  * stands there is added to it: odd multiples of the points, from tables that are made eight at a
- * time. So a term costs its table and a sixth of its bits, however few there are; what grows with
- * their number is the tables (1.3 KiB each), until those of Pippenger's method, which has none, are
- * cheaper. With the vector kernel only: ifma_available().
+ * time. So a term costs the making of its table and an addition for every sixth bit, however few
+ * terms there are. Of many the tables (1.3 KiB each) fill the caches: then Pippenger's method is
+ * cheaper, which has none. With the vector kernel only: ifma_available().
  */
 #ifndef CRYPTO_ED25519_STRAUS_H
 #define CRYPTO_ED25519_STRAUS_H
